@@ -1,0 +1,67 @@
+# Every command a contributor needs. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run tour test test-quick check fmt fmt-check clippy layers docs deny bench setup clean
+
+# rustup's folder, for shells that have not read its profile yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# In CI the lock file must already be right; at a desk cargo may bring it up to date.
+LOCKED := $(if $(CI),--locked)
+
+# A machine without network may hold the right compiler under the name `stable` only.
+# scripts/setup refuses one that is too old.
+ifneq ($(shell rustc --version >/dev/null 2>&1 && echo ok),ok)
+ifeq ($(shell RUSTUP_TOOLCHAIN=stable rustc --version >/dev/null 2>&1 && echo ok),ok)
+export RUSTUP_TOOLCHAIN := stable
+endif
+endif
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: setup ## build and start a demo with sample data
+	cargo run $(LOCKED) --release -- demo
+
+tour: setup ## run the README's tour as a test
+	cargo test $(LOCKED) -p comity --test it tour
+
+test: check ## everything that must be green before a merge
+	cargo test $(LOCKED) --workspace
+
+test-quick: ## the tests alone
+	cargo test $(LOCKED) --workspace
+
+check: setup fmt-check clippy layers docs deny ## all but the tests: format, lints, layers, docs, licences
+
+fmt: ## format the code
+	cargo fmt --all
+
+fmt-check:
+	cargo fmt --all --check
+
+clippy: ## lints, warnings are errors
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+layers: ## prove who imports whom, and the budget of dependencies
+	python3 scripts/check-layers --self-test >/dev/null || { python3 scripts/check-layers --self-test; exit 1; }
+	python3 scripts/check-layers
+
+docs: ## links in Markdown, and rustdoc without warnings
+	python3 scripts/check-docs
+	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --quiet --workspace --no-deps --document-private-items
+
+deny: ## licences, advisories and sources (only if cargo-deny is installed)
+	@if cargo deny --version >/dev/null 2>&1; \
+	then cargo deny check; \
+	else echo "cargo-deny is not installed: skipped"; fi
+
+bench: setup ## benchmarks; compare figures of one run only
+	cargo bench $(LOCKED) --workspace
+
+setup: ## install what is missing, or say what is
+	@sh scripts/setup
+
+clean: ## remove what was built
+	cargo clean

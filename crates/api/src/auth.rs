@@ -1,0 +1,41 @@
+//! Who is calling: one bearer token or key in `Authorization`, nothing in the URL.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use comity_app::App;
+use comity_domain::command::{Caller, Door, Principal};
+
+use crate::problem::Problem;
+
+/// A caller whose token or key is in force now. The kernel judges it again at the head of the log.
+#[derive(Debug)]
+pub struct Who(pub Caller);
+
+/// The bearer token of a request, if there is exactly one.
+pub fn bearer(parts: &Parts) -> Option<&str> {
+    let mut all = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let (first, second) = (all.next()?, all.next());
+    let (scheme, token) = first.to_str().ok()?.split_once(' ')?;
+    (second.is_none() && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
+}
+
+impl FromRequestParts<Arc<App>> for Who {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let token = bearer(parts).ok_or_else(Problem::unauthenticated)?;
+        app.caller(token, Door::Api).map(Self).ok_or_else(Problem::unauthenticated)
+    }
+}
+
+/// A person by their own sign-in.
+pub fn person(who: &Caller) -> Result<comity_domain::ids::PersonId, Problem> {
+    match who.principal {
+        Principal::Person { person, .. } => Ok(person),
+        Principal::PartnerSession(_) => Err(comity_domain::refusal::Refusal::PartnerSession.into()),
+        _ => Err(comity_domain::refusal::Refusal::Forbidden("a person's own sign-in").into()),
+    }
+}

@@ -1,0 +1,106 @@
+//! `GET /v1/events`: what happened, in order, each reader its own part. The position of an event
+//! is its row's `seq`; asking again with the last one goes on behind it, waiting if asked to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use comity_app::{App, Failure};
+use comity_domain::command::Principal;
+use comity_domain::event::Row;
+use comity_domain::ids::OrganisationId;
+use comity_domain::may::{self, Action, Thing};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::auth::Who;
+use crate::input::{Query, organisation};
+use crate::page;
+use crate::problem::Problem;
+use crate::shown;
+
+/// The longest wait, in seconds.
+const MOST_WAIT: u64 = 25;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedQuery {
+    #[serde(default)]
+    after: u64,
+    /// Whose part; a person must say, a platform key reads all.
+    organisation: Option<String>,
+    limit: Option<usize>,
+    /// Seconds to wait for something new.
+    #[serde(default)]
+    wait: u64,
+}
+
+pub async fn events(State(app): State<Arc<App>>, who: Who, Query(q): Query<FeedQuery>) -> Result<Json<Value>, Problem> {
+    let limit = page::limit(q.limit)?;
+    if q.wait > MOST_WAIT {
+        return Err(Problem::field("wait", format!("must be at most {MOST_WAIT} seconds")));
+    }
+    let named = q.organisation.as_deref().map(|o| organisation(&app.state(), o)).transpose()?;
+    allowed(&app, &who, named)?;
+    let mut moved = app.node().moved();
+    let end = tokio::time::sleep(Duration::from_secs(q.wait));
+    tokio::pin!(end);
+    loop {
+        let position = *moved.borrow_and_update();
+        let reading = app.clone();
+        let rows = tokio::task::spawn_blocking(move || reading.reader().rows(named, q.after, limit)).await;
+        let rows = rows.map_err(|e| Problem::from(Failure::Broken(e.to_string())))?.map_err(Failure::from)?;
+        let waiting = rows.is_empty() && q.wait > 0;
+        if waiting {
+            let again = tokio::select! {
+                changed = moved.changed() => changed.is_ok(),
+                () = &mut end => false,
+            };
+            // The right to read may have gone while waiting.
+            allowed(&app, &who, named)?;
+            if again {
+                continue;
+            }
+        }
+        let last = rows.last().map_or(position.max(q.after), |r| r.seq);
+        let items: Vec<Value> = rows.iter().flat_map(|row| show(row, named)).collect();
+        return Ok(Json(json!({ "items": items, "after": last })));
+    }
+}
+
+fn allowed(app: &App, who: &Who, named: Option<OrganisationId>) -> Result<(), Problem> {
+    let (state, now) = (app.state(), app.now());
+    may::authentic(&state, &who.0, now)?;
+    match (named, who.0.principal) {
+        (Some(_), Principal::Key(_)) | (None, Principal::Key(_)) => {
+            Ok(may::check(&state, &who.0, Action::ReadAllEvents, Thing::platform(), now)?)
+        }
+        (Some(organisation), _) => Ok(may::check(&state, &who.0, Action::ReadEvents, Thing::organisation(organisation), now)?),
+        (None, Principal::PartnerSession(_)) => Err(comity_domain::refusal::Refusal::PartnerSession.into()),
+        (None, _) => Err(Problem::field("organisation", "must say whose events you read")),
+    }
+}
+
+/// The events of a row that `scope` may read, with the words that belong to them.
+fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
+    let reads = |readers: &[OrganisationId]| scope.is_none_or(|s| readers.contains(&s));
+    let caller = reads(&row.acting).then_some(&row.caller);
+    let mut out = Vec::new();
+    for (ix, recorded) in row.events.iter().enumerate().filter(|(_, e)| reads(&e.readers)) {
+        let mut words = Map::new();
+        for (w, word) in row.words.iter().enumerate().filter(|(_, w)| usize::from(w.event) == ix) {
+            words.insert(w.to_string(), word.text.as_deref().map_or(Value::Null, Value::from));
+        }
+        out.push(json!({
+            "seq": row.seq,
+            "index": ix,
+            "at": shown::time(row.at),
+            "command": row.kind,
+            "caller": caller,
+            "event": recorded.event,
+            "words": words,
+        }));
+    }
+    out
+}

@@ -1,0 +1,231 @@
+//! Grants, and who is on them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use comity_app::App;
+use comity_domain::command::{AssignmentSpec, Command};
+use comity_domain::grant::{Grant, GrantPhase, Narrowing};
+use comity_domain::ids::{GrantId, PersonId, RoleId};
+use comity_domain::may::{self, Action, Thing};
+use comity_domain::role::Modes;
+use comity_domain::state::State as World;
+use comity_domain::time::{Instant, Minutes};
+use comity_domain::view;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::auth::Who;
+use crate::input::{AllWord, Body, Path, Query, WireAccounts, if_match, instant, organisation};
+use crate::page::{self, Paging};
+use crate::problem::Problem;
+use crate::shown::{self, ShownGrant};
+
+/// On which side the asking organisation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Side {
+    #[default]
+    Given,
+    Received,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    #[serde(default)]
+    side: Side,
+    state: Option<GrantPhase>,
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+pub async fn list(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(named): Path<String>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>, Problem> {
+    let (state, now) = (app.state(), app.now());
+    let id = organisation(&state, &named)?;
+    may::check(&state, &who.0, Action::ReadGrant, Thing::organisation(id), now)?;
+    let ids: Vec<GrantId> = match query.side {
+        Side::Given => state.grants_by(id).collect(),
+        Side::Received => state.grants_to(id).collect(),
+    };
+    let wanted = |g: &GrantId| {
+        let found = state.grants.get(*g);
+        found.is_some_and(|g| query.state.is_none_or(|s| g.phase(now) == s))
+    };
+    let question = format!("grants/{id}/{:?}/{:?}", query.side, query.state);
+    let paging = Paging { cursor: query.cursor, limit: query.limit };
+    let matching = ids.into_iter().rev().filter(wanted);
+    let page = page::by_id(&app, &question, &paging, matching, |g| shown::grant(&state, g, now))?;
+    let partners = view::active_partners(&state, id, now);
+    Ok(Json(json!({ "items": page.items, "next": page.next, "active_partners": partners })))
+}
+
+fn answer(state: &World, id: GrantId, now: Instant) -> Result<Response, Problem> {
+    let shown: ShownGrant = shown::grant(state, id, now).ok_or_else(Problem::not_found)?;
+    let tag = format!("\"{}\"", shown.version);
+    Ok(([(header::ETAG, tag)], Json(shown)).into_response())
+}
+
+pub async fn one(State(app): State<Arc<App>>, who: Who, Path(id): Path<GrantId>) -> Result<Response, Problem> {
+    let (state, now) = (app.state(), app.now());
+    may::check_grant(&state, &who.0, Action::ReadGrant, id, now)?;
+    answer(&state, id, now)
+}
+
+pub async fn revoke(State(app): State<Arc<App>>, who: Who, Path(id): Path<GrantId>) -> Result<Response, Problem> {
+    let done = app.run(&who.0, Command::Revoke { grant: id }).await?;
+    answer(&done.state, id, done.state.at)
+}
+
+pub async fn give_up(State(app): State<Arc<App>>, who: Who, Path(id): Path<GrantId>) -> Result<Response, Problem> {
+    let done = app.run(&who.0, Command::GiveUp { grant: id }).await?;
+    answer(&done.state, id, done.state.at)
+}
+
+/// What is left of a grant. What is not named stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Narrow {
+    roles: Option<Vec<String>>,
+    accounts: Option<WireAccounts>,
+    modes: Option<Modes>,
+    ends_at: Option<String>,
+    session_minutes: Option<u32>,
+}
+
+/// Roles of a grant by their codes.
+fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId>, Problem> {
+    let by_code = |code: &String| {
+        let has = |r: &RoleId| state.roles.get(*r).is_some_and(|role| *role.code == **code);
+        grant.roles.iter().map(|p| p.role).find(has)
+    };
+    codes
+        .iter()
+        .map(|code| by_code(code).ok_or_else(|| Problem::field("roles", format!("holds {code:?}, which is not in this grant"))))
+        .collect()
+}
+
+pub async fn narrow(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(id): Path<GrantId>,
+    headers: HeaderMap,
+    Body(body): Body<Narrow>,
+) -> Result<Response, Problem> {
+    let state = app.state();
+    let grant = may::check_grant(&state, &who.0, Action::Narrow, id, app.now())?;
+    let roles = body.roles.map(|codes| roles_of(&state, grant, &codes)).transpose()?;
+    let accounts = body.accounts.map(|a| a.resolve(&state, grant.customer.organisation)).transpose()?;
+    let narrowing = Narrowing {
+        roles: roles.map(|r| r.into_iter().collect()),
+        accounts,
+        modes: body.modes,
+        end: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
+        cap: body.session_minutes.map(Minutes),
+    };
+    // Narrowing never waits: a version is checked when one is sent, and not demanded.
+    let version = headers.contains_key(header::IF_MATCH).then(|| if_match(&headers)).transpose()?;
+    let done = app.run(&who.0, Command::Narrow { grant: id, narrowing, version }).await?;
+    answer(&done.state, id, done.state.at)
+}
+
+// -- assignments ----------------------------------------------------------------------------------
+
+fn shown_assignment(state: &World, id: GrantId, person: PersonId, now: Instant) -> Option<Value> {
+    let a = state.assignment(id, person)?;
+    let roles: Vec<String> = a.roles.iter().filter_map(|r| shown::role_code(state, *r)).collect();
+    let ends = (a.row.ends_at != Instant::NEVER).then(|| shown::time(a.row.ends_at));
+    Some(json!({ "person": shown::person(state, person)?, "roles": roles, "accounts": shown::accounts(state, &a.accounts),
+        "ends_at": ends, "basis": a.row.basis, "state": a.row.state, "active": a.row.is_active(now) }))
+}
+
+pub async fn assignments(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(id): Path<GrantId>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Value>, Problem> {
+    let (state, now) = (app.state(), app.now());
+    may::check_grant(&state, &who.0, Action::ReadAssignments, id, now)?;
+    let people: Vec<PersonId> = state.assigned_to(id).map(|(person, _)| person).collect();
+    let question = format!("assignments/{id}");
+    let page = page::by_id(&app, &question, &paging, people.into_iter(), |p| shown_assignment(&state, id, p, now))?;
+    Ok(Json(json!({ "items": page.items, "next": page.next })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assign {
+    roles: Vec<String>,
+    accounts: Option<WireAccounts>,
+    ends_at: Option<String>,
+}
+
+fn spec(state: &World, grant: &Grant, person: PersonId, body: Assign) -> Result<AssignmentSpec, Problem> {
+    let accounts = body.accounts.unwrap_or(WireAccounts::All(AllWord::All));
+    Ok(AssignmentSpec {
+        person,
+        roles: roles_of(state, grant, &body.roles)?,
+        accounts: accounts.resolve(state, grant.customer.organisation)?,
+        ends_at: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
+    })
+}
+
+pub async fn assign(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((id, person)): Path<(GrantId, PersonId)>,
+    Body(body): Body<Assign>,
+) -> Result<Json<Option<Value>>, Problem> {
+    let state = app.state();
+    let grant = may::check_grant(&state, &who.0, Action::Assign, id, app.now())?;
+    let spec = spec(&state, grant, person, body)?;
+    let done = app.run(&who.0, Command::Assign { grant: id, spec }).await?;
+    Ok(Json(shown_assignment(&done.state, id, person, done.state.at)))
+}
+
+/// Who follows, where nobody else would be left.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Successor {
+    person: PersonId,
+    roles: Vec<String>,
+    accounts: Option<WireAccounts>,
+    ends_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unassign {
+    successor: Option<Successor>,
+}
+
+pub async fn unassign(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((id, person)): Path<(GrantId, PersonId)>,
+    request: axum::extract::Request,
+) -> Result<StatusCode, Problem> {
+    use axum::extract::FromRequest as _;
+    let has_body = request.headers().contains_key(header::CONTENT_TYPE);
+    let body = if has_body { Body::<Unassign>::from_request(request, &app).await?.0.successor } else { None };
+    let state = app.state();
+    let successor = match body {
+        None => None,
+        Some(s) => {
+            let grant = may::check_grant(&state, &who.0, Action::Unassign, id, app.now())?;
+            let wanted = Assign { roles: s.roles, accounts: s.accounts, ends_at: s.ends_at };
+            Some(spec(&state, grant, s.person, wanted)?)
+        }
+    };
+    app.run(&who.0, Command::Unassign { grant: id, person, successor }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,190 @@
+//! What callers send, read strictly: unknown fields, wrong types and odd paths are refused by name
+//! before anything else is looked at.
+
+use std::str::FromStr;
+
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use comity_domain::ids::OrganisationId;
+use comity_domain::organisation::Accounts;
+use comity_domain::state::State;
+use comity_domain::text::Lookup;
+use comity_domain::time::Instant;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::problem::Problem;
+
+/// A JSON body. Only `application/json`, no unknown and no repeated field.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        if kind.split(';').next().map(str::trim) != Some("application/json") {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send the body as Content-Type: application/json.",
+            ));
+        }
+        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(too_large)?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|e| json_problem(&e))
+    }
+}
+
+/// Why a body could not be read.
+pub fn too_large(rejection: BytesRejection) -> Problem {
+    match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "The body may have at most 256 KiB.",
+        ),
+        _ => Problem::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read."),
+    }
+}
+
+fn json_problem(error: &serde_json::Error) -> Problem {
+    use serde_json::error::Category;
+    let text = error.to_string();
+    match error.classify() {
+        // serde names the field in backticks: pass it on as a field of its own.
+        Category::Data => {
+            let field = text.split('`').nth(1).unwrap_or("body").to_owned();
+            Problem::field(field, "is not what is expected here").with_detail(text)
+        }
+        _ => Problem::new(StatusCode::BAD_REQUEST, "bad_json", format!("The body is not JSON: {text}.")),
+    }
+}
+
+/// A query string. No unknown and no repeated field.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        read.map(|q| Self(q.0)).map_err(|e| {
+            let text = e.body_text();
+            let field = text.split('`').nth(1).unwrap_or("query").to_owned();
+            Problem::field(field, "is not what is expected in the query").with_detail(text)
+        })
+    }
+}
+
+/// Segments of the path.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // What cannot be an identifier is not there.
+        let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        read.map(|p| Self(p.0)).map_err(|_| Problem::not_found())
+    }
+}
+
+/// Refuses paths that another program might read in another way (T15), and sets the headers that
+/// every answer carries.
+pub async fn one_normal_form(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let lower = path.to_ascii_lowercase();
+    let odd = lower.contains("//")
+        || lower.split('/').any(|s| matches!(s, "." | ".."))
+        || ["%2e", "%2f", "%5c", "%00", "\\"].iter().any(|bad| lower.contains(bad))
+        || path.len() > 4_096
+        || request.uri().query().is_some_and(|q| q.len() > 4_096);
+    let mut response = if odd {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_path", "The path is not in its normal form.").into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// An organisation as a path names it: Comity's identifier or the builder's.
+pub fn organisation(state: &State, text: &str) -> Result<OrganisationId, Problem> {
+    if text.starts_with("org_") {
+        return OrganisationId::from_str(text).map_err(|_| Problem::not_found());
+    }
+    state.words.find(Lookup::Organisation, text).map(OrganisationId).ok_or_else(Problem::not_found)
+}
+
+/// Accounts as people write them: `"all"`, or a list of the builder's identifiers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum WireAccounts {
+    /// `"all"`.
+    All(AllWord),
+    /// A list.
+    List(Vec<String>),
+}
+
+/// The word `all`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AllWord {
+    /// `all`
+    #[serde(rename = "all")]
+    All,
+}
+
+impl WireAccounts {
+    /// As the domain means it, inside the customer `owner`.
+    pub fn resolve(&self, state: &State, owner: OrganisationId) -> Result<Accounts, Problem> {
+        match self {
+            Self::All(_) => Ok(Accounts::All),
+            Self::List(list) => list
+                .iter()
+                .map(|external| {
+                    let found = state.words.find(Lookup::Account(owner), external);
+                    found.map(comity_domain::ids::AccountId).ok_or_else(|| {
+                        let shown: String = external.chars().take(80).collect();
+                        Problem::field("accounts", format!("holds {shown:?}, which is no account there"))
+                    })
+                })
+                .collect::<Result<_, _>>()
+                .map(Accounts::List),
+        }
+    }
+}
+
+/// Reads an RFC 3339 instant.
+pub fn instant(field: &'static str, text: &str) -> Result<Instant, Problem> {
+    let read: Result<jiff::Timestamp, _> = text.parse();
+    read.map(|t| Instant(t.as_millisecond()))
+        .map_err(|_| Problem::field(field, "must be an RFC 3339 instant such as 2027-01-31T12:00:00Z"))
+}
+
+/// The version in `If-Match`, which must be given.
+pub fn if_match(headers: &axum::http::HeaderMap) -> Result<u32, Problem> {
+    let text = headers.get(header::IF_MATCH).and_then(|v| v.to_str().ok());
+    let text = text.ok_or_else(|| {
+        Problem::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "if_match_required",
+            "Send If-Match with the ETag of what you read.",
+        )
+    })?;
+    text.trim().trim_matches('"').parse().map_err(|_| Problem::field("If-Match", "must be the ETag of what you read"))
+}

@@ -1,0 +1,29 @@
+//! The HTTP API.
+//!
+//! Each handler says who is calling, turns the body into a command or a question, hands it to the
+//! app and shows what came back. No rule stands here.
+//!
+//! - [`routes`]: the whole table on one screen.
+//! - `auth`, `input`, [`problem`], `page`: who calls, what they sent, how "no" looks, lists.
+//! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` for events.
+//! - [`server`]: connections, time-outs, stop.
+
+mod auth;
+mod authzen;
+mod feed;
+mod grants;
+mod input;
+mod locks;
+mod me;
+mod oauth;
+mod organisations;
+mod page;
+mod platform;
+pub mod problem;
+mod requests;
+pub mod routes;
+pub mod server;
+mod sessions;
+mod shown;
+
+pub use routes::router;

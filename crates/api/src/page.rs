@@ -1,0 +1,98 @@
+//! Lists by cursor. A cursor carries where to go on and an authentication code over that, the
+//! asking organisation and the filter: one that was made for another question is refused (T12).
+
+use comity_app::App;
+use serde::{Deserialize, Serialize};
+
+use crate::problem::Problem;
+
+/// How many a page has unless asked otherwise.
+const USUAL: usize = 50;
+/// How many it has at most.
+const MOST: usize = 200;
+
+/// One page.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Where to go on; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What every list takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paging {
+    /// From the page before.
+    pub cursor: Option<String>,
+    /// How many, 1 to 200.
+    pub limit: Option<usize>,
+}
+
+/// How many the caller wants.
+pub fn limit(asked: Option<usize>) -> Result<usize, Problem> {
+    match asked.unwrap_or(USUAL) {
+        n @ 1..=MOST => Ok(n),
+        _ => Err(Problem::field("limit", "must be from 1 to 200")),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A cursor to go on after `place`, good only for the same `question`.
+pub fn cursor(app: &App, question: &str, place: &str) -> String {
+    let code = app.keys().mac(format!("{question}\n{place}").as_bytes());
+    format!("{place}.{}", hex(code.get(..16).unwrap_or_default()))
+}
+
+/// The place that a cursor stands for.
+pub fn place<'c>(app: &App, question: &str, cursor: &'c str) -> Result<&'c str, Problem> {
+    let wrong = || Problem::field("cursor", "is not from this list; start without it");
+    let (place, _) = cursor.rsplit_once('.').ok_or_else(wrong)?;
+    // The cursor as it would be made here; equal texts mean equal codes.
+    let made = self::cursor(app, question, place);
+    let same = app.keys().mac(made.as_bytes()) == app.keys().mac(cursor.as_bytes());
+    if same { Ok(place) } else { Err(wrong()) }
+}
+
+/// Cuts a list whose items are named by identifiers into a page. `items` are in the order of the
+/// list; the cursor names the last one shown.
+pub fn by_id<I: ToString, T>(
+    app: &App,
+    question: &str,
+    paging: &Paging,
+    items: impl Iterator<Item = I>,
+    show: impl Fn(I) -> Option<T>,
+) -> Result<Page<T>, Problem>
+where
+    I: Copy,
+{
+    let limit = limit(paging.limit)?;
+    let after = paging.cursor.as_deref().map(|c| place(app, question, c)).transpose()?;
+    let mut items = items.peekable();
+    if let Some(after) = after {
+        for id in items.by_ref() {
+            if id.to_string() == after {
+                break;
+            }
+        }
+    }
+    let mut page = Vec::with_capacity(limit.min(64));
+    let mut last = None;
+    for id in items.by_ref() {
+        if let Some(shown) = show(id) {
+            page.push(shown);
+            last = Some(id);
+        }
+        if page.len() == limit {
+            break;
+        }
+    }
+    let more = items.peek().is_some();
+    let next = last.filter(|_| more).map(|id| cursor(app, question, &id.to_string()));
+    Ok(Page { items: page, next })
+}

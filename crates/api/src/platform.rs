@@ -1,0 +1,202 @@
+//! The operator's doors, and whether the node is well.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use comity_app::App;
+use comity_app::clock::boot_millis;
+use comity_domain::application::{KeyUse, Policy};
+use comity_domain::command::Command;
+use comity_domain::event::Event;
+use comity_domain::ids::{ApplicationId, KeyId};
+use comity_domain::may::{self, Action, Thing};
+use comity_domain::permission::Permissions;
+use comity_domain::role::{Level, Modes};
+use comity_domain::time::{Days, Minutes};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::auth::Who;
+use crate::input::{Body, Path};
+use crate::problem::Problem;
+
+pub async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// Ready means: the writer has said within the lease that what is answered is current.
+pub async fn ready(State(app): State<Arc<App>>) -> Response {
+    let (seq, until) = (app.node().index().seq(), app.node().index().valid_until());
+    if boot_millis() < until {
+        Json(json!({ "status": "ready", "seq": seq })).into_response()
+    } else {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stale", "The writer has not confirmed the state in time.").into_response()
+    }
+}
+
+fn read(app: &App, who: &Who) -> Result<Arc<comity_domain::state::State>, Problem> {
+    let state = app.state();
+    may::check(&state, &who.0, Action::ReadPlatform, Thing::platform(), app.now())?;
+    Ok(state)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutApplication {
+    audience: String,
+    permissions: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub struct ShownApplication {
+    id: ApplicationId,
+    code: String,
+    audience: String,
+    permissions: Permissions,
+}
+
+fn shown(state: &comity_domain::state::State) -> Vec<ShownApplication> {
+    let all = state.applications.iter().map(|(id, a)| ShownApplication {
+        id,
+        code: a.code.to_string(),
+        audience: a.audience.to_string(),
+        permissions: a.permissions.clone(),
+    });
+    all.collect()
+}
+
+pub async fn applications(State(app): State<Arc<App>>, who: Who) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "items": shown(&*read(&app, &who)?) })))
+}
+
+pub async fn put_application(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(code): Path<String>,
+    Body(body): Body<PutApplication>,
+) -> Result<Json<Option<ShownApplication>>, Problem> {
+    let permissions = Permissions::parse("permissions", &body.permissions)?;
+    let command = Command::PutApplication { code: code.clone(), audience: body.audience, permissions };
+    let done = app.run(&who.0, command).await?;
+    Ok(Json(shown(&done.state).into_iter().find(|a| a.code == code)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MakeKey {
+    #[serde(rename = "use")]
+    usage: KeyUse,
+    application: Option<String>,
+}
+
+pub async fn make_key(State(app): State<Arc<App>>, who: Who, Body(body): Body<MakeKey>) -> Result<Response, Problem> {
+    let application = match body.application {
+        None => None,
+        Some(code) => {
+            let state = read(&app, &who)?;
+            let found = state.applications.iter().find(|(_, a)| *a.code == *code).map(|(id, _)| id);
+            Some(found.ok_or_else(|| Problem::field("application", "names no application"))?)
+        }
+    };
+    let (secret, done) = app.make_key(&who.0, body.usage, application).await?;
+    let key = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
+        Event::KeyMade { key, .. } => Some(key),
+        _ => None,
+    });
+    let shown = json!({ "id": key, "use": body.usage, "secret": secret.reveal(),
+        "note": "Shown once. Comity keeps only its digest." });
+    Ok((StatusCode::CREATED, Json(shown)).into_response())
+}
+
+pub async fn keys(State(app): State<Arc<App>>, who: Who) -> Result<Json<Value>, Problem> {
+    let state = read(&app, &who)?;
+    let code = |id: Option<ApplicationId>| state.applications.get(id?).map(|a| a.code.clone());
+    let all: Vec<Value> = state
+        .keys
+        .iter()
+        .map(|(id, k)| json!({ "id": id, "use": k.usage, "application": code(k.application), "retired": k.retired }))
+        .collect();
+    Ok(Json(json!({ "items": all })))
+}
+
+pub async fn retire_key(State(app): State<Arc<App>>, who: Who, Path(key): Path<KeyId>) -> Result<StatusCode, Problem> {
+    app.run(&who.0, Command::RetireKey { key }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WirePolicy {
+    never_delegable: Vec<String>,
+    offers_need_acceptance: bool,
+    session_minutes: u32,
+    longest_grant_days: u32,
+}
+
+fn shown_policy(policy: &Policy) -> WirePolicy {
+    WirePolicy {
+        never_delegable: policy.never_delegable.texts().collect(),
+        offers_need_acceptance: policy.offers_need_acceptance,
+        session_minutes: policy.session_cap.0,
+        longest_grant_days: policy.longest_grant.0,
+    }
+}
+
+pub async fn policy(State(app): State<Arc<App>>, who: Who) -> Result<Json<WirePolicy>, Problem> {
+    Ok(Json(shown_policy(&read(&app, &who)?.policy)))
+}
+
+pub async fn set_policy(State(app): State<Arc<App>>, who: Who, Body(body): Body<WirePolicy>) -> Result<Json<WirePolicy>, Problem> {
+    let policy = Policy {
+        never_delegable: Permissions::parse("never_delegable", &body.never_delegable)?,
+        offers_need_acceptance: body.offers_need_acceptance,
+        session_cap: Minutes(body.session_minutes),
+        longest_grant: Days(body.longest_grant_days),
+    };
+    let done = app.run(&who.0, Command::SetPolicy { policy }).await?;
+    Ok(Json(shown_policy(&done.state.policy)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutLevel {
+    permissions: Vec<String>,
+    modes: Modes,
+    longest_grant_days: u32,
+    session_minutes: u32,
+}
+
+/// Any caller that is known may read the levels: a partner has to choose one.
+pub async fn levels(State(app): State<Arc<App>>, _who: Who) -> Json<Value> {
+    let state = app.state();
+    let all: Vec<Value> = state
+        .levels
+        .keys()
+        .filter_map(|code| {
+            let (pinned, l) = state.newest_level(code)?;
+            Some(json!({ "code": pinned.code, "version": pinned.version, "permissions": l.ceiling, "modes": l.modes,
+                "longest_grant_days": l.longest_grant, "session_minutes": l.session_cap }))
+        })
+        .collect();
+    Json(json!({ "items": all }))
+}
+
+pub async fn put_level(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(code): Path<String>,
+    Body(body): Body<PutLevel>,
+) -> Result<Json<Value>, Problem> {
+    let level = Level {
+        ceiling: Permissions::parse("permissions", &body.permissions)?,
+        modes: body.modes,
+        longest_grant: Days(body.longest_grant_days),
+        session_cap: Minutes(body.session_minutes),
+    };
+    let done = app.run(&who.0, Command::PutLevel { code: code.clone(), level }).await?;
+    let version = done.state.newest_level(&code).map(|(pinned, _)| pinned.version);
+    Ok(Json(json!({ "code": code, "version": version })))
+}

@@ -1,0 +1,160 @@
+//! How "no" and "broken" look over HTTP: RFC 9457 problem details with a stable `code`.
+//!
+//! One table from the domain's classes to status codes. What is not the caller's gets the same
+//! status and the same bytes as what is not there.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use comity_app::Failure;
+use comity_domain::refusal::{Class, Refusal};
+use serde::Serialize;
+
+/// A problem, as it goes out.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: String,
+    /// Which field is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// The grants to choose from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    grants: Vec<String>,
+}
+
+impl Problem {
+    /// A problem that no rule of the domain raises.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code,
+            detail: detail.into(),
+            field: None,
+            grants: Vec::new(),
+        }
+    }
+
+    /// A field is wrong.
+    pub fn field(field: impl Into<String>, why: impl AsRef<str>) -> Self {
+        let field = field.into();
+        let detail = format!("{field} {}.", why.as_ref());
+        Self { field: Some(field), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail) }
+    }
+
+    /// The same with another sentence.
+    #[must_use]
+    pub fn with_detail(self, detail: String) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// Nobody has shown who they are.
+    #[must_use]
+    pub fn unauthenticated() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "Send Authorization: Bearer with a sign-in token or key that is in force.",
+        )
+    }
+
+    /// As if it were not there.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Refusal::NotFound.into()
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The grants to choose from.
+    #[must_use]
+    pub fn grants(&self) -> &[String] {
+        &self.grants
+    }
+
+    /// The sentence.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.class() {
+            Class::Missing => StatusCode::NOT_FOUND,
+            Class::Forbidden => StatusCode::FORBIDDEN,
+            Class::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Class::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Class::Conflict => StatusCode::CONFLICT,
+            Class::Precondition => StatusCode::PRECONDITION_FAILED,
+        };
+        let mut problem = Self::new(status, refusal.code(), refusal.sentence());
+        match refusal {
+            Refusal::Invalid { field, .. } => problem.field = Some(field.to_owned()),
+            Refusal::GrantRequired(grants) => {
+                problem.field = Some("grant".into());
+                problem.grants = grants.iter().map(ToString::to_string).collect();
+            }
+            _ => {}
+        }
+        problem
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            Failure::Unavailable(why) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("Nothing was done: {why}. Try again."))
+            }
+            Failure::Broken(error) => {
+                tracing::error!(error, "broken");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", "Something is broken here; the operator's log says what.")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// No such path.
+pub async fn no_route() -> Problem {
+    Problem::not_found()
+}
+
+/// No such method on this path.
+pub async fn no_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not take that method.")
+}

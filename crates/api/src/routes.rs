@@ -1,0 +1,85 @@
+//! Every route.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{delete, get, post, put};
+use comity_app::App;
+
+use crate::{authzen, feed, grants, input, locks, me, oauth, organisations, platform, problem, requests, sessions};
+
+/// The largest body, in bytes.
+pub const MOST_BODY: usize = 256 * 1024;
+
+/// The table.
+#[rustfmt::skip]
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        // is it there, and does it answer
+        .route("/healthz", get(platform::health))
+        .route("/readyz", get(platform::ready))
+        // the operator: a key for operate
+        .route("/v1/platform/applications", get(platform::applications))
+        .route("/v1/platform/applications/{code}", put(platform::put_application))
+        .route("/v1/platform/keys", get(platform::keys).post(platform::make_key))
+        .route("/v1/platform/keys/{key}", delete(platform::retire_key))
+        .route("/v1/platform/policy", get(platform::policy).put(platform::set_policy))
+        .route("/v1/platform/levels", get(platform::levels))
+        .route("/v1/platform/levels/{code}", put(platform::put_level))
+        .route("/v1/organisations/{organisation}/standing", put(organisations::set_standing))
+        // provisioning: a key for provision, or the organisation's own Admin
+        .route("/v1/organisations/{organisation}", get(organisations::one).put(organisations::put))
+        .route("/v1/organisations/{organisation}/units", get(organisations::units))
+        .route("/v1/organisations/{organisation}/units/{id}", put(organisations::put_unit))
+        .route("/v1/organisations/{organisation}/accounts", get(organisations::accounts))
+        .route("/v1/organisations/{organisation}/accounts/{id}", put(organisations::put_account).delete(organisations::remove_account))
+        .route("/v1/organisations/{organisation}/roles", get(organisations::roles))
+        .route("/v1/organisations/{organisation}/roles/{id}", put(organisations::put_role).delete(organisations::delete_role))
+        .route("/v1/organisations/{organisation}/members", get(organisations::members))
+        .route("/v1/organisations/{organisation}/members/{id}", put(organisations::put_member).delete(organisations::remove_member))
+        .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(organisations::make_enrolment))
+        // people
+        .route("/v1/sign-in", post(me::sign_in))
+        .route("/v1/sign-out", post(me::sign_out))
+        .route("/v1/enrol", post(me::enrol))
+        .route("/v1/me", get(me::me))
+        .route("/v1/me/tenants", get(me::tenants))
+        // the customer's own affairs
+        .route("/v1/organisations/{organisation}/customer-id", get(organisations::customer_id))
+        .route("/v1/organisations/{organisation}/customer-id/rotate", post(organisations::rotate))
+        .route("/v1/organisations/{organisation}/settings", get(organisations::settings).put(organisations::change_settings))
+        .route("/v1/organisations/{organisation}/locks", get(locks::list).post(locks::lock))
+        .route("/v1/locks/{lock}", delete(locks::unlock))
+        // requests
+        .route("/v1/organisations/{organisation}/requests", get(requests::list).post(requests::ask))
+        .route("/v1/requests/{request}", get(requests::one))
+        .route("/v1/requests/{request}/summary", post(requests::summary))
+        .route("/v1/requests/{request}/approve", post(requests::approve))
+        .route("/v1/requests/{request}/deny", post(requests::deny))
+        .route("/v1/requests/{request}/cancel", post(requests::cancel))
+        // grants and who is on them
+        .route("/v1/organisations/{organisation}/grants", get(grants::list))
+        .route("/v1/grants/{grant}", get(grants::one))
+        .route("/v1/grants/{grant}/revoke", post(grants::revoke))
+        .route("/v1/grants/{grant}/narrow", post(grants::narrow))
+        .route("/v1/grants/{grant}/give-up", post(grants::give_up))
+        .route("/v1/grants/{grant}/assignments", get(grants::assignments))
+        .route("/v1/grants/{grant}/assignments/{person}", put(grants::assign).delete(grants::unassign))
+        // sessions
+        .route("/v1/organisations/{organisation}/sessions", get(sessions::history))
+        .route("/v1/organisations/{organisation}/sessions/{session}", get(sessions::one))
+        .route("/v1/sessions/{session}/close", post(sessions::close))
+        .route("/v1/sessions/{session}/end", post(sessions::end))
+        // what happened
+        .route("/v1/events", get(feed::events))
+        // standards
+        .route("/oauth/token", post(oauth::token))
+        .route("/access/v1/evaluation", post(authzen::evaluation))
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::no_method)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(middleware::from_fn(input::one_normal_form))
+        .with_state(app)
+}

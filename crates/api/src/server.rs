@@ -1,0 +1,64 @@
+//! Connections: HTTP/1.1 on one listener, with time-outs that a slow or silent client cannot
+//! stretch (T45), and a stop that lets running requests finish.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+use crate::problem::Problem;
+
+/// How long a client may take to send its headers.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a request may take.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+/// How long running requests may take once the server stops.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How many connections are open at once.
+const MOST_CONNECTIONS: usize = 4_096;
+
+/// Serves until `stop` resolves.
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+    let router = router.layer(axum::middleware::from_fn(within));
+    let graceful = GracefulShutdown::new();
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(MOST_CONNECTIONS));
+    tokio::pin!(stop);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            },
+            () = &mut stop => break,
+        };
+        let Ok(place) = room.clone().try_acquire_owned() else { continue }; // full: closed at once
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_headers(64).max_buf_size(32 * 1024);
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            let _ = connection.await; // a client that goes away is no error of ours
+            drop(place);
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await;
+}
+
+async fn within(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+    match tokio::time::timeout(REQUEST_WITHIN, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "It took too long; what became of it is unknown.")
+            .into_response(),
+    }
+}

@@ -1,0 +1,84 @@
+//! The clocks, read here and nowhere else.
+//!
+//! Wall time never runs backwards for the rules: a step back of the system clock is held at the
+//! highest instant seen (T37). In the demo the clock is simulated until it hands over to the real
+//! one.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use comity_decision::decide::Clocks;
+use comity_domain::time::Instant;
+
+const REAL: i64 = i64::MIN;
+
+/// A clock that a node lives by.
+#[derive(Debug)]
+pub struct Clock {
+    simulated: AtomicI64,
+    highest: AtomicI64,
+}
+
+impl Clock {
+    /// The machine's own.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { simulated: AtomicI64::new(REAL), highest: AtomicI64::new(0) }
+    }
+
+    /// One that stands still at `at` until it is moved.
+    #[must_use]
+    pub fn simulated(at: Instant) -> Self {
+        Self { simulated: AtomicI64::new(at.0), highest: AtomicI64::new(0) }
+    }
+
+    /// Moves a simulated clock.
+    pub fn set(&self, at: Instant) {
+        self.simulated.store(at.0, Ordering::Release);
+    }
+
+    /// From now on the machine's own clock counts.
+    pub fn hand_over(&self) {
+        self.simulated.store(REAL, Ordering::Release);
+    }
+
+    /// The time for rules: UTC, never earlier than any time that was read before.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        let simulated = self.simulated.load(Ordering::Acquire);
+        let wall = if simulated == REAL { wall_millis() } else { simulated };
+        Instant(self.highest.fetch_max(wall, Ordering::AcqRel).max(wall))
+    }
+
+    /// Both clocks, for a decision.
+    #[must_use]
+    pub fn read(&self) -> Clocks {
+        Clocks { wall: self.now(), boot: boot_millis() }
+    }
+}
+
+fn wall_millis() -> i64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    t.tv_sec.saturating_mul(1_000).saturating_add(t.tv_nsec / 1_000_000)
+}
+
+/// Milliseconds since the machine started, sleep included.
+#[must_use]
+pub fn boot_millis() -> i64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    t.tv_sec.saturating_mul(1_000).saturating_add(t.tv_nsec / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t37_a_clock_that_is_set_back_stands_still() {
+        let clock = Clock::simulated(Instant(1_000));
+        assert_eq!(clock.now(), Instant(1_000));
+        clock.set(Instant(400));
+        assert_eq!(clock.now(), Instant(1_000));
+        clock.set(Instant(1_500));
+        assert_eq!(clock.now(), Instant(1_500));
+    }
+}

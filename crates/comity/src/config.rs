@@ -1,0 +1,136 @@
+//! Where the server listens, keeps its data and says what it does: a config file, the environment
+//! and flags, the later winning. A wrong value is refused with the name of its key.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::Deserialize;
+
+/// What can be said on the command line or in the environment.
+#[derive(Debug, Default, Args)]
+pub struct Flags {
+    /// Config file in TOML; its keys are named like these flags, with underscores
+    #[arg(long, env = "COMITY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:8420]
+    #[arg(long, env = "COMITY_LISTEN", value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Folder for the databases [default: comity-data]
+    #[arg(long, env = "COMITY_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Key file, made on first start; keep it apart from the databases and back it up
+    /// [default: comity.key in the data folder]
+    #[arg(long, env = "COMITY_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// A trusted proxy in front of Comity speaks TLS; needed to listen beyond loopback
+    #[arg(long, env = "COMITY_BEHIND_PROXY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    behind_proxy: Option<bool>,
+    /// What is logged: error, warn, info, debug [default: info]
+    #[arg(long, env = "COMITY_LOG", value_name = "LEVEL")]
+    log: Option<String>,
+    /// How it is logged: text or json [default: text]
+    #[arg(long, env = "COMITY_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    data: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    behind_proxy: Option<bool>,
+    log: Option<String>,
+    log_format: Option<String>,
+}
+
+/// What holds in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where the databases are.
+    pub data: PathBuf,
+    /// Where the key file is.
+    pub key_file: PathBuf,
+    /// What is logged.
+    pub log: String,
+    /// Whether as JSON.
+    pub log_json: bool,
+}
+
+impl Flags {
+    /// Flags and environment over the file over the defaults.
+    pub fn resolve(&self) -> anyhow::Result<Config> {
+        let file = match &self.config {
+            None => File::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("config file {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("config file {}", path.display()))?
+            }
+        };
+        let listen = self.listen.clone().or(file.listen).unwrap_or_else(|| "127.0.0.1:8420".into());
+        let behind_proxy = self.behind_proxy.or(file.behind_proxy).unwrap_or(false);
+        let data = self.data.clone().or(file.data).unwrap_or_else(|| "comity-data".into());
+        let key_file = self.key_file.clone().or(file.key_file).unwrap_or_else(|| data.join("comity.key"));
+        let log = self.log.clone().or(file.log).unwrap_or_else(|| "info".into());
+        let format = self.log_format.clone().or(file.log_format).unwrap_or_else(|| "text".into());
+        let listen: SocketAddr = listen
+            .parse()
+            .with_context(|| format!("listen: {listen:?} is not an address with a port, such as 127.0.0.1:8420"))?;
+        if !listen.ip().is_loopback() && !behind_proxy {
+            bail!(
+                "listen: {listen} is not a loopback address and Comity speaks plain HTTP; listen on 127.0.0.1, or \
+                 put a proxy that speaks TLS in front and set behind_proxy = true"
+            );
+        }
+        if !matches!(log.as_str(), "error" | "warn" | "info" | "debug") {
+            bail!("log: {log:?} is not error, warn, info or debug");
+        }
+        let log_json = match format.as_str() {
+            "text" => false,
+            "json" => true,
+            _ => bail!("log_format: {format:?} is not text or json"),
+        };
+        Ok(Config { listen, data, key_file, log, log_json })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_file(text: &str) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("comity.toml");
+        std::fs::write(&path, text).unwrap();
+        Flags { config: Some(path), ..Flags::default() }.resolve()
+    }
+
+    #[test]
+    fn the_file_is_read_and_flags_win() {
+        let config = with_file("listen = \"127.0.0.1:9000\"\ndata = \"here\"\n").unwrap();
+        assert_eq!(config.listen.port(), 9000);
+        assert_eq!(config.key_file, PathBuf::from("here/comity.key"));
+        let flags = Flags { listen: Some("[::1]:7000".into()), ..Flags::default() };
+        assert_eq!(flags.resolve().unwrap().listen.port(), 7000);
+    }
+
+    #[test]
+    fn t54_a_wrong_value_is_refused_by_the_name_of_its_key() {
+        for (text, key) in [
+            ("listen = \"0.0.0.0:8420\"", "listen"),
+            ("listen = \"here\"", "listen"),
+            ("log = \"loud\"", "log"),
+            ("log_format = \"xml\"", "log_format"),
+            ("lisen = \"127.0.0.1:1\"", "lisen"),
+            ("behind_proxy = \"perhaps\"", "behind_proxy"),
+        ] {
+            let error = format!("{:#}", with_file(text).unwrap_err());
+            assert!(error.contains(key), "{text}: {error}");
+        }
+        assert!(with_file("listen = \"0.0.0.0:8420\"\nbehind_proxy = true").is_ok());
+    }
+}

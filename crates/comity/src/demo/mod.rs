@@ -1,0 +1,75 @@
+//! `comity demo`: a server with a believable world in it.
+
+mod actor;
+mod world;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use comity_app::clock::Clock;
+use comity_app::people::passwords::Cost;
+use comity_app::{App, Settings};
+use comity_domain::time::DAY;
+use tokio::net::TcpListener;
+
+use crate::{say, serve};
+
+/// How long ago the demo's world begins, in days.
+const DAYS: i64 = 60;
+/// What marks a folder as the demo's own, to be made anew.
+const MARK: &str = ".comity-demo";
+
+/// What can be said about the demo.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Address to listen on; must be loopback
+    #[arg(long, env = "COMITY_DEMO_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8420")]
+    listen: std::net::SocketAddr,
+    /// Folder for everything, made anew at each start
+    #[arg(long, env = "COMITY_DEMO_DATA", value_name = "FOLDER", default_value = "comity-demo")]
+    data: PathBuf,
+}
+
+/// Seeds the world and serves it.
+pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
+    ensure!(flags.listen.ip().is_loopback(), "--listen: {} is not a loopback address; the demo's passwords are public", flags.listen);
+    tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(flags.listen).await.with_context(|| format!("--listen: {}", flags.listen))?;
+        fresh(&flags.data)?;
+        let real = Clock::system().now();
+        let clock = Arc::new(Clock::simulated(real.plus(-DAYS * DAY)));
+        let settings = Settings {
+            data: flags.data.clone(),
+            key_file: flags.data.join("comity.key"),
+            password_cost: Cost::DEFAULT,
+        };
+        let app = App::start(&settings, clock.clone())?;
+        let world = world::seed(&app, &clock, real).await?;
+        clock.hand_over();
+        let url = format!("http://{}", listener.local_addr()?);
+        world.write_env(&flags.data.join("demo.env"), &url)?;
+        for line in world.lines(&url, &flags.data) {
+            say(&line);
+        }
+        serve::run(app, listener).await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// An empty folder. One that somebody else made is left alone.
+fn fresh(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        let ours = folder.join(MARK).exists();
+        let empty = std::fs::read_dir(folder)?.next().is_none();
+        ensure!(ours || empty, "--data: {} is not a folder of the demo; name another", folder.display());
+        std::fs::remove_dir_all(folder).with_context(|| format!("--data: {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("--data: {}", folder.display()))?;
+    std::fs::write(folder.join(MARK), "made anew by each start of comity demo\n")?;
+    Ok(())
+}

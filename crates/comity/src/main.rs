@@ -1,0 +1,63 @@
+//! Comity: partner access for multi-tenant products, in one binary.
+
+mod audit;
+mod config;
+mod demo;
+mod serve;
+
+use clap::{Parser, Subcommand};
+
+/// Partner access for multi-tenant products.
+///
+/// Organisations let other organisations' people into their tenants, with a scope and an end date,
+/// see everything they do, and throw them out in an instant. Put Comity in front of your API.
+#[derive(Debug, Parser)]
+#[command(name = "comity", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(config::Flags),
+    /// Run a server with a believable world in it, to try things out
+    ///
+    /// A boat-rental platform with customers, partners, requests in all states and sessions of the
+    /// last 60 days, seeded through Comity's own commands. Everything is in one folder that is made
+    /// anew at each start.
+    Demo(demo::Flags),
+    /// Check the log that everything stands on
+    #[command(subcommand)]
+    Audit(audit::Audit),
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(flags) => serve::serve(&flags),
+        Command::Demo(flags) => demo::demo(&flags),
+        Command::Audit(command) => audit::run(&command),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            let reasons: Vec<String> = error.chain().map(ToString::to_string).collect();
+            tell(&format!("comity: {}", reasons.join(": ")));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line for the person at the terminal.
+fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}"); // a closed terminal is no reason to fail
+}
+
+/// A line of complaint.
+fn tell(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,125 @@
+//! The same question answered slowly and obviously, over the whole state, without compiled rights
+//! or indexes. Tests compare it with the hot path after random histories (inv11). It shares no
+//! rule function with `rights.rs` on purpose.
+
+use comity_domain::assignment::{AssignmentState, Basis};
+use comity_domain::grant::{GrantEnd, GrantState};
+use comity_domain::ids::{ApplicationId, Digest32};
+use comity_domain::lock::LockTarget;
+use comity_domain::organisation::{Accounts, Standing};
+use comity_domain::permission::Permission;
+use comity_domain::refusal::Reason;
+use comity_domain::rights::Resource;
+use comity_domain::role::Mode;
+use comity_domain::session::SessionState;
+use comity_domain::state::State;
+use comity_domain::time::Instant;
+
+/// What the answer has to be.
+#[must_use]
+pub fn decide(
+    state: &State,
+    application: ApplicationId,
+    token: Digest32,
+    asked: Permission<'_>,
+    resource: Resource,
+    now: Instant,
+) -> Reason {
+    let Some((_, session)) = state.sessions.iter().find(|(_, s)| s.token == token) else {
+        return Reason::SessionUnknown;
+    };
+    if session.application != application {
+        return Reason::SessionUnknown;
+    }
+    if let SessionState::Ended { cause, .. } = session.state {
+        return cause.reason();
+    }
+    let Some(grant) = state.grants.get(session.grant) else { return Reason::GrantEnded };
+    match grant.state {
+        GrantState::Ended { cause: GrantEnd::Revoked, .. } => return Reason::Revoked,
+        GrantState::Ended { .. } => return Reason::GrantEnded,
+        GrantState::Running => {}
+    }
+    let (customer, provider) = (grant.customer.organisation, grant.provider.organisation);
+    for (_, lock) in state.locks.iter() {
+        let hit = lock.target == LockTarget::Organisation(provider)
+            || lock.target == LockTarget::Person(session.person);
+        if lock.customer == customer && hit {
+            return Reason::Locked;
+        }
+    }
+    let Some(assignment) = state.assignment(session.grant, session.person) else {
+        return Reason::AssignmentLost;
+    };
+    if assignment.row.state != AssignmentState::Active || !grant.modes.contains(session.mode) {
+        return Reason::AssignmentLost;
+    }
+    let active = |standing: Option<Standing>| standing == Some(Standing::Active);
+    let organisation = |id| active(state.organisations.get(id).map(|o| o.standing));
+    let unit = |id| active(state.units.get(id).map(|u| u.standing));
+    let member = state.members.get(&(provider, session.person));
+    let member_ok = assignment.row.basis == Basis::Invited
+        || member.is_some_and(|m| m.standing == Standing::Active && unit(m.unit) && organisation(provider));
+    let sides_ok = [grant.customer, grant.provider]
+        .iter()
+        .all(|side| organisation(side.organisation) && side.unit.is_none_or(unit));
+    if !member_ok || !sides_ok {
+        return Reason::Suspended;
+    }
+    // The clock, each end by itself.
+    if now >= session.deadline || now >= grant.window.end || now >= assignment.row.ends_at {
+        return Reason::SessionExpired;
+    }
+    // Where.
+    let (owner, account) = match resource {
+        Resource::Unknown => return Reason::WrongResource,
+        Resource::Organisation(o) => (o, None),
+        Resource::Account(a, o, u) => (o, Some((a, u))),
+    };
+    if owner != customer {
+        return Reason::WrongResource;
+    }
+    // What.
+    if state.policy.never_delegable.permits(asked) {
+        return Reason::NeverDelegable;
+    }
+    let by_role = assignment.roles.iter().any(|id| {
+        let pinned = grant.roles.iter().find(|p| p.role == *id);
+        let role = state.roles.get(*id).filter(|r| !r.deleted);
+        match (pinned, role) {
+            (Some(pinned), Some(role)) => {
+                let at = role.versions.get(pinned.version.wrapping_sub(1) as usize);
+                at.is_some_and(|p| p.permits(asked))
+                    && role.versions.last().is_some_and(|p| p.permits(asked))
+            }
+            _ => false,
+        }
+    });
+    let level = state
+        .levels
+        .get(&grant.level.code)
+        .and_then(|versions| versions.get(grant.level.version.wrapping_sub(1) as usize))
+        .is_some_and(|level| level.ceiling.permits(asked));
+    let mode = session.mode != Mode::View || asked.to_string().ends_with(":read");
+    let words = state.applications.get(application).is_some_and(|a| a.permissions.permits(asked));
+    if !(by_role && level && mode && words) {
+        return Reason::NoRole;
+    }
+    // On which account.
+    let Some((account, account_unit)) = account else {
+        let all = grant.accounts == Accounts::All
+            && assignment.accounts == Accounts::All
+            && grant.customer.unit.is_none();
+        return if all { Reason::Allowed } else { Reason::AccountRequired };
+    };
+    let listed = |accounts: &Accounts| match accounts {
+        Accounts::All => true,
+        Accounts::List(list) => list.contains(&account),
+    };
+    let on_side = grant.customer.unit.is_none_or(|u| u == account_unit);
+    if on_side && listed(&grant.accounts) && listed(&assignment.accounts) {
+        Reason::Allowed
+    } else {
+        Reason::AccountNotInGrant
+    }
+}

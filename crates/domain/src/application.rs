@@ -1,0 +1,160 @@
+//! The builder's services, the keys by which programs call, and the platform's policy.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::Caller;
+use crate::draft::Draft;
+use crate::event::Event;
+use crate::ids::{ApplicationId, Digest32, KeyId};
+use crate::may::{self, Action, Thing};
+use crate::permission::Permissions;
+use crate::refusal::Refusal;
+use crate::text;
+use crate::time::{Days, Minutes};
+
+/// A service of the builder's product that asks decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Application {
+    /// Its code.
+    pub code: Arc<str>,
+    /// The value of `audience` by which a token is asked for it.
+    pub audience: Arc<str>,
+    /// Its permission words: a token for it never permits anything else.
+    pub permissions: Permissions,
+}
+
+/// What a key is for. Never all by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyUse {
+    /// Keeps organisations, units, accounts, roles and members.
+    Provision,
+    /// Asks decisions for one application.
+    Decide,
+    /// Runs the installation: applications, keys, levels, policy, suspension.
+    Operate,
+}
+
+/// A key of the platform or of an application. Only its digest is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// What it is for.
+    pub usage: KeyUse,
+    /// For which application; a `decide` key always has one, the others never.
+    pub application: Option<ApplicationId>,
+    /// The digest of the secret.
+    pub digest: Digest32,
+    /// A retired key opens nothing.
+    pub retired: bool,
+}
+
+/// What the operator sets for the whole installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// What no partner may do, whatever its roles.
+    pub never_delegable: Permissions,
+    /// Whether a customer's offer waits for the provider's yes.
+    pub offers_need_acceptance: bool,
+    /// The longest session, 5 to 480 minutes.
+    pub session_cap: Minutes,
+    /// The longest grant, 1 to 730 days.
+    pub longest_grant: Days,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            never_delegable: Permissions::none(),
+            offers_need_acceptance: true,
+            session_cap: Minutes(480),
+            longest_grant: Days(730),
+        }
+    }
+}
+
+/// Defines an application, or changes it.
+pub(crate) fn put(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    code: &str,
+    audience: &str,
+    permissions: Permissions,
+) -> Result<(), Refusal> {
+    may::check(&d.state, caller, Action::PutApplication, Thing::platform(), d.now())?;
+    let code = text::code("code", code)?;
+    let audience = text::reference("audience", audience)?;
+    if permissions.is_empty() {
+        return Err(Refusal::invalid("permissions", "must name what the application can be asked about"));
+    }
+    let existing = d.state.applications.iter().find(|(_, a)| a.code == code).map(|(id, _)| id);
+    if d.state.application_by_audience(&audience).is_some_and(|id| Some(id) != existing) {
+        return Err(Refusal::Taken("audience"));
+    }
+    let wanted = Application { code, audience, permissions };
+    if existing.and_then(|id| d.state.applications.get(id)) == Some(&wanted) {
+        return Ok(());
+    }
+    let application = existing.unwrap_or_else(|| ApplicationId(d.id()));
+    let Application { code, audience, permissions } = wanted;
+    d.emit(Event::ApplicationDefined { application, code, audience, permissions });
+    Ok(())
+}
+
+/// Makes a key. The very first one, on an empty log, is made by Comity itself.
+pub(crate) fn make_key(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    usage: KeyUse,
+    application: Option<ApplicationId>,
+    digest: Digest32,
+) -> Result<(), Refusal> {
+    if !(d.state.keys.is_empty() && may::system(caller).is_ok()) {
+        may::check(&d.state, caller, Action::MakeKey, Thing::platform(), d.now())?;
+    }
+    match (usage, application) {
+        (KeyUse::Decide, Some(id)) if d.state.applications.get(id).is_some() => {}
+        (KeyUse::Decide, _) => {
+            return Err(Refusal::invalid("application", "must name the application that will ask"));
+        }
+        (_, Some(_)) => {
+            return Err(Refusal::invalid("application", "is only for keys that decide"));
+        }
+        (_, None) => {}
+    }
+    let key = KeyId(d.id());
+    d.emit(Event::KeyMade { key, usage, application, digest });
+    Ok(())
+}
+
+/// Retires a key; one that is retired already stays so.
+pub(crate) fn retire_key(d: &mut Draft<'_>, caller: &Caller, key: KeyId) -> Result<(), Refusal> {
+    may::check(&d.state, caller, Action::RetireKey, Thing::platform(), d.now())?;
+    let found = d.state.keys.get(key).ok_or(Refusal::NotFound)?;
+    if found.retired {
+        return Ok(());
+    }
+    let operators =
+        d.state.keys.iter().filter(|(_, k)| k.usage == KeyUse::Operate && !k.retired).count();
+    if found.usage == KeyUse::Operate && operators == 1 {
+        return Err(Refusal::WrongState("the last key for operate: make another first"));
+    }
+    d.emit(Event::KeyRetired { key });
+    Ok(())
+}
+
+/// Sets the platform's policy.
+pub(crate) fn set_policy(d: &mut Draft<'_>, caller: &Caller, policy: Policy) -> Result<(), Refusal> {
+    may::check(&d.state, caller, Action::SetPolicy, Thing::platform(), d.now())?;
+    if !(5..=480).contains(&policy.session_cap.0) {
+        return Err(Refusal::invalid("session_minutes", "must be from 5 to 480"));
+    }
+    if !(1..=730).contains(&policy.longest_grant.0) {
+        return Err(Refusal::invalid("longest_grant_days", "must be from 1 to 730"));
+    }
+    if d.state.policy != policy {
+        d.emit(Event::PolicySet { policy });
+    }
+    Ok(())
+}

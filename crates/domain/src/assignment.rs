@@ -1,0 +1,181 @@
+//! Assignments: one person on one grant.
+//!
+//! An assignment is known by (grant, person); nothing refers to an identifier of its own. One that
+//! ended is gone from the state at once: no rule asks about it, and the log remembers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{AssignmentSpec, Caller};
+use crate::draft::Draft;
+use crate::event::Event;
+use crate::grant::Grant;
+use crate::ids::{GrantId, PersonId};
+use crate::may::{self, Action, Thing};
+use crate::organisation::Accounts;
+use crate::refusal::Refusal;
+use crate::table::SetIx;
+use crate::time::Instant;
+
+/// How a person came to be on a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// Chosen by the provider.
+    Individual,
+    /// By the rule that all members are on it.
+    Automatic,
+    /// As an external person, by an invitation that they accepted.
+    Invited,
+}
+
+/// Whether it gives access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssignmentState {
+    /// Gives access.
+    Active,
+    /// The grant's ceiling left no role: counts as not assigned everywhere.
+    SuspendedNoRoles,
+}
+
+/// One person on one grant. Sets are interned: thousands of assignments share few of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assignment {
+    /// Which of the grant's roles.
+    pub roles: SetIx,
+    /// Which of the grant's accounts; `None` is all of them, whatever they are.
+    pub accounts: Option<SetIx>,
+    /// When it ends by the clock; [`Instant::NEVER`] where only the grant's end counts.
+    pub ends_at: Instant,
+    /// How it came about.
+    pub basis: Basis,
+    /// Whether it gives access.
+    pub state: AssignmentState,
+}
+
+impl Assignment {
+    /// Whether it gives access at `now`.
+    #[must_use]
+    pub fn is_active(&self, now: Instant) -> bool {
+        self.state == AssignmentState::Active && now < self.ends_at
+    }
+}
+
+/// Why an assignment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssignmentEnd {
+    /// The provider removed it.
+    Removed,
+    /// The person left the provider.
+    LeftProvider,
+    /// The person left the unit.
+    LeftUnit,
+    /// None of its accounts is left.
+    AccountsGone,
+}
+
+/// Puts a person on a grant, or changes what they have there.
+pub(crate) fn assign(d: &mut Draft<'_>, caller: &Caller, id: GrantId, spec: AssignmentSpec) -> Result<(), Refusal> {
+    let grant = may::check_grant(&d.state, caller, Action::Assign, id, d.now())?.clone();
+    d.acting_for(grant.provider.organisation);
+    put(d, id, &grant, spec)
+}
+
+fn put(d: &mut Draft<'_>, id: GrantId, grant: &Grant, spec: AssignmentSpec) -> Result<(), Refusal> {
+    let now = d.now();
+    if !grant.stands(now) {
+        return Err(Refusal::WrongState(grant.phase(now).code()));
+    }
+    let (customer, provider) = (grant.customer.organisation, grant.provider.organisation);
+    if d.state.is_locked(customer, provider, Some(spec.person)) {
+        return Err(Refusal::Locked);
+    }
+    if !d.state.party_is_active(grant.customer) {
+        return Err(Refusal::NotActive("customer")); // a suspension stops what a lock stops
+    }
+    let member = d.state.active_member(provider, spec.person);
+    if !member.is_some_and(|m| grant.provider.includes(provider, m.unit)) {
+        return Err(Refusal::invalid("person", "is no active member of this side of the grant"));
+    }
+    let mut roles = spec.roles;
+    roles.sort();
+    roles.dedup();
+    if roles.is_empty() {
+        return Err(Refusal::invalid("roles", "must name at least one role"));
+    }
+    if roles.iter().any(|r| !grant.pinned(*r).is_some_and(|p| d.state.role_lives(p))) {
+        return Err(Refusal::Widening("roles"));
+    }
+    if spec.accounts.is_empty() {
+        return Err(Refusal::invalid("accounts", "must be \"all\" or name at least one account"));
+    }
+    if grant.accounts.is_empty() {
+        return Err(Refusal::invalid("accounts", "of this grant are all gone; ask for new access"));
+    }
+    if let Accounts::List(list) = &spec.accounts {
+        let on_side = |a: &crate::ids::AccountId| {
+            let account = d.state.accounts.get(*a);
+            account.is_some_and(|a| grant.customer.includes(a.organisation, a.unit))
+        };
+        if !list.iter().all(on_side) || !grant.accounts.covers(&spec.accounts) {
+            return Err(Refusal::Widening("accounts"));
+        }
+    }
+    let ends_at = spec.ends_at.unwrap_or(Instant::NEVER);
+    if ends_at != Instant::NEVER && ends_at > grant.window.end {
+        return Err(Refusal::Widening("ends_at"));
+    }
+    if ends_at <= now.max(grant.window.start) {
+        return Err(Refusal::invalid("ends_at", "must lie after the start and in the future"));
+    }
+    let known = d.state.assignment(id, spec.person);
+    let same = known.is_some_and(|a| {
+        a.roles == roles
+            && a.accounts == spec.accounts
+            && a.row.ends_at == ends_at
+            && a.row.is_active(now)
+    });
+    if !same {
+        let (person, accounts, basis) = (spec.person, spec.accounts, Basis::Individual);
+        d.emit(Event::Assigned { grant: id, person, roles, accounts, ends_at, basis });
+    }
+    Ok(())
+}
+
+/// Takes a person off a grant. A live grant keeps at least one person unless a successor is named
+/// in the same call (E5, inv16).
+pub(crate) fn unassign(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    id: GrantId,
+    person: PersonId,
+    successor: Option<AssignmentSpec>,
+) -> Result<(), Refusal> {
+    let now = d.now();
+    let leaving = caller.person() == Some(person) && successor.is_none();
+    let grant = if leaving && d.state.assignment_row(id, person).is_some() {
+        may::check(&d.state, caller, Action::LeaveGrant, Thing::own(person), now)?;
+        d.state.grants.get(id).ok_or(Refusal::NotFound)?
+    } else {
+        may::check_grant(&d.state, caller, Action::Unassign, id, now)?
+    }
+    .clone();
+    if !grant.stands(now) {
+        return Err(Refusal::WrongState(grant.phase(now).code()));
+    }
+    d.acting_for(grant.provider.organisation);
+    let row = *d.state.assignment_row(id, person).ok_or(Refusal::NotFound)?;
+    if let Some(successor) = successor {
+        if successor.person == person {
+            return Err(Refusal::invalid("successor", "must be somebody else"));
+        }
+        put(d, id, &grant, successor)?;
+    }
+    let others = d.state.assigned_to(id).filter(|(p, a)| *p != person && a.is_active(now)).count();
+    if row.is_active(now) && others == 0 {
+        return Err(Refusal::LastUser);
+    }
+    d.emit(Event::AssignmentEnded { grant: id, person, cause: AssignmentEnd::Removed });
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! The closed list of what can be asked of Comity, and who asks.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::application::{KeyUse, Policy};
+use crate::grant::{Narrowing, Terms};
+use crate::ids::{
+    ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId, RequestId, RoleId,
+    SessionId, SignInId,
+};
+use crate::lock::LockTarget;
+use crate::organisation::{Accounts, Settings, Standing};
+use crate::permission::Permissions;
+use crate::person::PortalRole;
+use crate::role::{Level, Mode, Modes};
+use crate::time::{Days, Instant};
+
+/// Who is calling, as the door found out. The kernel judges it against the state at the head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// Who.
+    pub principal: Principal,
+    /// Through which door.
+    pub door: Door,
+}
+
+/// Who can call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Principal {
+    /// A person by their own sign-in.
+    Person {
+        /// Who.
+        person: PersonId,
+        /// By which sign-in.
+        sign_in: SignInId,
+    },
+    /// A program by its key.
+    Key(KeyId),
+    /// A person inside a customer, by a partner session: may do nothing here but end it.
+    PartnerSession(SessionId),
+    /// Somebody who proves themselves in this very call: sign-in, enrolment.
+    Anonymous,
+    /// Comity itself: first start, timers, the books.
+    System,
+}
+
+/// The doors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Door {
+    /// The REST API.
+    Api,
+    /// The token endpoint.
+    Token,
+    /// The command line, and the demo's own seeding.
+    Cli,
+    /// No door: the process itself.
+    Inside,
+}
+
+impl Caller {
+    /// Comity itself.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { principal: Principal::System, door: Door::Inside }
+    }
+
+    /// The person, if a person calls by their own sign-in.
+    #[must_use]
+    pub fn person(&self) -> Option<PersonId> {
+        match self.principal {
+            Principal::Person { person, .. } => Some(person),
+            _ => None,
+        }
+    }
+}
+
+/// Something sealed under the installation's key outside the domain; opaque here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed(pub Vec<u8>);
+
+/// A fresh customer ID: its digest for the log, the code itself only sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreshCode {
+    /// What the log keeps.
+    pub digest: Digest32,
+    /// What the customer's page shows again.
+    pub sealed: Sealed,
+}
+
+/// What a partner asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// The asking organisation.
+    pub provider: OrganisationId,
+    /// Only this unit of it, by the builder's identifier.
+    pub unit: Option<String>,
+    /// The digest of the customer ID.
+    pub code: Digest32,
+    /// The level's code.
+    pub level: String,
+    /// The wished modes.
+    pub modes: Modes,
+    /// The wished duration.
+    pub days: Days,
+    /// Role codes known from elsewhere; empty leaves the choice to the approver.
+    pub roles: Vec<String>,
+    /// Account identifiers known from elsewhere; empty asks for all.
+    pub accounts: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// A ticket's reference.
+    pub ticket: Option<String>,
+}
+
+/// What a provider gives to one of its people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssignmentSpec {
+    /// Whom.
+    pub person: PersonId,
+    /// Which of the grant's roles; at least one.
+    pub roles: Vec<RoleId>,
+    /// Which of its accounts.
+    pub accounts: Accounts,
+    /// When it ends, if before the grant.
+    pub ends_at: Option<Instant>,
+}
+
+/// What a person asks on entering a customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enter {
+    /// The customer.
+    pub customer: OrganisationId,
+    /// The application that the token is for, by its audience.
+    pub audience: String,
+    /// Under which grant; needed only where several fit.
+    pub grant: Option<GrantId>,
+    /// As whom.
+    pub mode: Mode,
+    /// Why; required for `act_as`.
+    pub reason: Option<String>,
+    /// The digest of the session's token.
+    pub token: Digest32,
+}
+
+/// A member as the builder knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutMember {
+    /// The organisation.
+    pub organisation: OrganisationId,
+    /// The builder's identifier of the member.
+    pub external: String,
+    /// The name.
+    pub name: String,
+    /// The e-mail address.
+    pub email: String,
+    /// Whether the builder has proven it.
+    pub email_verified: bool,
+    /// The unit by the builder's identifier; the default unit if none.
+    pub unit: Option<String>,
+    /// What the member may do inside Comity.
+    pub portal: Option<PortalRole>,
+    /// Active or suspended.
+    pub active: bool,
+}
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are the words of the nouns' own files
+pub enum Command {
+    // -- the platform ---------------------------------------------------------------------------
+    /// Define an application, or change it.
+    PutApplication { code: String, audience: String, permissions: Permissions },
+    /// Make a key. The secret's digest comes from the door.
+    MakeKey { usage: KeyUse, application: Option<ApplicationId>, digest: Digest32 },
+    /// Retire a key.
+    RetireKey { key: KeyId },
+    /// Set the platform's policy.
+    SetPolicy { policy: Policy },
+    /// Define a level, or a new version of it.
+    PutLevel { code: String, level: Level },
+    /// Suspend, bring back or close an organisation.
+    SetStanding { organisation: OrganisationId, standing: Standing },
+    // -- provisioning ---------------------------------------------------------------------------
+    /// Make an organisation, or rename it.
+    PutOrganisation { external: String, name: String, code: FreshCode },
+    /// Make a unit, or rename, suspend or bring it back.
+    PutUnit { organisation: OrganisationId, external: String, name: String, active: bool },
+    /// Make an account, or rename it.
+    PutAccount { organisation: OrganisationId, external: String, name: String, unit: Option<String> },
+    /// Remove an account.
+    RemoveAccount { organisation: OrganisationId, external: String },
+    /// Define a role, or a new version of it.
+    PutRole { organisation: OrganisationId, code: String, name: String, permissions: Permissions },
+    /// Delete a role.
+    DeleteRole { organisation: OrganisationId, code: String },
+    /// Make a member, or change one.
+    PutMember(PutMember),
+    /// Take a member out of the organisation.
+    RemoveMember { organisation: OrganisationId, external: String },
+    /// Make a token by which a member sets a first password.
+    MakeEnrolment { organisation: OrganisationId, external: String, digest: Digest32 },
+    // -- people ---------------------------------------------------------------------------------
+    /// Set a first password with an enrolment token.
+    Enrol { token: Digest32, password_hash: String },
+    /// A person has proven who they are; the door checked the password.
+    SignIn { person: PersonId, auth_epoch: u32, digest: Digest32 },
+    /// End the caller's own sign-in.
+    SignOut,
+    /// End every sign-in of the caller.
+    SignOutEverywhere,
+    // -- the customer's own affairs -------------------------------------------------------------
+    /// A new customer ID; the old one finds nothing from now on.
+    RotateCustomerId { organisation: OrganisationId, code: FreshCode },
+    /// Change the settings; `version` is the one that the caller saw.
+    ChangeSettings { organisation: OrganisationId, settings: Settings, version: u32 },
+    // -- requests -------------------------------------------------------------------------------
+    /// May we come in?
+    Ask(Ask),
+    /// Take a request back.
+    CancelRequest { request: RequestId },
+    /// Approve with these terms, as shown by the summary of this hash.
+    Approve { request: RequestId, terms: Terms, summary: Digest32 },
+    /// Deny.
+    Deny { request: RequestId, reason: Option<String>, message: Option<String> },
+    // -- grants ---------------------------------------------------------------------------------
+    /// The customer ends a grant.
+    Revoke { grant: GrantId },
+    /// The customer gives less.
+    Narrow { grant: GrantId, narrowing: Narrowing, version: Option<u32> },
+    /// The provider gives a grant up.
+    GiveUp { grant: GrantId },
+    // -- assignments ----------------------------------------------------------------------------
+    /// Put a person on a grant, or change what they have there.
+    Assign { grant: GrantId, spec: AssignmentSpec },
+    /// Take a person off a grant, naming who follows if nobody else is left.
+    Unassign { grant: GrantId, person: PersonId, successor: Option<AssignmentSpec> },
+    // -- sessions -------------------------------------------------------------------------------
+    /// Enter a customer.
+    Enter(Enter),
+    /// Come home: the partner user closes the own session.
+    CloseSession { session: SessionId },
+    /// The customer ends a session.
+    EndSession { session: SessionId },
+    // -- locks ----------------------------------------------------------------------------------
+    /// Report and lock.
+    Lock { customer: OrganisationId, target: LockTarget, reason: Option<String> },
+    /// Unlock.
+    Unlock { lock: LockId },
+    // -- Comity itself --------------------------------------------------------------------------
+    /// Note what fell due by the clock.
+    NoteDue,
+    /// Seal a segment of call records.
+    SealCalls { segment: u64, records: u64, digest: Digest32 },
+}
+
+impl Command {
+    /// The command's name in the log and in metrics.
+    #[must_use]
+    pub fn kind(&self) -> Arc<str> {
+        match self {
+            Self::PutApplication { .. } => "put_application",
+            Self::MakeKey { .. } => "make_key",
+            Self::RetireKey { .. } => "retire_key",
+            Self::SetPolicy { .. } => "set_policy",
+            Self::PutLevel { .. } => "put_level",
+            Self::SetStanding { .. } => "set_standing",
+            Self::PutOrganisation { .. } => "put_organisation",
+            Self::PutUnit { .. } => "put_unit",
+            Self::PutAccount { .. } => "put_account",
+            Self::RemoveAccount { .. } => "remove_account",
+            Self::PutRole { .. } => "put_role",
+            Self::DeleteRole { .. } => "delete_role",
+            Self::PutMember(_) => "put_member",
+            Self::RemoveMember { .. } => "remove_member",
+            Self::MakeEnrolment { .. } => "make_enrolment",
+            Self::Enrol { .. } => "enrol",
+            Self::SignIn { .. } => "sign_in",
+            Self::SignOut => "sign_out",
+            Self::SignOutEverywhere => "sign_out_everywhere",
+            Self::RotateCustomerId { .. } => "rotate_customer_id",
+            Self::ChangeSettings { .. } => "change_settings",
+            Self::Ask(_) => "ask",
+            Self::CancelRequest { .. } => "cancel_request",
+            Self::Approve { .. } => "approve",
+            Self::Deny { .. } => "deny",
+            Self::Revoke { .. } => "revoke",
+            Self::Narrow { .. } => "narrow",
+            Self::GiveUp { .. } => "give_up",
+            Self::Assign { .. } => "assign",
+            Self::Unassign { .. } => "unassign",
+            Self::Enter(_) => "enter",
+            Self::CloseSession { .. } => "close_session",
+            Self::EndSession { .. } => "end_session",
+            Self::Lock { .. } => "lock",
+            Self::Unlock { .. } => "unlock",
+            Self::NoteDue => "note_due",
+            Self::SealCalls { .. } => "seal_calls",
+        }
+        .into()
+    }
+
+    /// Whether it only takes access away: such commands go first in a batch.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(
+            self,
+            Self::Revoke { .. }
+                | Self::Lock { .. }
+                | Self::EndSession { .. }
+                | Self::CloseSession { .. }
+                | Self::Narrow { .. }
+                | Self::GiveUp { .. }
+                | Self::RemoveMember { .. }
+                | Self::RemoveAccount { .. }
+                | Self::DeleteRole { .. }
+                | Self::RetireKey { .. }
+                | Self::SignOut
+                | Self::SignOutEverywhere
+                | Self::SetStanding { standing: Standing::Suspended | Standing::Closed, .. }
+        )
+    }
+}

@@ -1,0 +1,169 @@
+//! A command's outcome in the making: a copy of the state that already shows each event.
+//!
+//! A rule looks at `state`, emits events, and sees their effect at once; consequences
+//! (`settle.rs`) are drawn from the same copy. What a draft emits is exactly what a replay will
+//! apply, through the same function.
+
+use std::sync::Arc;
+
+use crate::apply::{self, Context, Touched};
+use crate::command::{Caller, Sealed};
+use crate::event::{self, Event, Recorded, Row, W};
+use crate::ids::{CommandId, GrantId, Ids, OrganisationId, PersonId, UnitId};
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::text::{Lookup, Subject, Word};
+use crate::time::Instant;
+
+/// What is written beside the log, in the same transaction. A closed list: no other code writes
+/// these tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SideWrite {
+    /// A person's password hash, as a PHC string.
+    Credential(PersonId, String),
+    /// An organisation's customer ID, sealed.
+    CustomerId(OrganisationId, Sealed),
+}
+
+/// An accepted command: its row, what is written beside it, and the state after it.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// The row; `None` when nothing changed, and then nothing happened.
+    pub row: Option<Row>,
+    /// What is written beside.
+    pub side: Vec<SideWrite>,
+    /// The state after the row.
+    pub state: State,
+    /// What the row touched.
+    pub touched: Touched,
+}
+
+/// See the module.
+pub struct Draft<'a> {
+    /// The state as of the events emitted so far.
+    pub state: State,
+    row: Row,
+    side: Vec<SideWrite>,
+    touched: Touched,
+    ids: &'a mut Ids,
+    first_new_word: usize,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(
+        before: &State,
+        caller: &Caller,
+        command: CommandId,
+        kind: Arc<str>,
+        now: Instant,
+        ids: &'a mut Ids,
+    ) -> Self {
+        let at = now.max(before.at);
+        let mut state = before.clone();
+        apply::begin(&mut state, before.seq.saturating_add(1), at);
+        Self {
+            row: Row {
+                seq: state.seq,
+                at,
+                command,
+                kind,
+                caller: caller.clone(),
+                acting: Vec::new(),
+                events: Vec::new(),
+                words: Vec::new(),
+            },
+            state,
+            side: Vec::new(),
+            touched: Touched::default(),
+            ids,
+            first_new_word: 0,
+        }
+    }
+
+    /// The time of the row.
+    pub(crate) fn now(&self) -> Instant {
+        self.row.at
+    }
+
+    /// A new identifier's value.
+    pub(crate) fn id(&mut self) -> u128 {
+        self.ids.next(self.row.at)
+    }
+
+    /// The organisation whose people see who called.
+    pub(crate) fn acting_for(&mut self, organisation: OrganisationId) {
+        if let Err(place) = self.row.acting.binary_search(&organisation) {
+            self.row.acting.insert(place, organisation);
+        }
+    }
+
+    /// A word of the next event.
+    pub(crate) fn word(&mut self, about: Subject, text: Arc<str>) -> W {
+        let ix = u16::try_from(self.row.words.len()).unwrap_or(u16::MAX);
+        let salt = self.ids.bytes();
+        self.row.words.push(Word { about, event: 0, salt, text: Some(text) });
+        ix
+    }
+
+    /// Lets `event` happen, for the readers that follow from it.
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.happen(event, None);
+    }
+
+    /// Lets `event` happen, for these readers.
+    pub(crate) fn emit_to(&mut self, event: Event, mut readers: Vec<OrganisationId>) {
+        readers.sort();
+        readers.dedup();
+        self.happen(event, Some(readers));
+    }
+
+    fn happen(&mut self, event: Event, readers: Option<Vec<OrganisationId>>) {
+        let ix = u16::try_from(self.row.events.len()).unwrap_or(u16::MAX);
+        for word in self.row.words.iter_mut().skip(self.first_new_word) {
+            word.event = ix;
+        }
+        self.first_new_word = self.row.words.len();
+        let context = Context { seq: self.row.seq, at: self.row.at, words: &self.row.words };
+        apply::event(&mut self.state, &context, &event, &mut self.touched);
+        let readers = readers.unwrap_or_else(|| event::readers(&self.state, &event));
+        self.row.events.push(Recorded { event, readers });
+    }
+
+    pub(crate) fn beside(&mut self, write: SideWrite) {
+        self.side.push(write);
+    }
+
+    pub(crate) fn touched(&self) -> &Touched {
+        &self.touched
+    }
+
+    pub(crate) fn nothing_happened(&self) -> bool {
+        self.row.events.is_empty()
+    }
+
+    /// Whether this row took somebody off a grant.
+    pub(crate) fn ended_assignment_of(&self, id: GrantId) -> bool {
+        self.row.events.iter().any(|r| {
+            matches!(&r.event, Event::AssignmentEnded { grant, .. } | Event::AssignmentSuspended { grant, .. } if *grant == id)
+        })
+    }
+
+    pub(crate) fn finish(self, before: &State) -> Decided {
+        if self.row.events.is_empty() {
+            let state = before.clone();
+            return Decided { row: None, side: Vec::new(), state, touched: Touched::default() };
+        }
+        Decided { row: Some(self.row), side: self.side, state: self.state, touched: self.touched }
+    }
+
+    // -- what several nouns look up ---------------------------------------------------------------
+
+    /// A unit by the builder's identifier.
+    pub(crate) fn unit(&self, organisation: OrganisationId, external: &str) -> Result<UnitId, Refusal> {
+        self.state
+            .words
+            .find(Lookup::Unit(organisation), external)
+            .map(UnitId)
+            .ok_or_else(|| Refusal::invalid("unit", "names no unit of this organisation"))
+    }
+}

@@ -1,0 +1,283 @@
+//! The closed list of what can have happened.
+//!
+//! An event is a fact: identifiers, codes, times. Where somebody's words belong to it, it holds a
+//! [`W`], a place among the words of its row. Every event has its readers ([`readers`]): the
+//! organisations that may see it, and nobody else. Stored events are never rewritten; a change of
+//! shape is a new version with an upcaster in the store's codec.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::application::{KeyUse, Policy};
+use crate::assignment::{AssignmentEnd, Basis};
+use crate::command::Caller;
+use crate::grant::GrantEnd;
+use crate::ids::{
+    AccountId, ApplicationId, CommandId, Digest32, GrantId, KeyId, LockId, OrganisationId,
+    PersonId, RequestId, RoleId, SessionId, SignInId, UnitId,
+};
+use crate::lock::LockTarget;
+use crate::organisation::{Accounts, Party, Settings, Standing};
+use crate::permission::Permissions;
+use crate::person::PortalRole;
+use crate::request::RequestCancel;
+use crate::role::{Level, Mode, Modes, PinnedLevel, PinnedRole};
+use crate::session::SessionEnd;
+use crate::state::State;
+use crate::text::Word;
+use crate::time::{Days, Instant, Minutes, Window};
+
+/// A place among the words of the event's row.
+pub type W = u16;
+
+/// One accepted command: what a position in the log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The position: gapless from 1.
+    pub seq: u64,
+    /// The clock, or the time of the row before if that is later.
+    pub at: Instant,
+    /// The command's own identifier, by which an unknown outcome is settled.
+    pub command: CommandId,
+    /// The command's name.
+    pub kind: Arc<str>,
+    /// Who called.
+    pub caller: Caller,
+    /// The organisations for which the caller acted: they alone see who it was.
+    pub acting: Vec<OrganisationId>,
+    /// What happened, in order.
+    pub events: Vec<Recorded>,
+    /// The words of the events.
+    pub words: Vec<Word>,
+}
+
+/// An event with its readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// What happened.
+    pub event: Event,
+    /// Who may see it, sorted; nobody but the platform when empty.
+    pub readers: Vec<OrganisationId>,
+}
+
+/// What can have happened. The serialised names are part of the log's format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs)] // the fields are the words of the nouns' own files
+pub enum Event {
+    // -- the platform ---------------------------------------------------------------------------
+    /// An application was defined or defined anew.
+    ApplicationDefined { application: ApplicationId, code: Arc<str>, audience: Arc<str>, permissions: Permissions },
+    /// A key was made.
+    KeyMade { key: KeyId, usage: KeyUse, application: Option<ApplicationId>, digest: Digest32 },
+    /// A key was retired.
+    KeyRetired { key: KeyId },
+    /// The policy was set.
+    PolicySet { policy: Policy },
+    /// A level got a new version, its first or a later one.
+    LevelDefined { code: Arc<str>, version: u32, level: Level },
+    // -- organisations --------------------------------------------------------------------------
+    /// An organisation was made with its default unit.
+    OrganisationMade { organisation: OrganisationId, unit: UnitId, external: W, name: W },
+    /// An organisation was renamed.
+    OrganisationRenamed { organisation: OrganisationId, name: W },
+    /// It was suspended, brought back or closed.
+    OrganisationStanding { organisation: OrganisationId, standing: Standing },
+    /// It has a new customer ID; an older one finds nothing from now on.
+    CustomerIdSet { organisation: OrganisationId, digest: Digest32 },
+    /// Its settings were changed.
+    SettingsChanged { organisation: OrganisationId, settings: Settings },
+    /// A unit was made.
+    UnitMade { organisation: OrganisationId, unit: UnitId, external: W, name: W },
+    /// A unit was renamed.
+    UnitRenamed { unit: UnitId, name: W },
+    /// A unit was suspended, brought back or closed.
+    UnitStanding { unit: UnitId, standing: Standing },
+    /// An account was made.
+    AccountMade { organisation: OrganisationId, unit: UnitId, account: AccountId, external: W, name: W },
+    /// An account was renamed.
+    AccountRenamed { account: AccountId, name: W },
+    /// An account was removed.
+    AccountRemoved { account: AccountId },
+    /// A role was made.
+    RoleMade { organisation: OrganisationId, role: RoleId, code: Arc<str>, name: Arc<str>, permissions: Permissions },
+    /// A role got a new version.
+    RoleChanged { role: RoleId, version: u32, name: Arc<str>, permissions: Permissions },
+    /// A role was deleted.
+    RoleDeleted { role: RoleId },
+    // -- people ---------------------------------------------------------------------------------
+    /// A person became known.
+    PersonMade { person: PersonId, name: W, email: W, email_verified: bool },
+    /// A person's name was changed.
+    PersonRenamed { person: PersonId, name: W },
+    /// A person joined an organisation.
+    MemberJoined { organisation: OrganisationId, person: PersonId, unit: UnitId, portal: Option<PortalRole>, external: W },
+    /// A member got another portal role or unit.
+    MemberChanged { organisation: OrganisationId, person: PersonId, unit: UnitId, portal: Option<PortalRole> },
+    /// A member was suspended or brought back.
+    MemberStanding { organisation: OrganisationId, person: PersonId, standing: Standing },
+    /// A member left.
+    MemberLeft { organisation: OrganisationId, person: PersonId },
+    /// A token was made by which a first password can be set.
+    EnrolmentMade { person: PersonId, digest: Digest32, until: Instant },
+    /// A password was set; earlier sign-ins are worthless.
+    PasswordSet { person: PersonId },
+    /// A person proved who they are.
+    SignedIn { person: PersonId, sign_in: SignInId, digest: Digest32, until: Instant },
+    /// A sign-in was ended.
+    SignedOut { sign_in: SignInId },
+    /// All sign-ins of a person are worthless.
+    SignedOutEverywhere { person: PersonId },
+    // -- requests -------------------------------------------------------------------------------
+    /// A partner asked. The customer is not named here: its part is not the asker's to read.
+    RequestAsked { request: RequestId, provider: Party, by: PersonId, level: PinnedLevel, modes: Modes, days: Days, roles: Vec<W>, accounts: Vec<W>, reason: W, ticket: Option<W>, name: W, email: W, company: W },
+    /// Whom the request asks, for the customer's eyes.
+    RequestAddressed { request: RequestId, customer: OrganisationId },
+    /// A request was taken back or fell away.
+    RequestCancelled { request: RequestId, cause: RequestCancel },
+    /// A request was denied.
+    RequestDenied { request: RequestId, message: Option<W> },
+    /// Who denied it and why, for the customer's eyes.
+    DenialNoted { request: RequestId, by: PersonId, reason: Option<W> },
+    /// A request was approved.
+    RequestApproved { request: RequestId, grant: GrantId, by: PersonId, summary: Digest32 },
+    // -- grants ---------------------------------------------------------------------------------
+    /// A grant was made by an approval.
+    GrantMade { grant: GrantId, request: RequestId, customer: Party, provider: Party, level: PinnedLevel, roles: Vec<PinnedRole>, accounts: Accounts, modes: Modes, window: Window, cap: Minutes, allow_external: bool, jwt: bool, summary: Digest32 },
+    /// A grant gives less from now on.
+    GrantNarrowed { grant: GrantId, by: Option<PersonId>, roles: Vec<PinnedRole>, accounts: Accounts, modes: Modes, end: Instant, cap: Minutes },
+    /// A grant was ended.
+    GrantEnded { grant: GrantId, cause: GrantEnd, by: Option<PersonId> },
+    /// A live grant is left without anybody.
+    GrantUnattended { grant: GrantId },
+    // -- assignments ----------------------------------------------------------------------------
+    /// A person was put on a grant, or put there with other roles, accounts or end.
+    Assigned { grant: GrantId, person: PersonId, roles: Vec<RoleId>, accounts: Accounts, ends_at: Instant, basis: Basis },
+    /// The ceiling left less of it.
+    AssignmentTrimmed { grant: GrantId, person: PersonId, roles: Vec<RoleId>, accounts: Accounts, ends_at: Instant },
+    /// The ceiling left no role of it.
+    AssignmentSuspended { grant: GrantId, person: PersonId },
+    /// It ended.
+    AssignmentEnded { grant: GrantId, person: PersonId, cause: AssignmentEnd },
+    // -- sessions -------------------------------------------------------------------------------
+    /// A person entered a customer. Name and address are those of that time.
+    SessionStarted { session: SessionId, grant: GrantId, customer: OrganisationId, provider: OrganisationId, person: PersonId, application: ApplicationId, mode: Mode, deadline: Instant, token: Digest32, reserved: u64, reason: Option<W>, name: W, email: W },
+    /// The deadline came nearer.
+    SessionShortened { session: SessionId, deadline: Instant },
+    /// A session was ended.
+    SessionEnded { session: SessionId, cause: SessionEnd },
+    // -- locks ----------------------------------------------------------------------------------
+    /// A customer locked a partner or a person.
+    LockPlaced { lock: LockId, customer: OrganisationId, target: LockTarget, by: PersonId, reason: Option<W> },
+    /// A customer lifted a lock.
+    LockLifted { lock: LockId, by: PersonId },
+    // -- what only the clock or the books cause ---------------------------------------------------
+    /// Noted after the fact: no answer depends on it.
+    ExpiryNoted { what: Due },
+    /// A segment of call records was sealed by its hash.
+    CallsSealed { segment: u64, records: u64, digest: Digest32 },
+}
+
+/// What falls due by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Due {
+    /// A request nobody decided.
+    Request(RequestId),
+    /// A grant at its end.
+    Grant(GrantId),
+    /// A session at its deadline.
+    Session(SessionId),
+}
+
+/// Who may see an event, judged right after it happened: sorted, each once. No event names an
+/// organisation to another that has no live tie with it.
+#[must_use]
+pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
+    use Event as E;
+    let mut to = BTreeSet::new();
+    match event {
+        E::ApplicationDefined { .. }
+        | E::KeyMade { .. }
+        | E::KeyRetired { .. }
+        | E::PolicySet { .. }
+        | E::LevelDefined { .. }
+        | E::CallsSealed { .. } => {}
+        E::OrganisationMade { organisation, .. }
+        | E::OrganisationRenamed { organisation, .. }
+        | E::OrganisationStanding { organisation, .. }
+        | E::CustomerIdSet { organisation, .. }
+        | E::SettingsChanged { organisation, .. }
+        | E::UnitMade { organisation, .. }
+        | E::AccountMade { organisation, .. }
+        | E::RoleMade { organisation, .. }
+        | E::MemberJoined { organisation, .. }
+        | E::MemberChanged { organisation, .. }
+        | E::MemberStanding { organisation, .. }
+        | E::MemberLeft { organisation, .. } => {
+            to.insert(*organisation);
+        }
+        E::UnitRenamed { unit, .. } | E::UnitStanding { unit, .. } => {
+            to.extend(state.units.get(*unit).map(|u| u.organisation));
+        }
+        E::AccountRenamed { account, .. } => {
+            to.extend(state.accounts.get(*account).map(|a| a.organisation));
+        }
+        E::AccountRemoved { .. } => {} // gone already: the draft names the owner
+        E::RoleChanged { role, .. } | E::RoleDeleted { role } => {
+            to.extend(state.roles.get(*role).map(|r| r.organisation));
+        }
+        E::PersonMade { person, .. }
+        | E::PersonRenamed { person, .. }
+        | E::EnrolmentMade { person, .. }
+        | E::PasswordSet { person }
+        | E::SignedIn { person, .. }
+        | E::SignedOutEverywhere { person } => to.extend(state.organisations_of(*person)),
+        E::SignedOut { sign_in } => {
+            let person = state.sign_ins.get(*sign_in).map(|s| s.person);
+            to.extend(person.into_iter().flat_map(|p| state.organisations_of(p)));
+        }
+        E::RequestAsked { request, .. }
+        | E::RequestCancelled { request, .. }
+        | E::RequestDenied { request, .. }
+        | E::RequestApproved { request, .. }
+        | E::ExpiryNoted { what: Due::Request(request) } => {
+            if let Some(request) = state.requests.get(*request) {
+                to.extend([request.customer, request.provider.organisation]);
+            }
+        }
+        E::RequestAddressed { request, .. } | E::DenialNoted { request, .. } => {
+            to.extend(state.requests.get(*request).map(|r| r.customer));
+        }
+        E::GrantMade { grant, .. }
+        | E::GrantNarrowed { grant, .. }
+        | E::GrantEnded { grant, .. }
+        | E::GrantUnattended { grant }
+        | E::Assigned { grant, .. }
+        | E::AssignmentTrimmed { grant, .. }
+        | E::AssignmentSuspended { grant, .. }
+        | E::AssignmentEnded { grant, .. }
+        | E::SessionStarted { grant, .. }
+        | E::ExpiryNoted { what: Due::Grant(grant) } => sides(state, *grant, &mut to),
+        E::SessionShortened { session, .. }
+        | E::SessionEnded { session, .. }
+        | E::ExpiryNoted { what: Due::Session(session) } => {
+            if let Some(session) = state.sessions.get(*session) {
+                sides(state, session.grant, &mut to);
+            }
+        }
+        E::LockPlaced { customer, .. } => {
+            to.insert(*customer);
+        }
+        E::LockLifted { .. } => {} // gone already: the draft names the customer
+    }
+    to.into_iter().filter(|o| *o != OrganisationId::MIN).collect()
+}
+
+fn sides(state: &State, grant: GrantId, to: &mut BTreeSet<OrganisationId>) {
+    if let Some(grant) = state.grants.get(grant) {
+        to.extend([grant.customer.organisation, grant.provider.organisation]);
+    }
+}

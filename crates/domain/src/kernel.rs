@@ -1,0 +1,130 @@
+//! `decide`: a command, judged against the state at the head, becomes a row or a refusal.
+//!
+//! Pure: the same state, caller, command, time and randomness give the same outcome. The caller's
+//! standing is judged here and not at the door, so a credential withdrawn while a command was
+//! waiting is refused.
+
+use crate::command::{Caller, Command};
+use crate::draft::{Decided, Draft};
+use crate::event::Event;
+use crate::ids::{CommandId, Ids};
+use crate::may;
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::time::Instant;
+use crate::{application, assignment, grant, lock, organisation, person, request, role, session, settle};
+
+pub use crate::apply::row as apply;
+
+/// How many due things one row notes at most: a row must stay short.
+const MOST_DUE: usize = 500;
+
+/// Judges `command` against `state`.
+///
+/// # Errors
+/// The refusal; nothing is changed then.
+pub fn decide(
+    state: &State,
+    caller: &Caller,
+    id: CommandId,
+    command: Command,
+    now: Instant,
+    ids: &mut Ids,
+) -> Result<Decided, Refusal> {
+    may::authentic(state, caller, now.max(state.at))?;
+    let mut draft = Draft::new(state, caller, id, command.kind(), now, ids);
+    dispatch(&mut draft, caller, command)?;
+    settle::consequences(&mut draft);
+    Ok(draft.finish(state))
+}
+
+fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), Refusal> {
+    use Command as C;
+    match command {
+        C::PutApplication { code, audience, permissions } => {
+            application::put(d, caller, &code, &audience, permissions)
+        }
+        C::MakeKey { usage, application, digest } => {
+            application::make_key(d, caller, usage, application, digest)
+        }
+        C::RetireKey { key } => application::retire_key(d, caller, key),
+        C::SetPolicy { policy } => application::set_policy(d, caller, policy),
+        C::PutLevel { code, level } => role::put_level(d, caller, &code, level),
+        C::SetStanding { organisation, standing } => {
+            organisation::set_standing(d, caller, organisation, standing)
+        }
+        C::PutOrganisation { external, name, code } => {
+            organisation::put(d, caller, &external, &name, code)
+        }
+        C::PutUnit { organisation, external, name, active } => {
+            organisation::put_unit(d, caller, organisation, &external, &name, active)
+        }
+        C::PutAccount { organisation, external, name, unit } => {
+            organisation::put_account(d, caller, organisation, &external, &name, unit)
+        }
+        C::RemoveAccount { organisation, external } => {
+            organisation::remove_account(d, caller, organisation, &external)
+        }
+        C::PutRole { organisation, code, name, permissions } => {
+            role::put(d, caller, organisation, &code, &name, permissions)
+        }
+        C::DeleteRole { organisation, code } => role::delete(d, caller, organisation, &code),
+        C::PutMember(put) => person::put_member(d, caller, put),
+        C::RemoveMember { organisation, external } => {
+            person::remove_member(d, caller, organisation, &external)
+        }
+        C::MakeEnrolment { organisation, external, digest } => {
+            person::make_enrolment(d, caller, organisation, &external, digest)
+        }
+        C::Enrol { token, password_hash } => person::enrol(d, caller, token, password_hash),
+        C::SignIn { person, auth_epoch, digest } => {
+            person::sign_in(d, caller, person, auth_epoch, digest)
+        }
+        C::SignOut => person::sign_out(d, caller),
+        C::SignOutEverywhere => person::sign_out_everywhere(d, caller),
+        C::RotateCustomerId { organisation, code } => {
+            organisation::rotate(d, caller, organisation, code)
+        }
+        C::ChangeSettings { organisation, settings, version } => {
+            organisation::change_settings(d, caller, organisation, settings, version)
+        }
+        C::Ask(ask) => request::ask(d, caller, ask),
+        C::CancelRequest { request } => request::cancel(d, caller, request),
+        C::Approve { request, terms, summary } => {
+            request::approve(d, caller, request, &terms, summary)
+        }
+        C::Deny { request, reason, message } => request::deny(d, caller, request, reason, message),
+        C::Revoke { grant } => grant::revoke(d, caller, grant),
+        C::Narrow { grant, narrowing, version } => {
+            grant::narrow(d, caller, grant, narrowing, version)
+        }
+        C::GiveUp { grant } => grant::give_up(d, caller, grant),
+        C::Assign { grant, spec } => assignment::assign(d, caller, grant, spec),
+        C::Unassign { grant, person, successor } => {
+            assignment::unassign(d, caller, grant, person, successor)
+        }
+        C::Enter(enter) => session::enter(d, caller, enter),
+        C::CloseSession { session } => session::close(d, caller, session),
+        C::EndSession { session } => session::end(d, caller, session),
+        C::Lock { customer, target, reason } => lock::place(d, caller, customer, target, reason),
+        C::Unlock { lock } => lock::lift(d, caller, lock),
+        C::NoteDue => note_due(d, caller),
+        C::SealCalls { segment, records, digest } => {
+            may::system(caller)?;
+            d.emit(Event::CallsSealed { segment, records, digest });
+            Ok(())
+        }
+    }
+}
+
+/// Notes what fell due by the clock: consequences only, no answer depends on it.
+fn note_due(d: &mut Draft<'_>, caller: &Caller) -> Result<(), Refusal> {
+    may::system(caller)?;
+    let now = d.now();
+    let due: Vec<_> =
+        d.state.due.iter().take_while(|(at, _)| *at <= now).take(MOST_DUE).copied().collect();
+    for (_, what) in due {
+        d.emit(Event::ExpiryNoted { what });
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! Permissions: the builder's words for what can be done, and sets of them.
+//!
+//! A permission is `resource:verb`, each in `[a-z0-9_-]{1,64}`. In a set either side may be `*`;
+//! `*` alone is `*:*`. Sets are kept minimal and sorted, so that equal sets have equal bytes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::refusal::Refusal;
+use crate::text::is_code;
+
+/// How many patterns one set may hold.
+pub const MOST_PATTERNS: usize = 500;
+
+/// One entry of a set; `None` is the star.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pattern {
+    resource: Option<Arc<str>>,
+    verb: Option<Arc<str>>,
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Option<Self> {
+        let side = |s: &str| match s {
+            "*" => Some(None),
+            s if is_code(s) => Some(Some(Arc::from(s))),
+            _ => None,
+        };
+        let (resource, verb) = if text == "*" { ("*", "*") } else { text.split_once(':')? };
+        Some(Self { resource: side(resource)?, verb: side(verb)? })
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let side = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| a.is_none() || a == b;
+        side(&self.resource, &other.resource) && side(&self.verb, &other.verb)
+    }
+
+    fn meet(&self, other: &Self) -> Option<Self> {
+        let side = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| match (a, b) {
+            (None, x) | (x, None) => Some(x.clone()),
+            (Some(x), Some(y)) if x == y => Some(Some(x.clone())),
+            _ => None,
+        };
+        Some(Self {
+            resource: side(&self.resource, &other.resource)?,
+            verb: side(&self.verb, &other.verb)?,
+        })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let star = "*";
+        match (&self.resource, &self.verb) {
+            (None, None) => f.write_str(star),
+            (r, v) => {
+                write!(f, "{}:{}", r.as_deref().unwrap_or(star), v.as_deref().unwrap_or(star))
+            }
+        }
+    }
+}
+
+/// A single permission that a decision asks about: never a star.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permission<'a> {
+    resource: &'a str,
+    verb: &'a str,
+}
+
+impl<'a> Permission<'a> {
+    /// Reads `resource:verb`; `None` for anything else, and for every star.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (resource, verb) = text.split_once(':')?;
+        (is_code(resource) && is_code(verb)).then_some(Self { resource, verb })
+    }
+}
+
+impl fmt::Display for Permission<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.resource, self.verb)
+    }
+}
+
+/// A set of permissions: no entry covers another, and entries are sorted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Permissions(Arc<[Pattern]>);
+
+impl Default for Permissions {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl Permissions {
+    /// Nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Arc::new([]))
+    }
+
+    /// Everything: `*`.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(Arc::new([Pattern { resource: None, verb: None }]))
+    }
+
+    /// Only what reads: `*:read`.
+    #[must_use]
+    pub fn reading() -> Self {
+        Self(Arc::new([Pattern { resource: None, verb: Some("read".into()) }]))
+    }
+
+    /// Reads a list of patterns.
+    ///
+    /// # Errors
+    /// `invalid` naming `field` and the entry.
+    pub fn parse<S: AsRef<str>>(
+        field: &'static str,
+        texts: impl IntoIterator<Item = S>,
+    ) -> Result<Self, Refusal> {
+        let mut patterns = Vec::new();
+        for text in texts {
+            let text = text.as_ref();
+            let shown: String = text.chars().take(80).collect();
+            patterns.push(Pattern::parse(text).ok_or_else(|| {
+                Refusal::invalid(
+                    field,
+                    format!("{shown:?} is not resource:verb, each a-z, 0-9, _, - or *"),
+                )
+            })?);
+            if patterns.len() > MOST_PATTERNS {
+                return Err(Refusal::invalid(field, format!("at most {MOST_PATTERNS} entries")));
+            }
+        }
+        Ok(Self::from_patterns(patterns))
+    }
+
+    fn from_patterns(mut patterns: Vec<Pattern>) -> Self {
+        patterns.sort();
+        patterns.dedup();
+        let minimal: Vec<Pattern> = patterns
+            .iter()
+            .filter(|p| !patterns.iter().any(|q| q != *p && q.covers(p)))
+            .cloned()
+            .collect();
+        Self(minimal.into())
+    }
+
+    /// Whether nothing is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `asked` is in the set.
+    #[must_use]
+    pub fn permits(&self, asked: Permission<'_>) -> bool {
+        self.0.iter().any(|p| {
+            p.resource.as_deref().is_none_or(|r| r == asked.resource)
+                && p.verb.as_deref().is_none_or(|v| v == asked.verb)
+        })
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        if self == other || other.covers_all() {
+            return self.clone();
+        }
+        if self.covers_all() {
+            return other.clone();
+        }
+        Self::from_patterns(
+            self.0.iter().flat_map(|a| other.0.iter().filter_map(|b| a.meet(b))).collect(),
+        )
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn join(&self, other: &Self) -> Self {
+        if self.is_empty() {
+            return other.clone();
+        }
+        Self::from_patterns(self.0.iter().chain(other.0.iter()).cloned().collect())
+    }
+
+    /// Whether every permission of `other` is in `self`.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.0.iter().all(|o| self.0.iter().any(|s| s.covers(o)))
+    }
+
+    fn covers_all(&self) -> bool {
+        self.0.first().is_some_and(|p| p.resource.is_none() && p.verb.is_none())
+    }
+
+    /// The entries as people write them.
+    pub fn texts(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.iter().map(ToString::to_string)
+    }
+}
+
+impl Serialize for Permissions {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(self.texts())
+    }
+}
+
+impl<'de> Deserialize<'de> for Permissions {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(d)?;
+        Self::parse("permissions", texts).map_err(|r| serde::de::Error::custom(r.sentence()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn set(texts: &[&str]) -> Permissions {
+        Permissions::parse("permissions", texts).unwrap()
+    }
+
+    #[test]
+    fn a_star_alone_is_everything_and_a_question_never_holds_one() {
+        assert_eq!(set(&["*", "boats:read"]), Permissions::all());
+        assert_eq!(set(&["*:*"]), Permissions::all());
+        assert!(Permission::parse("*:read").is_none());
+        assert!(Permission::parse("boats:*").is_none());
+        assert!(Permission::parse("boats").is_none());
+        assert!(Permission::parse("boats:read:x").is_none());
+        assert!(Permissions::parse("p", ["Boats:read"]).is_err());
+        assert!(Permissions::parse("p", ["boats:"]).is_err());
+    }
+
+    const WORDS: [&str; 4] = ["a", "b", "read", "*"];
+    fn any_set() -> impl Strategy<Value = Permissions> {
+        prop::collection::vec((0usize..4, 0usize..4), 0..6).prop_map(|pairs| {
+            let texts: Vec<_> = pairs.iter().map(|(r, v)| format!("{}:{}", WORDS[*r], WORDS[*v])).collect();
+            Permissions::parse("p", &texts).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn inv06_meet_and_join_agree_with_membership(x in any_set(), y in any_set()) {
+            for r in &WORDS[..3] {
+                for v in &WORDS[..3] {
+                    let text = format!("{r}:{v}");
+                    let asked = Permission::parse(&text).unwrap();
+                    prop_assert_eq!(x.meet(&y).permits(asked), x.permits(asked) && y.permits(asked));
+                    prop_assert_eq!(x.join(&y).permits(asked), x.permits(asked) || y.permits(asked));
+                }
+            }
+            prop_assert!(x.covers(&x.meet(&y)));
+            prop_assert!(x.join(&y).covers(&x));
+            prop_assert_eq!(x.meet(&y), y.meet(&x));
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! People, their memberships and their own sign-ins.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Caller, Principal, PutMember};
+use crate::draft::{Draft, SideWrite};
+use crate::event::Event;
+use crate::ids::{Digest32, OrganisationId, PersonId, SignInId, UnitId};
+use crate::may::{self, Action, Thing};
+use crate::organisation::{self, Standing};
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::text::{self, Lookup, Subject, WordId};
+use crate::time::{DAY, HOUR, Instant, MINUTE};
+
+/// How long a person's own sign-in lasts.
+pub const SIGN_IN_LASTS: i64 = 8 * HOUR;
+/// How recent a sign-in must be for acts that need a fresh one.
+pub const FRESH: i64 = 5 * MINUTE;
+/// How long an enrolment token can be used.
+pub const ENROLMENT_LASTS: i64 = 7 * DAY;
+/// How long it is remembered that a person was a member: as long as a request can be pending, and
+/// a day (four eyes looks back to the making of the request).
+pub const PAST_MEMBERSHIP_KEPT: i64 = 31 * DAY;
+
+/// A human being.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The name shown to others.
+    pub name: WordId,
+    /// The e-mail address.
+    pub email: WordId,
+    /// Whether the address is proven to be this person's.
+    pub email_verified: bool,
+    /// Raised by whatever makes earlier sign-ins worthless: a new password, signing out
+    /// everywhere, removal. A caller who was let in under an older one is refused.
+    pub auth_epoch: u32,
+    /// Whether a password is set.
+    pub has_password: bool,
+    /// A token by which the first password can be set, and until when.
+    pub enrolment: Option<(Digest32, Instant)>,
+}
+
+/// A person in an organisation and unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The one unit.
+    pub unit: UnitId,
+    /// What the member may do inside Comity.
+    pub portal: Option<PortalRole>,
+    /// The builder's identifier.
+    pub external: WordId,
+    /// Active or suspended; a member who left is gone from the state.
+    pub standing: Standing,
+}
+
+/// What a member may do inside Comity. A closed list, apart from the builder's permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortalRole {
+    /// Everything.
+    Admin,
+    /// Reads.
+    CustomerSupport,
+}
+
+/// The closed list of permissions inside Comity. No role of a grant and no `*` ever covers one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortalPermission {
+    /// Decides over partners: `partner_access.decide`.
+    Decide,
+    /// Sends colleagues: `partner_access.assign`.
+    Assign,
+    /// Reads history and records: `partner_access.audit`.
+    Audit,
+    /// Keeps members, units, accounts and roles: `partner_access.manage`.
+    Manage,
+}
+
+impl PortalRole {
+    /// Whether the role holds the permission.
+    #[must_use]
+    pub fn holds(self, permission: PortalPermission) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::CustomerSupport => permission == PortalPermission::Audit,
+        }
+    }
+}
+
+impl PortalPermission {
+    /// As it is written, with the role that holds it.
+    #[must_use]
+    pub fn needed(self) -> &'static str {
+        match self {
+            Self::Decide => "partner_access.decide of the customer (portal role Admin)",
+            Self::Assign => "partner_access.assign of the provider (portal role Admin)",
+            Self::Audit => "partner_access.audit (portal role Admin or Customer Support)",
+            Self::Manage => "partner_access.manage (portal role Admin)",
+        }
+    }
+}
+
+/// A person's own sign-in: what a bearer token or a console cookie stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignIn {
+    /// Whose.
+    pub person: PersonId,
+    /// The digest of the token.
+    pub token: Digest32,
+    /// When the person proved who they are.
+    pub at: Instant,
+    /// When it ends.
+    pub until: Instant,
+    /// The person's epoch at that time.
+    pub auth_epoch: u32,
+}
+
+/// Makes a member, or changes one. A verified address that is known already leads to the person it
+/// belongs to, so that one human being stays one person in every organisation (T6).
+pub(crate) fn put_member(d: &mut Draft<'_>, caller: &Caller, put: PutMember) -> Result<(), Refusal> {
+    let organisation = put.organisation;
+    let default = organisation::provision(d, caller, Action::PutMember, organisation)?;
+    let external = text::reference("external_id", &put.external)?;
+    let name = text::name("name", &put.name)?;
+    let email = text::email("email", &put.email)?;
+    let unit = put.unit.as_deref().map(|u| d.unit(organisation, u)).transpose()?.unwrap_or(default);
+    // Only the builder can prove an address; a person's word for it is no proof (T32).
+    let verified = put.email_verified && matches!(caller.principal, Principal::Key(_));
+    let known = d.state.words.find(Lookup::Member(organisation), &external).map(PersonId);
+    let person = match known {
+        Some(person) => {
+            change_member(d, organisation, person, &name, &email, unit, put.portal)?;
+            person
+        }
+        None => join(d, organisation, external, name, email, verified, unit, put.portal)?,
+    };
+    let standing = if put.active { Standing::Active } else { Standing::Suspended };
+    let member = d.state.members.get(&(organisation, person)).ok_or(Refusal::NotFound)?;
+    if member.standing != standing {
+        if standing == Standing::Suspended {
+            keep_an_admin(&d.state, organisation, person)?;
+        }
+        d.emit(Event::MemberStanding { organisation, person, standing });
+    }
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments)] // the parts of one member
+fn join(
+    d: &mut Draft<'_>,
+    organisation: OrganisationId,
+    external: Arc<str>,
+    name: Arc<str>,
+    email: Arc<str>,
+    email_verified: bool,
+    unit: UnitId,
+    portal: Option<PortalRole>,
+) -> Result<PersonId, Refusal> {
+    let owner = d.state.words.find(Lookup::Email, &email).map(PersonId);
+    let person = match owner {
+        Some(person) if email_verified => person,
+        Some(_) => return Err(Refusal::Taken("e-mail address")),
+        None => {
+            let person = PersonId(d.id());
+            let about = Subject::Person(person);
+            let (name, email) = (d.word(about, name), d.word(about, email));
+            d.emit_to(Event::PersonMade { person, name, email, email_verified }, vec![organisation]);
+            person
+        }
+    };
+    if d.state.members.contains_key(&(organisation, person)) {
+        return Err(Refusal::Taken("e-mail address"));
+    }
+    let external = d.word(Subject::Person(person), external);
+    d.emit(Event::MemberJoined { organisation, person, unit, portal, external });
+    Ok(person)
+}
+
+fn change_member(
+    d: &mut Draft<'_>,
+    organisation: OrganisationId,
+    person: PersonId,
+    name: &Arc<str>,
+    email: &str,
+    unit: UnitId,
+    portal: Option<PortalRole>,
+) -> Result<(), Refusal> {
+    let known = d.state.people.get(person).ok_or(Refusal::NotFound)?;
+    if d.state.words.get(known.email) != Some(email) {
+        return Err(Refusal::invalid("email", "cannot change; remove the member and make a new one"));
+    }
+    // A name belongs to the person: only their one organisation may change it.
+    let only_here = d.state.organisations_of(person).all(|o| o == organisation);
+    if only_here && d.state.words.get(known.name) != Some(&**name) {
+        let name = d.word(Subject::Person(person), name.clone());
+        d.emit(Event::PersonRenamed { person, name });
+    }
+    let member = d.state.members.get(&(organisation, person)).ok_or(Refusal::NotFound)?;
+    if (member.unit, member.portal) != (unit, portal) {
+        if member.portal == Some(PortalRole::Admin) && portal != Some(PortalRole::Admin) {
+            keep_an_admin(&d.state, organisation, person)?;
+        }
+        d.emit(Event::MemberChanged { organisation, person, unit, portal });
+    }
+    Ok(())
+}
+
+/// An organisation that has an Admin keeps one (T30, inv17).
+fn keep_an_admin(state: &State, organisation: OrganisationId, without: PersonId) -> Result<(), Refusal> {
+    let is_admin = |m: &Member| m.portal == Some(PortalRole::Admin) && m.standing == Standing::Active;
+    let leaves_one = state.members_of(organisation).any(|(p, m)| p != without && is_admin(m));
+    let was = state.members.get(&(organisation, without)).is_some_and(is_admin);
+    if was && !leaves_one { Err(Refusal::LastAdmin) } else { Ok(()) }
+}
+
+/// Takes a member out: off every grant, out of every session, in the same row (T35).
+pub(crate) fn remove_member(d: &mut Draft<'_>, caller: &Caller, organisation: OrganisationId, external: &str) -> Result<(), Refusal> {
+    organisation::provision(d, caller, Action::RemoveMember, organisation)?;
+    let person = d.state.words.find(Lookup::Member(organisation), external).map(PersonId);
+    let person = person.ok_or(Refusal::NotFound)?;
+    keep_an_admin(&d.state, organisation, person)?;
+    d.emit(Event::MemberLeft { organisation, person });
+    Ok(())
+}
+
+/// Makes a token by which a member sets a first password. Never for somebody who has one: a
+/// platform key must not be a way into an account that is in use.
+pub(crate) fn make_enrolment(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    organisation: OrganisationId,
+    external: &str,
+    digest: Digest32,
+) -> Result<(), Refusal> {
+    organisation::provision(d, caller, Action::MakeEnrolment, organisation)?;
+    let person = d.state.words.find(Lookup::Member(organisation), external).map(PersonId);
+    let person = person.ok_or(Refusal::NotFound)?;
+    let known = d.state.people.get(person).ok_or(Refusal::NotFound)?;
+    if known.has_password {
+        return Err(Refusal::WrongState("enrolled already"));
+    }
+    if !known.email_verified {
+        return Err(Refusal::invalid("email", "must be verified before the member can sign in here"));
+    }
+    let until = d.now().plus(ENROLMENT_LASTS);
+    d.emit(Event::EnrolmentMade { person, digest, until });
+    Ok(())
+}
+
+/// Sets a first password with an enrolment token.
+pub(crate) fn enrol(d: &mut Draft<'_>, caller: &Caller, token: Digest32, password_hash: String) -> Result<(), Refusal> {
+    if caller.principal != Principal::Anonymous {
+        return Err(Refusal::NotFound);
+    }
+    let person = d.state.enrolments.get(&token).copied().ok_or(Refusal::NotFound)?;
+    let known = d.state.people.get(person).ok_or(Refusal::NotFound)?;
+    let now = d.now();
+    if !known.enrolment.is_some_and(|(digest, until)| digest == token && now < until) {
+        return Err(Refusal::NotFound);
+    }
+    d.emit(Event::PasswordSet { person });
+    d.beside(SideWrite::Credential(person, password_hash));
+    Ok(())
+}
+
+/// A person has proven who they are. The door checked the password against the credential of
+/// `auth_epoch`; if that has changed meanwhile, the proof is worthless.
+pub(crate) fn sign_in(d: &mut Draft<'_>, caller: &Caller, person: PersonId, auth_epoch: u32, digest: Digest32) -> Result<(), Refusal> {
+    if caller.principal != Principal::Anonymous {
+        return Err(Refusal::NotFound);
+    }
+    let known = d.state.people.get(person).ok_or(Refusal::NotFound)?;
+    if known.auth_epoch != auth_epoch || !known.has_password {
+        return Err(Refusal::CallerRevoked);
+    }
+    let sign_in = SignInId(d.id());
+    let until = d.now().plus(SIGN_IN_LASTS);
+    d.emit(Event::SignedIn { person, sign_in, digest, until });
+    Ok(())
+}
+
+fn own_sign_in(caller: &Caller) -> Result<(PersonId, SignInId), Refusal> {
+    match caller.principal {
+        Principal::Person { person, sign_in } => Ok((person, sign_in)),
+        _ => Err(Refusal::NotFound),
+    }
+}
+
+/// Ends the caller's own sign-in.
+pub(crate) fn sign_out(d: &mut Draft<'_>, caller: &Caller) -> Result<(), Refusal> {
+    let (person, sign_in) = own_sign_in(caller)?;
+    may::check(&d.state, caller, Action::SignOut, Thing::own(person), d.now())?;
+    d.emit(Event::SignedOut { sign_in });
+    Ok(())
+}
+
+/// Ends every sign-in of the caller.
+pub(crate) fn sign_out_everywhere(d: &mut Draft<'_>, caller: &Caller) -> Result<(), Refusal> {
+    let (person, _) = own_sign_in(caller)?;
+    may::check(&d.state, caller, Action::SignOut, Thing::own(person), d.now())?;
+    d.emit(Event::SignedOutEverywhere { person });
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! The closed list of reasons for "no", each with its stable code and a sentence that helps.
+//!
+//! [`Refusal`] answers a command, [`Reason`] answers a decision. A refusal is a value: nothing was
+//! changed, and the same command may be right a moment later. "Broken" is never a refusal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::GrantId;
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not there, or not yours: the two look the same.
+    NotFound,
+    /// You can see it, but this is for somebody else to do.
+    Forbidden(&'static str),
+    /// A partner session was shown where a person's own sign-in is needed.
+    PartnerSession,
+    /// The sign-in is older than this act allows.
+    FreshSignIn,
+    /// The caller's credential was withdrawn after it was shown.
+    CallerRevoked,
+    /// A field is wrong.
+    Invalid {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It is no longer in a state in which this can be done.
+    WrongState(&'static str),
+    /// The summary that the approver saw is not what would be given now.
+    StaleSummary,
+    /// Someone changed it since the version that the caller saw.
+    VersionConflict,
+    /// More would be given than was asked, or than the grant allows.
+    Widening(&'static str),
+    /// The same person may not stand on both sides.
+    FourEyes,
+    /// There is a pending request of this partner already.
+    AlreadyPending,
+    /// Too many requests after denials.
+    AskedTooOften,
+    /// The same organisation cannot be both sides.
+    SameOrganisation,
+    /// A removal would leave a live grant without anybody.
+    LastUser,
+    /// A removal would leave an organisation without an administrator.
+    LastAdmin,
+    /// A lock stands in the way.
+    Locked,
+    /// The organisation, unit or member is suspended or closed.
+    NotActive(&'static str),
+    /// There is nothing that this person may enter here.
+    NoAccess,
+    /// Several grants fit: choose one.
+    GrantRequired(Vec<GrantId>),
+    /// This mode is not given.
+    ModeNotGranted,
+    /// Too many sessions at once.
+    SessionExists,
+    /// A name, code or address is taken.
+    Taken(&'static str),
+}
+
+/// What kind of "no" it is; each door has its own word for each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// As if it were not there.
+    Missing,
+    /// Not for this caller.
+    Forbidden,
+    /// The caller must sign in again.
+    Unauthenticated,
+    /// The input is wrong.
+    Invalid,
+    /// The state is in the way.
+    Conflict,
+    /// The caller's version is old.
+    Precondition,
+}
+
+impl Refusal {
+    /// A field is wrong.
+    pub fn invalid(field: &'static str, why: impl Into<String>) -> Self {
+        Self::Invalid { field, why: why.into() }
+    }
+
+    /// The stable code: part of the API, never renamed.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Forbidden(_) => "forbidden",
+            Self::PartnerSession => "partner_session_refused",
+            Self::FreshSignIn => "fresh_sign_in_required",
+            Self::CallerRevoked => "caller_revoked",
+            Self::Invalid { .. } => "invalid",
+            Self::WrongState(_) => "wrong_state",
+            Self::StaleSummary => "stale_summary",
+            Self::VersionConflict => "version_conflict",
+            Self::Widening(_) => "widening",
+            Self::FourEyes => "four_eyes",
+            Self::AlreadyPending => "already_pending",
+            Self::AskedTooOften => "asked_too_often",
+            Self::SameOrganisation => "same_organisation",
+            Self::LastUser => "last_user",
+            Self::LastAdmin => "last_admin",
+            Self::Locked => "locked",
+            Self::NotActive(_) => "not_active",
+            Self::NoAccess => "no_access",
+            Self::GrantRequired(_) => "grant_required",
+            Self::ModeNotGranted => "mode_not_granted",
+            Self::SessionExists => "session_exists",
+            Self::Taken(_) => "taken",
+        }
+    }
+
+    /// What kind of "no" it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::NotFound => Class::Missing,
+            Self::CallerRevoked | Self::FreshSignIn => Class::Unauthenticated,
+            Self::Forbidden(_) | Self::PartnerSession | Self::FourEyes | Self::NoAccess => {
+                Class::Forbidden
+            }
+            Self::Invalid { .. } | Self::GrantRequired(_) | Self::SameOrganisation => {
+                Class::Invalid
+            }
+            Self::VersionConflict => Class::Precondition,
+            Self::WrongState(_)
+            | Self::StaleSummary
+            | Self::Widening(_)
+            | Self::AlreadyPending
+            | Self::AskedTooOften
+            | Self::LastUser
+            | Self::LastAdmin
+            | Self::Locked
+            | Self::NotActive(_)
+            | Self::ModeNotGranted
+            | Self::SessionExists
+            | Self::Taken(_) => Class::Conflict,
+        }
+    }
+
+    /// One sentence: what is wrong, and what to do.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::NotFound => "There is nothing here that you may see.".into(),
+            Self::Forbidden(needs) => format!("This needs {needs}."),
+            Self::PartnerSession => {
+                "A partner session cannot do this; use your own sign-in.".into()
+            }
+            Self::FreshSignIn => {
+                "Sign in again: this needs a sign-in of the last five minutes.".into()
+            }
+            Self::CallerRevoked => "This sign-in or key was withdrawn; sign in again.".into(),
+            Self::Invalid { field, why } => format!("{field} {why}."),
+            Self::WrongState(state) => format!("It is {state}; reload it to see what can be done."),
+            Self::StaleSummary => {
+                "What would be given has changed since you looked; read the new summary and send \
+                 its hash."
+                    .into()
+            }
+            Self::VersionConflict => {
+                "Someone changed it since you looked; reload it and try again.".into()
+            }
+            Self::Widening(what) => {
+                format!("{what} would be wider than what was asked or given; only narrowing is possible here.")
+            }
+            Self::FourEyes => {
+                "Somebody else of the customer must decide: you are, or were, on the partner's side."
+                    .into()
+            }
+            Self::AlreadyPending => {
+                "A request of your organisation is waiting there; cancel it before you ask anew."
+                    .into()
+            }
+            Self::AskedTooOften => {
+                "Three requests were denied within thirty days; ask again later.".into()
+            }
+            Self::SameOrganisation => "An organisation cannot let itself in.".into(),
+            Self::LastUser => {
+                "This would leave the grant without anybody; assign a successor first.".into()
+            }
+            Self::LastAdmin => {
+                "This would leave the organisation without an Admin; name another first.".into()
+            }
+            Self::Locked => "The customer has locked this access; only the customer unlocks it.".into(),
+            Self::NotActive(what) => format!("The {what} is suspended or closed."),
+            Self::NoAccess => "There is no grant by which you may enter; ask your Admin.".into(),
+            Self::GrantRequired(_) => {
+                "Several grants fit; name the one under which you enter.".into()
+            }
+            Self::ModeNotGranted => "The grant does not allow this mode.".into(),
+            Self::SessionExists => {
+                "You have as many sessions here as are allowed at once; end one first.".into()
+            }
+            Self::Taken(what) => format!("The {what} is taken by another object."),
+        }
+    }
+}
+
+/// Why a decision was no; or that it was yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Yes.
+    Allowed,
+    /// No session has this token, or none of this application: the two look the same.
+    SessionUnknown,
+    /// The session was closed by the partner user.
+    SessionClosed,
+    /// The session's deadline has passed.
+    SessionExpired,
+    /// The customer ended the session.
+    EndedByCustomer,
+    /// The customer revoked the grant.
+    Revoked,
+    /// The grant has ended in another way.
+    GrantEnded,
+    /// The person is no longer assigned, or not with any role or account.
+    AssignmentLost,
+    /// A lock of the customer covers it.
+    Locked,
+    /// An organisation, unit or member is suspended or closed.
+    Suspended,
+    /// The resource belongs to another organisation, or is not known.
+    WrongResource,
+    /// The builder allows nobody to delegate this permission.
+    NeverDelegable,
+    /// No role of this session permits it.
+    NoRole,
+    /// The account is not in the grant, or not in the assignment.
+    AccountNotInGrant,
+    /// The call concerns no account, and only single accounts are given.
+    AccountRequired,
+    /// The node cannot confirm that what it knows is current: counts as no.
+    Stale,
+    /// The call cannot be counted durably at the moment: counts as no.
+    Busy,
+}
+
+impl Reason {
+    /// Every reason, in order.
+    pub const ALL: [Self; 17] = [
+        Self::Allowed,
+        Self::SessionUnknown,
+        Self::SessionClosed,
+        Self::SessionExpired,
+        Self::EndedByCustomer,
+        Self::Revoked,
+        Self::GrantEnded,
+        Self::AssignmentLost,
+        Self::Locked,
+        Self::Suspended,
+        Self::WrongResource,
+        Self::NeverDelegable,
+        Self::NoRole,
+        Self::AccountNotInGrant,
+        Self::AccountRequired,
+        Self::Stale,
+        Self::Busy,
+    ];
+
+    /// The stable code: part of the API, never renamed.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::SessionUnknown => "session_unknown",
+            Self::SessionClosed => "session_closed",
+            Self::SessionExpired => "session_expired",
+            Self::EndedByCustomer => "ended_by_customer",
+            Self::Revoked => "revoked",
+            Self::GrantEnded => "grant_ended",
+            Self::AssignmentLost => "assignment_lost",
+            Self::Locked => "locked",
+            Self::Suspended => "suspended",
+            Self::WrongResource => "wrong_resource",
+            Self::NeverDelegable => "never_delegable",
+            Self::NoRole => "no_role",
+            Self::AccountNotInGrant => "account_not_in_grant",
+            Self::AccountRequired => "account_required",
+            Self::Stale => "stale",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// One sentence for the person who was refused.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Allowed => "Allowed.",
+            Self::SessionUnknown => "This token belongs to no session; enter the customer again.",
+            Self::SessionClosed => "This session was closed; enter the customer again.",
+            Self::SessionExpired => "This session has run out; enter the customer again.",
+            Self::EndedByCustomer => "The customer ended this session.",
+            Self::Revoked => "The customer has revoked the access; ask for it anew.",
+            Self::GrantEnded => "The access has ended; ask for it anew.",
+            Self::AssignmentLost => "You are no longer assigned to this customer; ask your Admin.",
+            Self::Locked => "The customer has locked this access; only the customer unlocks it.",
+            Self::Suspended => "One of the organisations, its unit or your membership is suspended.",
+            Self::WrongResource => "This resource is not the customer's, or is not known.",
+            Self::NeverDelegable => "No partner may do this, whatever its roles.",
+            Self::NoRole => "None of your roles here permits this.",
+            Self::AccountNotInGrant => "This account is not among those you were given.",
+            Self::AccountRequired => "You were given single accounts; name one of them.",
+            Self::Stale => "This node is not up to date; try again in a moment.",
+            Self::Busy => "The call cannot be counted at the moment; try again.",
+        }
+    }
+}

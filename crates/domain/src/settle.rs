@@ -1,0 +1,156 @@
+//! Consequences: what follows in the same row from what a command did.
+//!
+//! One pass in a fixed order (assignments to their ceilings, sessions to their rights, grants that
+//! nobody is left on), drawn from what the row touched. So a rule that narrows says only what it
+//! narrows; trimming and ending stand here once (inv06, inv09, inv14, inv20).
+
+use std::collections::BTreeSet;
+
+use crate::assignment::{AssignmentEnd, AssignmentState, Basis};
+use crate::draft::Draft;
+use crate::event::Event;
+use crate::grant::Grant;
+use crate::ids::{AccountId, GrantId, PersonId, RoleId, SessionId};
+use crate::organisation::Accounts;
+use crate::rights;
+use crate::session::SessionState;
+use crate::state::{AssignmentView, State};
+use crate::time::Instant;
+
+pub(crate) fn consequences(d: &mut Draft<'_>) {
+    if d.nothing_happened() {
+        return;
+    }
+    let grants = touched_grants(d);
+    assignments(d, &grants);
+    sessions(d);
+    unattended(d, &grants);
+}
+
+/// The grants that the row touched, directly or through people on them.
+fn touched_grants(d: &Draft<'_>) -> BTreeSet<GrantId> {
+    let touched = d.touched();
+    let mut grants = touched.grants.clone();
+    for person in &touched.people {
+        grants.extend(d.state.grants_of(*person).map(|(id, _)| id));
+    }
+    grants
+}
+
+fn assignments(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
+    for id in grants {
+        let Some(grant) = d.state.grants.get(*id).cloned() else { continue };
+        if !grant.stands(d.now()) {
+            continue; // over, and what is over does not change (inv08)
+        }
+        shrink_accounts(d, *id, &grant);
+        let Some(grant) = d.state.grants.get(*id).cloned() else { continue };
+        let people: Vec<PersonId> = d.state.assigned_to(*id).map(|(p, _)| p).collect();
+        for person in people {
+            if let Some(assignment) = d.state.assignment(*id, person)
+                && let Some(event) = fit(&d.state, &grant, &assignment)
+            {
+                d.emit(event);
+            }
+        }
+    }
+}
+
+/// Accounts that no longer exist on the customer's side leave the list of a grant, so that one
+/// which comes back under the same name revives nothing.
+fn shrink_accounts(d: &mut Draft<'_>, id: GrantId, grant: &Grant) {
+    let Accounts::List(list) = &grant.accounts else { return };
+    let left: BTreeSet<AccountId> = list.iter().copied().filter(|a| lives(&d.state, grant, *a)).collect();
+    if left.len() < list.len() {
+        d.emit(Event::GrantNarrowed {
+            grant: id,
+            by: None, // nobody: it follows from the account's removal
+            roles: grant.roles.clone(),
+            accounts: Accounts::List(left),
+            modes: grant.modes,
+            end: grant.window.end,
+            cap: grant.cap,
+        });
+    }
+}
+
+fn lives(state: &State, grant: &Grant, account: AccountId) -> bool {
+    state.accounts.get(account).is_some_and(|a| grant.customer.includes(a.organisation, a.unit))
+}
+
+/// What an assignment has to become under its grant, if not what it is.
+fn fit(state: &State, grant: &Grant, a: &AssignmentView) -> Option<Event> {
+    let (id, person) = (a.grant, a.person);
+    let provider = grant.provider.organisation;
+    if a.row.basis != Basis::Invited {
+        let ended = |cause| Some(Event::AssignmentEnded { grant: id, person, cause });
+        match state.members.get(&(provider, person)) {
+            None => return ended(AssignmentEnd::LeftProvider),
+            Some(m) if !grant.provider.includes(provider, m.unit) => {
+                return ended(AssignmentEnd::LeftUnit);
+            }
+            Some(_) => {}
+        }
+    }
+    let accounts = match &a.accounts {
+        Accounts::All if grant.accounts.is_empty() => Accounts::List(BTreeSet::new()),
+        Accounts::All => Accounts::All,
+        Accounts::List(list) => Accounts::List(
+            list.iter()
+                .copied()
+                .filter(|x| lives(state, grant, *x) && grant.accounts.covers(&Accounts::List([*x].into())))
+                .collect(),
+        ),
+    };
+    if accounts.is_empty() {
+        return Some(Event::AssignmentEnded { grant: id, person, cause: AssignmentEnd::AccountsGone });
+    }
+    let roles: Vec<RoleId> = a
+        .roles
+        .iter()
+        .copied()
+        .filter(|r| grant.pinned(*r).is_some_and(|p| state.role_lives(p)))
+        .collect();
+    if roles.is_empty() {
+        let already = a.row.state == AssignmentState::SuspendedNoRoles;
+        return (!already).then_some(Event::AssignmentSuspended { grant: id, person });
+    }
+    let ends_at = if a.row.ends_at == Instant::NEVER { Instant::NEVER } else { a.row.ends_at.min(grant.window.end) };
+    let same = roles == a.roles && accounts == a.accounts && ends_at == a.row.ends_at;
+    (!same).then_some(Event::AssignmentTrimmed { grant: id, person, roles, accounts, ends_at })
+}
+
+fn sessions(d: &mut Draft<'_>) {
+    let touched: Vec<SessionId> = d.touched().sessions_in(&d.state).into_iter().collect();
+    for id in touched {
+        let Some(session) = d.state.sessions.get(id).cloned() else { continue };
+        if session.state != SessionState::Running || d.now() >= session.deadline {
+            continue;
+        }
+        if let Some(cause) = rights::stands(&d.state, &session) {
+            d.emit(Event::SessionEnded { session: id, cause });
+            continue;
+        }
+        let latest = latest_end(&d.state, session.grant, session.person);
+        if latest < session.deadline {
+            d.emit(Event::SessionShortened { session: id, deadline: latest });
+        }
+    }
+}
+
+/// When a stay under a grant ends at the latest: the grant's end or the assignment's.
+pub(crate) fn latest_end(state: &State, grant: GrantId, person: PersonId) -> Instant {
+    let end = state.grants.get(grant).map_or(Instant(0), |g| g.window.end);
+    state.assignment_row(grant, person).map_or(Instant(0), |a| a.ends_at).min(end)
+}
+
+/// Flags standing grants that lost their last person; only what could not be refused gets here.
+fn unattended(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
+    let now = d.now();
+    for id in grants {
+        let alone = d.ended_assignment_of(*id) && d.state.active_on(*id, now) == 0;
+        if alone && d.state.grants.get(*id).is_some_and(|g| !g.unattended && g.stands(now)) {
+            d.emit(Event::GrantUnattended { grant: *id });
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Everything that is alive, as of one position of the log.
+//!
+//! A plain value: copying it costs a few pointers, so a batch works on a copy and a reader keeps
+//! the one that it took. Only `apply.rs` changes it. Its size follows living relations; what grows
+//! with time is in the store.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet, Vector};
+
+use crate::application::{Application, Key, Policy};
+use crate::assignment::Assignment;
+use crate::event::Due;
+use crate::grant::Grant;
+use crate::ids::{
+    AccountId, ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId,
+    RequestId, RoleId, SessionId, SignInId, UnitId,
+};
+use crate::lock::{Lock, LockTarget};
+use crate::organisation::{Account, Accounts, Organisation, Party, Standing, Unit};
+use crate::person::{Member, Person, SignIn};
+use crate::request::Request;
+use crate::role::{Level, PinnedLevel, PinnedRole, Role, built_in_levels};
+use crate::session::Session;
+use crate::table::{SetIx, Sets, Slot, Table};
+use crate::text::Words;
+use crate::time::Instant;
+
+/// The state at one position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The position: the last row applied.
+    pub seq: u64,
+    /// The time of that row.
+    pub at: Instant,
+    /// The platform's policy.
+    pub policy: Policy,
+    /// Levels by code, each with its versions.
+    pub levels: OrdMap<Arc<str>, Vector<Level>>,
+    /// The builder's services.
+    pub applications: Table<ApplicationId, Application>,
+    /// Keys, retired ones included.
+    pub keys: Table<KeyId, Key>,
+    /// Organisations, closed ones included.
+    pub organisations: Table<OrganisationId, Organisation>,
+    /// Units.
+    pub units: Table<UnitId, Unit>,
+    /// Accounts that exist.
+    pub accounts: Table<AccountId, Account>,
+    /// Roles, deleted ones included: grants pin them.
+    pub roles: Table<RoleId, Role>,
+    /// People.
+    pub people: Table<PersonId, Person>,
+    /// People's own sign-ins that have not run out.
+    pub sign_ins: Table<SignInId, SignIn>,
+    /// Requests.
+    pub requests: Table<RequestId, Request>,
+    /// Grants.
+    pub grants: Table<GrantId, Grant>,
+    /// Sessions.
+    pub sessions: Table<SessionId, Session>,
+    /// Locks in force.
+    pub locks: Table<LockId, Lock>,
+    /// All words.
+    pub words: Words,
+    /// Members, by organisation and person.
+    pub members: OrdMap<(OrganisationId, PersonId), Member>,
+    pub(crate) memberships: OrdSet<(PersonId, OrganisationId)>,
+    pub(crate) past_members: OrdMap<(OrganisationId, PersonId), Instant>,
+    pub(crate) assignments: OrdMap<(Slot, Slot), Assignment>,
+    pub(crate) assigned: OrdSet<(Slot, Slot)>,
+    pub(crate) role_sets: Sets<RoleId>,
+    pub(crate) account_sets: Sets<AccountId>,
+    pub(crate) customer_ids: OrdMap<Digest32, OrganisationId>,
+    pub(crate) key_digests: OrdMap<Digest32, KeyId>,
+    pub(crate) sign_in_digests: OrdMap<Digest32, SignInId>,
+    pub(crate) session_tokens: OrdMap<Digest32, SessionId>,
+    pub(crate) enrolments: OrdMap<Digest32, PersonId>,
+    pub(crate) roles_by_code: OrdMap<(OrganisationId, Arc<str>), RoleId>,
+    pub(crate) accounts_of: OrdSet<(OrganisationId, AccountId)>,
+    pub(crate) units_of: OrdSet<(OrganisationId, UnitId)>,
+    pub(crate) requests_to: OrdSet<(OrganisationId, RequestId)>,
+    pub(crate) requests_from: OrdSet<(OrganisationId, RequestId)>,
+    pub(crate) grants_by: OrdSet<(OrganisationId, GrantId)>,
+    pub(crate) grants_to: OrdSet<(OrganisationId, GrantId)>,
+    pub(crate) grants_with: OrdSet<(RoleId, GrantId)>,
+    pub(crate) sessions_under: OrdSet<(GrantId, SessionId)>,
+    pub(crate) sessions_of: OrdSet<(PersonId, SessionId)>,
+    pub(crate) locks_on: OrdMap<(OrganisationId, LockTarget), LockId>,
+    /// What falls due by the clock and is not noted yet.
+    pub(crate) due: OrdSet<(Instant, Due)>,
+    pub(crate) retire: OrdSet<(Instant, Retire)>,
+}
+
+/// What leaves the memory at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Retire {
+    Request(RequestId),
+    Grant(GrantId),
+    Session(SessionId),
+    SignIn(SignInId),
+    PastMember(OrganisationId, PersonId),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let levels = built_in_levels()
+            .into_iter()
+            .map(|(code, level)| (Arc::from(code), Vector::unit(level)))
+            .collect();
+        Self {
+            seq: 0,
+            at: Instant(0),
+            policy: Policy::default(),
+            levels,
+            applications: Table::default(),
+            keys: Table::default(),
+            organisations: Table::default(),
+            units: Table::default(),
+            accounts: Table::default(),
+            roles: Table::default(),
+            people: Table::default(),
+            sign_ins: Table::default(),
+            requests: Table::default(),
+            grants: Table::default(),
+            sessions: Table::default(),
+            locks: Table::default(),
+            words: Words::default(),
+            members: OrdMap::new(),
+            memberships: OrdSet::new(),
+            past_members: OrdMap::new(),
+            assignments: OrdMap::new(),
+            assigned: OrdSet::new(),
+            role_sets: Sets::default(),
+            account_sets: Sets::default(),
+            customer_ids: OrdMap::new(),
+            key_digests: OrdMap::new(),
+            sign_in_digests: OrdMap::new(),
+            session_tokens: OrdMap::new(),
+            enrolments: OrdMap::new(),
+            roles_by_code: OrdMap::new(),
+            accounts_of: OrdSet::new(),
+            units_of: OrdSet::new(),
+            requests_to: OrdSet::new(),
+            requests_from: OrdSet::new(),
+            grants_by: OrdSet::new(),
+            grants_to: OrdSet::new(),
+            grants_with: OrdSet::new(),
+            sessions_under: OrdSet::new(),
+            sessions_of: OrdSet::new(),
+            locks_on: OrdMap::new(),
+            due: OrdSet::new(),
+            retire: OrdSet::new(),
+        }
+    }
+}
+
+/// An assignment with its sets read out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssignmentView {
+    /// Which grant.
+    pub grant: GrantId,
+    /// Who.
+    pub person: PersonId,
+    /// Which roles.
+    pub roles: Vec<RoleId>,
+    /// Which accounts.
+    pub accounts: Accounts,
+    /// The rest.
+    pub row: Assignment,
+}
+
+impl State {
+    /// The organisations that a person is a member of, suspended memberships included.
+    pub fn organisations_of(&self, person: PersonId) -> impl Iterator<Item = OrganisationId> + '_ {
+        self.memberships
+            .range((person, OrganisationId::MIN)..=(person, OrganisationId::MAX))
+            .map(|(_, organisation)| *organisation)
+    }
+
+    /// The membership, if the member, its unit and its organisation are all active.
+    #[must_use]
+    pub fn active_member(&self, organisation: OrganisationId, person: PersonId) -> Option<&Member> {
+        let member = self.members.get(&(organisation, person))?;
+        (member.standing == Standing::Active
+            && self.unit_is_active(member.unit)
+            && self.organisation_is_active(organisation))
+        .then_some(member)
+    }
+
+    /// Whether the organisation takes part now.
+    #[must_use]
+    pub fn organisation_is_active(&self, id: OrganisationId) -> bool {
+        self.organisations.get(id).is_some_and(|o| o.standing == Standing::Active)
+    }
+
+    /// Whether the unit takes part now.
+    #[must_use]
+    pub fn unit_is_active(&self, id: UnitId) -> bool {
+        self.units.get(id).is_some_and(|u| u.standing == Standing::Active)
+    }
+
+    /// Whether a side of a grant takes part now.
+    #[must_use]
+    pub fn party_is_active(&self, party: Party) -> bool {
+        self.organisation_is_active(party.organisation)
+            && party.unit.is_none_or(|u| self.unit_is_active(u))
+    }
+
+    /// When a person left an organisation, as long as that is remembered.
+    #[must_use]
+    pub fn left(&self, organisation: OrganisationId, person: PersonId) -> Option<Instant> {
+        self.past_members.get(&(organisation, person)).copied()
+    }
+
+    /// The organisation that a customer ID leads to.
+    #[must_use]
+    pub fn customer_by_code(&self, code: Digest32) -> Option<OrganisationId> {
+        self.customer_ids.get(&code).copied()
+    }
+
+    /// The key with this digest.
+    #[must_use]
+    pub fn key_by_digest(&self, digest: Digest32) -> Option<KeyId> {
+        self.key_digests.get(&digest).copied()
+    }
+
+    /// The sign-in with this token.
+    #[must_use]
+    pub fn sign_in_by_digest(&self, digest: Digest32) -> Option<SignInId> {
+        self.sign_in_digests.get(&digest).copied()
+    }
+
+    /// The session with this token.
+    #[must_use]
+    pub fn session_by_token(&self, token: Digest32) -> Option<SessionId> {
+        self.session_tokens.get(&token).copied()
+    }
+
+    /// The live role of this code.
+    #[must_use]
+    pub fn role_by_code(&self, organisation: OrganisationId, code: &str) -> Option<RoleId> {
+        self.roles_by_code.get(&(organisation, Arc::from(code))).copied()
+    }
+
+    /// The application with this audience.
+    #[must_use]
+    pub fn application_by_audience(&self, audience: &str) -> Option<ApplicationId> {
+        self.applications.iter().find(|(_, a)| &*a.audience == audience).map(|(id, _)| id)
+    }
+
+    /// The live roles of an organisation, by code.
+    pub fn roles_of(&self, organisation: OrganisationId) -> impl Iterator<Item = (RoleId, &Role)> {
+        self.roles_by_code
+            .range((organisation, Arc::from(""))..)
+            .take_while(move |((o, _), _)| *o == organisation)
+            .filter_map(|(_, id)| Some((*id, self.roles.get(*id)?)))
+    }
+
+    /// A level at the version that was pinned.
+    #[must_use]
+    pub fn level(&self, pinned: &PinnedLevel) -> Option<&Level> {
+        self.levels.get(&pinned.code)?.get(pinned.version.checked_sub(1)? as usize)
+    }
+
+    /// The newest version of a level.
+    #[must_use]
+    pub fn newest_level(&self, code: &str) -> Option<(PinnedLevel, &Level)> {
+        let (code, versions) = self.levels.get_key_value(code)?;
+        let version = u32::try_from(versions.len()).ok()?;
+        Some((PinnedLevel { code: code.clone(), version }, versions.last()?))
+    }
+
+    /// A role of a grant that still permits something may be given to people.
+    #[must_use]
+    pub fn role_lives(&self, pinned: PinnedRole) -> bool {
+        self.roles.get(pinned.role).is_some_and(|r| !r.deleted)
+    }
+
+    /// The assignment of a person on a grant.
+    #[must_use]
+    pub fn assignment(&self, grant: GrantId, person: PersonId) -> Option<AssignmentView> {
+        let row = *self.assignment_row(grant, person)?;
+        Some(AssignmentView {
+            grant,
+            person,
+            roles: self.role_sets.get(row.roles).to_vec(),
+            accounts: self.accounts_in(row.accounts),
+            row,
+        })
+    }
+
+    /// The stored form of an assignment.
+    #[must_use]
+    pub fn assignment_row(&self, grant: GrantId, person: PersonId) -> Option<&Assignment> {
+        self.assignments.get(&(self.grants.slot(grant)?, self.people.slot(person)?))
+    }
+
+    /// The roles of an assignment.
+    #[must_use]
+    pub fn roles_in(&self, set: SetIx) -> &[RoleId] {
+        self.role_sets.get(set)
+    }
+
+    pub(crate) fn accounts_in(&self, set: Option<SetIx>) -> Accounts {
+        set.map_or(Accounts::All, |s| {
+            Accounts::List(self.account_sets.get(s).iter().copied().collect())
+        })
+    }
+
+    /// Who is on a grant.
+    pub fn assigned_to(&self, grant: GrantId) -> impl Iterator<Item = (PersonId, &Assignment)> {
+        let slot = self.grants.slot(grant);
+        slot.into_iter()
+            .flat_map(|slot| self.assignments.range((slot, Slot::MIN)..=(slot, Slot::MAX)))
+            .filter_map(|((_, person), row)| Some((self.people.id_at(*person)?, row)))
+    }
+
+    /// The grants that a person is on.
+    pub fn grants_of(&self, person: PersonId) -> impl Iterator<Item = (GrantId, &Grant)> {
+        let slot = self.people.slot(person);
+        slot.into_iter()
+            .flat_map(|slot| self.assigned.range((slot, Slot::MIN)..=(slot, Slot::MAX)))
+            .filter_map(|(_, grant)| Some((self.grants.id_at(*grant)?, self.grants.at(*grant)?)))
+    }
+
+    /// How many people a grant gives access to at `now`.
+    #[must_use]
+    pub fn active_on(&self, grant: GrantId, now: Instant) -> usize {
+        self.assigned_to(grant).filter(|(_, a)| a.is_active(now)).count()
+    }
+
+    /// Grants that an organisation made, oldest first.
+    pub fn grants_by(&self, customer: OrganisationId) -> impl DoubleEndedIterator<Item = GrantId> + '_ {
+        pairs(&self.grants_by, customer, GrantId::MIN, GrantId::MAX)
+    }
+
+    /// Grants that an organisation received, oldest first.
+    pub fn grants_to(&self, provider: OrganisationId) -> impl DoubleEndedIterator<Item = GrantId> + '_ {
+        pairs(&self.grants_to, provider, GrantId::MIN, GrantId::MAX)
+    }
+
+    /// Grants that pin a role.
+    pub fn grants_with(&self, role: RoleId) -> impl DoubleEndedIterator<Item = GrantId> + '_ {
+        pairs(&self.grants_with, role, GrantId::MIN, GrantId::MAX)
+    }
+
+    /// Requests that an organisation received, oldest first.
+    pub fn requests_to(&self, customer: OrganisationId) -> impl DoubleEndedIterator<Item = RequestId> + '_ {
+        pairs(&self.requests_to, customer, RequestId::MIN, RequestId::MAX)
+    }
+
+    /// Requests that an organisation made, oldest first.
+    pub fn requests_from(&self, provider: OrganisationId) -> impl DoubleEndedIterator<Item = RequestId> + '_ {
+        pairs(&self.requests_from, provider, RequestId::MIN, RequestId::MAX)
+    }
+
+    /// Sessions under a grant that are still remembered.
+    pub fn sessions_under(&self, grant: GrantId) -> impl DoubleEndedIterator<Item = SessionId> + '_ {
+        pairs(&self.sessions_under, grant, SessionId::MIN, SessionId::MAX)
+    }
+
+    /// Sessions of a person that are still remembered.
+    pub fn sessions_of(&self, person: PersonId) -> impl DoubleEndedIterator<Item = SessionId> + '_ {
+        pairs(&self.sessions_of, person, SessionId::MIN, SessionId::MAX)
+    }
+
+    /// Accounts of an organisation.
+    pub fn accounts_of(&self, organisation: OrganisationId) -> impl DoubleEndedIterator<Item = AccountId> + '_ {
+        pairs(&self.accounts_of, organisation, AccountId::MIN, AccountId::MAX)
+    }
+
+    /// Units of an organisation.
+    pub fn units_of(&self, organisation: OrganisationId) -> impl DoubleEndedIterator<Item = UnitId> + '_ {
+        pairs(&self.units_of, organisation, UnitId::MIN, UnitId::MAX)
+    }
+
+    /// Members of an organisation.
+    pub fn members_of(&self, organisation: OrganisationId) -> impl Iterator<Item = (PersonId, &Member)> {
+        self.members
+            .range((organisation, PersonId::MIN)..=(organisation, PersonId::MAX))
+            .map(|((_, person), member)| (*person, member))
+    }
+
+    /// The lock that a customer placed on this very target.
+    #[must_use]
+    pub fn lock_on(&self, customer: OrganisationId, target: LockTarget) -> Option<LockId> {
+        self.locks_on.get(&(customer, target)).copied()
+    }
+
+    /// Whether a customer has locked this partner or this person.
+    #[must_use]
+    pub fn is_locked(&self, customer: OrganisationId, provider: OrganisationId, person: Option<PersonId>) -> bool {
+        self.lock_on(customer, LockTarget::Organisation(provider)).is_some()
+            || person.is_some_and(|p| self.lock_on(customer, LockTarget::Person(p)).is_some())
+    }
+
+    /// Locks of a customer.
+    pub fn locks_of(&self, customer: OrganisationId) -> impl Iterator<Item = (LockId, &Lock)> {
+        self.locks_on
+            .range((customer, LockTarget::Organisation(OrganisationId::MIN))..)
+            .take_while(move |((c, _), _)| *c == customer)
+            .filter_map(|(_, id)| Some((*id, self.locks.get(*id)?)))
+    }
+
+    /// Whether anything fell due by `now` and is not noted.
+    #[must_use]
+    pub fn has_due(&self, now: Instant) -> bool {
+        self.due.get_min().is_some_and(|(at, _)| *at <= now)
+    }
+}
+
+fn pairs<A: Ord + Copy, B: Ord + Copy>(
+    set: &OrdSet<(A, B)>,
+    key: A,
+    from: B,
+    to: B,
+) -> impl DoubleEndedIterator<Item = B> + '_ {
+    set.range((key, from)..=(key, to)).map(|(_, b)| *b)
+}

@@ -1,0 +1,87 @@
+//! Questions about the state, scope first, as of an instant. A list and the count beside it come
+//! from the same question.
+
+use std::collections::BTreeSet;
+
+use crate::grant::{Grant, GrantPhase};
+use crate::ids::{GrantId, OrganisationId, PersonId, RequestId};
+use crate::request::{Request, RequestPhase};
+use crate::state::State;
+use crate::time::Instant;
+
+/// Requests that a customer has to decide (R3), oldest first.
+pub fn pending_requests(state: &State, customer: OrganisationId, now: Instant) -> impl Iterator<Item = (RequestId, &Request)> {
+    state
+        .requests_to(customer)
+        .filter_map(|id| Some((id, state.requests.get(id)?)))
+        .filter(move |(_, r)| r.phase(now) == RequestPhase::Pending)
+}
+
+/// A grant on the customer's page of active access.
+#[derive(Debug, Clone, Copy)]
+pub struct Access<'s> {
+    /// Which.
+    pub id: GrantId,
+    /// The grant.
+    pub grant: &'s Grant,
+    /// Active, or scheduled.
+    pub phase: GrantPhase,
+    /// Locked ones are shown and not counted.
+    pub locked: bool,
+    /// How many sessions are in progress.
+    pub inside: usize,
+}
+
+/// A customer's standing grants, oldest first (R4).
+pub fn active_access(state: &State, customer: OrganisationId, now: Instant) -> impl Iterator<Item = Access<'_>> {
+    state.grants_by(customer).filter_map(move |id| access(state, id, now)).filter(|a| {
+        matches!(a.phase, GrantPhase::Active | GrantPhase::Scheduled)
+    })
+}
+
+/// One grant as its customer sees it.
+#[must_use]
+pub fn access(state: &State, id: GrantId, now: Instant) -> Option<Access<'_>> {
+    let grant = state.grants.get(id)?;
+    let live = |s: &crate::ids::SessionId| state.sessions.get(*s).is_some_and(|s| s.is_active(now));
+    Some(Access {
+        id,
+        grant,
+        phase: grant.phase(now),
+        locked: state.is_locked(grant.customer.organisation, grant.provider.organisation, None),
+        inside: state.sessions_under(id).filter(live).count(),
+    })
+}
+
+/// What the tab's label counts: distinct partners that are usable now.
+#[must_use]
+pub fn active_partners(state: &State, customer: OrganisationId, now: Instant) -> usize {
+    active_access(state, customer, now)
+        .filter(|a| a.phase == GrantPhase::Active && !a.locked && state.party_is_active(a.grant.provider))
+        .map(|a| a.grant.provider.organisation)
+        .collect::<BTreeSet<_>>()
+        .len()
+}
+
+/// A customer that a person may enter now.
+#[derive(Debug, Clone, Copy)]
+pub struct Tenant<'s> {
+    /// Under which grant.
+    pub id: GrantId,
+    /// The grant.
+    pub grant: &'s Grant,
+}
+
+/// Where a person may go (N8), one line for each live grant.
+pub fn tenants(state: &State, person: PersonId, now: Instant) -> impl Iterator<Item = Tenant<'_>> {
+    state.grants_of(person).filter_map(move |(id, grant)| {
+        let (customer, provider) = (grant.customer.organisation, grant.provider.organisation);
+        let open = grant.phase(now) == GrantPhase::Active
+            && state.assignment_row(id, person).is_some_and(|a| a.is_active(now))
+            && !state.is_locked(customer, provider, Some(person))
+            && state.party_is_active(grant.customer)
+            && state.party_is_active(grant.provider)
+            && state.active_member(provider, person).is_some();
+        open.then_some(Tenant { id, grant })
+    })
+}

@@ -1,0 +1,9 @@
+//! Tests of the domain from outside: only what other crates can use.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code)] // the fixture is shared: not every test uses each helper
+
+mod may;
+mod model;
+mod replay;
+mod scenarios;
+mod world;

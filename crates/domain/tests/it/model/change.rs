@@ -1,0 +1,346 @@
+//! What an accepted command changes, and how the model begins: as a copy of a world just set up.
+
+use std::collections::BTreeSet;
+
+use comity_domain::application::KeyUse;
+use comity_domain::command::{AssignmentSpec, Caller, Command};
+use comity_domain::event::{Event, Row};
+use comity_domain::grant::{GrantEnd, Terms};
+use comity_domain::ids::{GrantId, LockId, RequestId, SessionId, SignInId};
+use comity_domain::organisation::Standing;
+use comity_domain::person::SIGN_IN_LASTS;
+use comity_domain::refusal::Reason;
+use comity_domain::time::{Instant, MINUTE};
+
+use super::judge::listed;
+use super::plain::{
+    Account, Assignment, Fate, Grant, Member, Org, Person, Plain, Request, Role, Session, SignIn,
+    Unit, level, patterns,
+};
+use crate::world::World;
+
+/// What the row made, by the event that says so.
+fn made<T>(row: Option<&Row>, of: impl Fn(&Event) -> Option<T>) -> Option<T> {
+    row?.events.iter().find_map(|r| of(&r.event))
+}
+
+impl Plain {
+    /// Carries out an accepted command. Only new identifiers are read from `row`.
+    pub fn change(&mut self, caller: &Caller, command: &Command, row: Option<&Row>) {
+        use Command as C;
+        let now = self.now;
+        let mut left = BTreeSet::new();
+        match command {
+            C::SetStanding { organisation, standing } => self.set_standing(*organisation, *standing),
+            C::SetPolicy { policy } => {
+                self.never = patterns(&policy.never_delegable);
+                self.policy_cap = policy.session_cap.0;
+            }
+            C::PutOrganisation { external, .. } => {
+                let id = self.org_named(external);
+                self.orgs.get_mut(&id).unwrap().renames += 1;
+            }
+            C::PutUnit { organisation, external, active, .. } => {
+                let id = self.unit_named(*organisation, Some(external));
+                self.units.get_mut(&id).unwrap().active = *active;
+            }
+            C::PutAccount { organisation, external, unit, .. } => {
+                let new = |e: &Event| match e {
+                    Event::AccountMade { account, .. } => Some(*account),
+                    _ => None,
+                };
+                if self.account_named(*organisation, external).is_none() {
+                    let unit = self.unit_named(*organisation, unit.as_deref());
+                    let account = Account { org: *organisation, unit, external: external.clone() };
+                    self.accounts.insert(made(row, new).unwrap(), account);
+                }
+            }
+            C::RemoveAccount { organisation, external } => {
+                let id = self.account_named(*organisation, external).unwrap();
+                self.accounts.remove(&id);
+            }
+            C::PutRole { organisation, code, permissions, .. } => {
+                let permissions = patterns(permissions);
+                if let Some(id) = self.role_named(*organisation, code) {
+                    let versions = &mut self.roles.get_mut(&id).unwrap().versions;
+                    if versions.last() != Some(&permissions) {
+                        versions.push(permissions);
+                    }
+                } else {
+                    let new = |e: &Event| match e {
+                        Event::RoleMade { role, .. } => Some(*role),
+                        _ => None,
+                    };
+                    let (org, code) = (*organisation, code.clone());
+                    let role = Role { org, code, versions: vec![permissions], deleted: false };
+                    self.roles.insert(made(row, new).unwrap(), role);
+                }
+            }
+            C::DeleteRole { organisation, code } => {
+                let id = self.role_named(*organisation, code).unwrap();
+                self.roles.get_mut(&id).unwrap().deleted = true;
+            }
+            C::PutMember(put) => {
+                let org = put.organisation;
+                let known = self.member_named(org, &put.external);
+                let person = known.or_else(|| self.person_by_email(&put.email)).unwrap();
+                let unit = self.unit_named(org, put.unit.as_deref());
+                let (portal, active, external) = (put.portal, put.active, put.external.clone());
+                self.members.insert((org, person), Member { unit, portal, active, external });
+            }
+            C::RemoveMember { organisation, external } => {
+                let person = self.member_named(*organisation, external).unwrap();
+                self.members.remove(&(*organisation, person));
+                self.left.insert((*organisation, person), now);
+                self.people.get_mut(&person).unwrap().epoch += 1;
+            }
+            C::SignIn { person, auth_epoch, .. } => {
+                let new = |e: &Event| match e {
+                    Event::SignedIn { sign_in, .. } => Some(*sign_in),
+                    _ => None,
+                };
+                let id: SignInId = made(row, new).unwrap();
+                let until = now.plus(SIGN_IN_LASTS);
+                self.sign_ins.insert(id, SignIn { person: *person, at: now, until, epoch: *auth_epoch });
+            }
+            C::SignOut => {
+                if let comity_domain::command::Principal::Person { sign_in, .. } = caller.principal {
+                    self.sign_ins.get_mut(&sign_in).unwrap().until = now;
+                }
+            }
+            C::SignOutEverywhere => {
+                self.people.get_mut(&caller.person().unwrap()).unwrap().epoch += 1;
+            }
+            C::RotateCustomerId { organisation, code } => {
+                let org = self.orgs.get_mut(organisation).unwrap();
+                org.code = code.digest;
+                org.version += 1;
+            }
+            C::ChangeSettings { organisation, settings, .. } => {
+                let org = self.orgs.get_mut(organisation).unwrap();
+                if org.settings != *settings {
+                    org.settings = settings.clone();
+                    org.version += 1;
+                }
+            }
+            C::Ask(ask) => {
+                let new = |e: &Event| match e {
+                    Event::RequestAsked { request, .. } => Some(*request),
+                    _ => None,
+                };
+                let id: RequestId = made(row, new).unwrap();
+                let customer = self.orgs.iter().find(|(_, o)| o.code == ask.code).unwrap().0;
+                let request = Request {
+                    customer: *customer,
+                    provider: ask.provider,
+                    unit: ask.unit.as_deref().map(|u| self.unit_named(ask.provider, Some(u))),
+                    by: caller.person().unwrap(),
+                    at: now,
+                    level: ask.level.clone(),
+                    modes: ask.modes,
+                    days: ask.days.0,
+                    roles: ask.roles.clone(),
+                    accounts: ask.accounts.clone(),
+                    fate: Fate::Pending,
+                };
+                self.requests.insert(id, request);
+            }
+            C::CancelRequest { request } => self.requests.get_mut(request).unwrap().fate = Fate::Cancelled,
+            C::Deny { request, .. } => self.requests.get_mut(request).unwrap().fate = Fate::Denied(now),
+            C::Approve { request, terms, .. } => {
+                let new = |e: &Event| match e {
+                    Event::GrantMade { grant, .. } => Some(*grant),
+                    _ => None,
+                };
+                self.make_grant(made(row, new).unwrap(), *request, terms);
+            }
+            C::Revoke { grant } => {
+                let (customer, provider) = (self.grants[grant].customer, self.grants[grant].provider);
+                self.end_grant(*grant, GrantEnd::Revoked);
+                self.cancel_pending(|r| (r.customer, r.provider) == (customer, provider));
+            }
+            C::GiveUp { grant } => self.end_grant(*grant, GrantEnd::GivenUp),
+            C::Narrow { grant, narrowing, .. } => {
+                let grant = self.grants.get_mut(grant).unwrap();
+                let before = grant.clone();
+                if let Some(kept) = &narrowing.roles {
+                    grant.roles.retain(|r, _| kept.contains(r));
+                }
+                grant.accounts = narrowing.accounts.as_ref().map_or(grant.accounts.clone(), listed);
+                grant.modes = narrowing.modes.unwrap_or(grant.modes);
+                grant.end = narrowing.end.unwrap_or(grant.end);
+                grant.cap = narrowing.cap.map_or(grant.cap, |c| c.0);
+                grant.version += u32::from(*grant != before);
+            }
+            C::Assign { grant, spec } => self.put(*grant, spec),
+            C::Unassign { grant, person, successor } => {
+                if let Some(spec) = successor {
+                    self.put(*grant, spec);
+                }
+                self.assigned.remove(&(*grant, *person));
+                self.grants.get_mut(grant).unwrap().version += 1;
+                left.insert(*grant);
+            }
+            C::Enter(enter) => {
+                let new = |e: &Event| match e {
+                    Event::SessionStarted { session, .. } => Some(*session),
+                    _ => None,
+                };
+                let id: SessionId = made(row, new).unwrap();
+                let grant = self.judge_enter(caller, enter).unwrap();
+                let person = caller.person().unwrap();
+                let g = &self.grants[&grant];
+                let own = self.orgs[&g.customer].settings.session_cap.0;
+                let cap = g.cap.min(own).min(self.policy_cap).min(level(&g.level).3);
+                let deadline = now.plus(i64::from(cap) * MINUTE).min(self.latest_end(grant, person));
+                let (mode, token) = (enter.mode, enter.token);
+                let session = Session { grant, person, mode, started: now, deadline, token, ended: None };
+                self.sessions.insert(id, session);
+            }
+            C::CloseSession { session } => self.end_session(*session, Reason::SessionClosed),
+            C::EndSession { session } => self.end_session(*session, Reason::EndedByCustomer),
+            C::Lock { customer, target, .. } => {
+                let new = |e: &Event| match e {
+                    Event::LockPlaced { lock, .. } => Some(*lock),
+                    _ => None,
+                };
+                if !self.locks.values().any(|l| *l == (*customer, *target)) {
+                    let id: LockId = made(row, new).unwrap();
+                    self.locks.insert(id, (*customer, *target));
+                    use comity_domain::lock::LockTarget as T;
+                    let theirs = |r: &Request| match target {
+                        T::Organisation(org) => r.provider == *org,
+                        T::Person(person) => r.by == *person,
+                    };
+                    self.cancel_pending(|r| r.customer == *customer && theirs(r));
+                }
+            }
+            C::Unlock { lock } => {
+                self.locks.remove(lock);
+            }
+            _ => {}
+        }
+        self.follow(left);
+    }
+
+    fn set_standing(&mut self, id: comity_domain::ids::OrganisationId, standing: Standing) {
+        self.orgs.get_mut(&id).unwrap().standing = standing;
+        if standing == Standing::Closed {
+            let theirs = |g: &Grant| (g.customer == id || g.provider == id) && self.stands(g);
+            let grants: Vec<GrantId> =
+                self.grants.iter().filter(|(_, g)| theirs(g)).map(|(id, _)| *id).collect();
+            grants.into_iter().for_each(|g| self.end_grant(g, GrantEnd::Closed));
+            self.cancel_pending(|r| r.customer == id || r.provider == id);
+        }
+    }
+
+    fn make_grant(&mut self, id: GrantId, request: RequestId, terms: &Terms) {
+        let seen = self.look(request, terms).unwrap();
+        let start = terms.starts_at.unwrap_or(self.now);
+        let asked = self.requests.get_mut(&request).unwrap();
+        asked.fate = Fate::Approved(id);
+        let grant = Grant {
+            request,
+            customer: asked.customer,
+            customer_unit: terms.unit,
+            provider: asked.provider,
+            provider_unit: asked.unit,
+            level: asked.level.clone(),
+            roles: seen.roles.into_iter().collect(),
+            accounts: listed(&terms.accounts),
+            modes: terms.modes,
+            start,
+            end: start.plus(terms.days.millis()),
+            cap: seen.cap,
+            version: 1,
+            unattended: false,
+            ended: None,
+        };
+        self.grants.insert(id, grant);
+    }
+
+    fn put(&mut self, id: GrantId, spec: &AssignmentSpec) {
+        let wanted = Assignment {
+            roles: spec.roles.iter().copied().collect(),
+            accounts: listed(&spec.accounts),
+            ends: spec.ends_at.unwrap_or(Instant::NEVER),
+            no_roles: false,
+        };
+        let key = (id, spec.person);
+        let same = self.assigned.get(&key).is_some_and(|a| *a == wanted && self.gives_access(a));
+        if !same {
+            self.assigned.insert(key, wanted);
+            let grant = self.grants.get_mut(&id).unwrap();
+            grant.version += 1;
+            grant.unattended = false;
+        }
+    }
+
+    fn end_session(&mut self, id: SessionId, reason: Reason) {
+        if self.live_session(&self.sessions[&id]) {
+            self.sessions.get_mut(&id).unwrap().ended = Some((self.now, reason));
+        }
+    }
+
+    /// The model of a world just set up: nothing was asked there yet.
+    pub fn of(w: &World) -> Self {
+        let (s, text) = (&w.state, |id| w.state.words.show(id).to_owned());
+        let org = |o: &comity_domain::organisation::Organisation| Org {
+            external: text(o.external),
+            standing: o.standing,
+            renames: 0,
+            default_unit: o.default_unit,
+            code: o.customer_id,
+            settings: o.settings.clone(),
+            version: o.version,
+        };
+        let unit = |u: &comity_domain::organisation::Unit| Unit {
+            org: u.organisation,
+            external: u.external.map(text),
+            active: u.standing == Standing::Active,
+        };
+        let account = |a: &comity_domain::organisation::Account| Account {
+            org: a.organisation,
+            unit: a.unit,
+            external: text(a.external),
+        };
+        let role = |r: &comity_domain::role::Role| Role {
+            org: r.organisation,
+            code: r.code.to_string(),
+            versions: r.versions.iter().map(patterns).collect(),
+            deleted: r.deleted,
+        };
+        let person = |p: &comity_domain::person::Person| Person {
+            email: text(p.email),
+            name: text(p.name),
+            epoch: p.auth_epoch,
+        };
+        let member = |m: &comity_domain::person::Member| Member {
+            unit: m.unit,
+            portal: m.portal,
+            active: m.standing == Standing::Active,
+            external: text(m.external),
+        };
+        let keys = s.keys.iter().map(|(id, k)| (id, k.usage)).collect::<Vec<(_, KeyUse)>>();
+        Self {
+            now: w.now,
+            last: s.at,
+            never: patterns(&s.policy.never_delegable),
+            policy_cap: s.policy.session_cap.0,
+            keys: keys.into_iter().collect(),
+            orgs: s.organisations.iter().map(|(id, o)| (id, org(o))).collect(),
+            units: s.units.iter().map(|(id, u)| (id, unit(u))).collect(),
+            accounts: s.accounts.iter().map(|(id, a)| (id, account(a))).collect(),
+            roles: s.roles.iter().map(|(id, r)| (id, role(r))).collect(),
+            people: s.people.iter().map(|(id, p)| (id, person(p))).collect(),
+            members: s.members.iter().map(|(id, m)| (*id, member(m))).collect(),
+            left: Default::default(),
+            sign_ins: Default::default(),
+            requests: Default::default(),
+            grants: Default::default(),
+            assigned: Default::default(),
+            sessions: Default::default(),
+            locks: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Call counters and records: a file and a connection of their own, so that counting never stands
+//! before a revoke.
+//!
+//! `stop.clean` says whether the last process wrote its counters before it went. If not, what it
+//! had reserved counts as used.
+
+use std::fs::File;
+use std::path::Path;
+
+use comity_domain::ids::{Digest32, SessionId};
+use comity_domain::time::Instant;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use sha2::{Digest as _, Sha256};
+
+use crate::sqlite::{StoreError, id, lock_beside, signed};
+
+/// How many records one segment holds at most.
+pub const SEGMENT: u64 = 10_000;
+
+/// The calls of one session, as they were made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)] // the words of the decision's counter
+pub struct StoredCounts {
+    pub reserved: u64,
+    pub allowed: u64,
+    pub refused: u64,
+    pub late: u64,
+    pub uncertain: u64,
+}
+
+/// One call, as it was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallRecord {
+    /// In which session.
+    pub session: SessionId,
+    /// When.
+    pub at: Instant,
+    /// What was asked.
+    pub permission: String,
+    /// About what, as the caller named it.
+    pub resource: String,
+    /// The answer's reason code.
+    pub reason: String,
+    /// Whether it came after the end.
+    pub late: bool,
+}
+
+/// A stretch of records with its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number, from 1.
+    pub segment: u64,
+    /// How many records.
+    pub records: u64,
+    /// SHA-256 over its records.
+    pub digest: Digest32,
+}
+
+/// The file of calls.
+#[derive(Debug)]
+pub struct Calls {
+    connection: Connection,
+    was_clean: bool,
+    _lock: File,
+}
+
+impl Calls {
+    /// Opens the file, making it if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or another process has it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = lock_beside(path)?;
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.execute_batch(include_str!("migrations/sqlite/calls.sql"))?;
+        let clean: Option<bool> =
+            connection.query_row("SELECT clean FROM stop WHERE id = 1", [], |r| r.get(0)).optional()?;
+        connection.execute("INSERT INTO stop (id, clean) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET clean = 0", [])?;
+        // A file that was never used before has nothing uncertain in it.
+        Ok(Self { connection, was_clean: clean.unwrap_or(true), _lock: lock })
+    }
+
+    /// Whether the process before wrote its counters before it went.
+    #[must_use]
+    pub fn was_clean(&self) -> bool {
+        self.was_clean
+    }
+
+    /// Every counter.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn counters(&self) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
+        let mut ask = self.connection.prepare("SELECT session, reserved, allowed, refused, late, uncertain FROM counter")?;
+        let rows = ask.query_map([], |r| {
+            let n = |ix: usize| r.get::<_, i64>(ix).map(i64::unsigned_abs);
+            let counts =
+                StoredCounts { reserved: n(1)?, allowed: n(2)?, refused: n(3)?, late: n(4)?, uncertain: n(5)? };
+            Ok((SessionId(u128::from_be_bytes(r.get(0)?)), counts))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Makes counters and records durable, in one transaction. When this returns, more may be
+    /// answered.
+    ///
+    /// # Errors
+    /// If it cannot be written; nothing is then.
+    pub fn write(&mut self, counters: &[(SessionId, StoredCounts)], records: &[CallRecord]) -> Result<(), StoreError> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut put = tx.prepare_cached(
+                "INSERT INTO counter (session, reserved, allowed, refused, late, uncertain) VALUES (?1,?2,?3,?4,?5,?6) \
+                 ON CONFLICT (session) DO UPDATE SET reserved = excluded.reserved, allowed = excluded.allowed, \
+                 refused = excluded.refused, late = excluded.late, uncertain = excluded.uncertain",
+            )?;
+            for (session, c) in counters {
+                let [reserved, allowed, refused, late, uncertain] =
+                    [c.reserved, c.allowed, c.refused, c.late, c.uncertain].map(signed);
+                put.execute(params![id(session.0), reserved, allowed, refused, late, uncertain])?;
+            }
+            let mut put = tx.prepare_cached(
+                "INSERT INTO call (session, at, permission, resource, reason, late) VALUES (?1,?2,?3,?4,?5,?6)",
+            )?;
+            for r in records {
+                put.execute(params![id(r.session.0), r.at.0, r.permission, r.resource, r.reason, r.late])?;
+            }
+        }
+        Ok(tx.commit()?)
+    }
+
+    /// The last word of a clean stop.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn stop(&mut self) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE stop SET clean = 1 WHERE id = 1", [])?;
+        Ok(())
+    }
+
+    /// The next segment to be sealed into the log, if there are records that stand in none. The
+    /// same one is returned until [`Calls::sealed`] says that the log has it.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn next_segment(&mut self) -> Result<Option<Segment>, StoreError> {
+        let open = self.connection.query_row(
+            "SELECT segment, records, digest FROM segment WHERE sealed = 0 ORDER BY segment LIMIT 1",
+            [],
+            |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?, r.get::<_, [u8; 32]>(2)?)),
+        );
+        if let Some((segment, records, digest)) = open.optional()? {
+            let (segment, records) = (segment.unsigned_abs(), records.unsigned_abs());
+            return Ok(Some(Segment { segment, records, digest: Digest32(digest) }));
+        }
+        let (segment, after): (i64, i64) = self.connection.query_row(
+            "SELECT COALESCE(MAX(segment), 0), COALESCE(MAX(last), 0) FROM segment",
+            [],
+            |r| Ok((r.get(0)?, r.get(1)?)),
+        )?;
+        let (last, records, digest) = self.digest(after, i64::MAX)?;
+        if records == 0 {
+            return Ok(None);
+        }
+        self.connection.execute(
+            "INSERT INTO segment (segment, last, records, digest, sealed) VALUES (?1, ?2, ?3, ?4, 0)",
+            params![segment + 1, last, signed(records), digest.0],
+        )?;
+        Ok(Some(Segment { segment: segment.unsigned_abs() + 1, records, digest }))
+    }
+
+    /// The log holds the segment now.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn sealed(&mut self, segment: u64) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE segment SET sealed = 1 WHERE segment = ?1", [signed(segment)])?;
+        Ok(())
+    }
+
+    /// Recomputes a segment from its records.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn recompute(&self, segment: u64) -> Result<Option<Segment>, StoreError> {
+        let last_of = |segment: i64| {
+            self.connection
+                .query_row("SELECT last FROM segment WHERE segment = ?1", [segment], |r| r.get::<_, i64>(0))
+                .optional()
+        };
+        let Some(last) = last_of(signed(segment))? else { return Ok(None) };
+        let before = last_of(signed(segment) - 1)?.unwrap_or(0);
+        let (_, records, digest) = self.digest(before, last)?;
+        Ok(Some(Segment { segment, records, digest }))
+    }
+
+    /// SHA-256 over records after `after` up to `last`: each as length-prefixed fields.
+    fn digest(&self, after: i64, last: i64) -> Result<(i64, u64, Digest32), StoreError> {
+        let mut ask = self.connection.prepare_cached(
+            "SELECT id, session, at, permission, resource, reason, late FROM call WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+        )?;
+        let mut rows = ask.query(params![after, last, signed(SEGMENT)])?;
+        let mut hash = Sha256::new();
+        hash.update(b"comity/calls/1");
+        let (mut end, mut records) = (after, 0u64);
+        while let Some(r) = rows.next()? {
+            end = r.get(0)?;
+            records += 1;
+            hash.update(r.get::<_, [u8; 16]>(1)?);
+            hash.update(r.get::<_, i64>(2)?.to_be_bytes());
+            for field in 3..6 {
+                let text: String = r.get(field)?;
+                hash.update((text.len() as u64).to_be_bytes());
+                hash.update(text);
+            }
+            hash.update([u8::from(r.get::<_, bool>(6)?)]);
+        }
+        Ok((end, records, Digest32(hash.finalize().into())))
+    }
+}

@@ -1,0 +1,27 @@
+//! The log and what hangs on it, durable. The only SQL.
+//!
+//! What a store promises, in domain words; each sentence is a test of `tests/it`:
+//!
+//! - Positions are gapless from 1, and there is one order.
+//! - A batch is written whole or not at all, with everything beside it.
+//! - What was confirmed is there after a crash.
+//! - When a commit's outcome is unknown, the head tells it.
+//! - A second process cannot write to the same file.
+//! - What is read was written by this log: every leaf and root recomputes.
+//! - Readers never wait for the writer, and never see half a batch.
+
+mod calls;
+mod codec;
+pub mod leaf;
+pub mod merkle;
+mod read;
+mod sqlite;
+mod verify;
+
+pub use calls::{CallRecord, Calls, SEGMENT, Segment, StoredCounts};
+pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
+pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
+pub use merkle::{Edge, Hash};
+pub use read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide, Reader};
+pub use sqlite::{AppendError, Head, Store, StoreError};
+pub use verify::{Finding, Verdict, verify};

@@ -1,0 +1,66 @@
+-- The log: one row for each accepted command, never updated, never deleted.
+CREATE TABLE log (
+    seq    INTEGER PRIMARY KEY,
+    at     INTEGER NOT NULL,          -- milliseconds, UTC
+    header TEXT    NOT NULL,          -- canonical, see docs/reference/log-format.md
+    parts  BLOB    NOT NULL,          -- the parts with their readers and salts, length-prefixed
+    leaf   BLOB    NOT NULL
+) STRICT;
+
+-- Words and their salts, apart from the facts so that they can be erased.
+CREATE TABLE word (
+    seq     INTEGER NOT NULL,
+    ix      INTEGER NOT NULL,
+    about   TEXT    NOT NULL,
+    event   INTEGER NOT NULL,
+    salt    BLOB    NOT NULL,
+    text    TEXT    NOT NULL,
+    PRIMARY KEY (seq, ix)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX word_about ON word (about);
+
+-- One row: where the log stands.
+CREATE TABLE head (
+    id    INTEGER PRIMARY KEY CHECK (id = 1),
+    seq   INTEGER NOT NULL,
+    root  BLOB    NOT NULL,
+    edge  BLOB    NOT NULL,
+    fork  INTEGER NOT NULL
+) STRICT;
+
+-- Which rows hold a part for whom.
+CREATE TABLE audit_index (
+    organisation BLOB    NOT NULL,
+    seq          INTEGER NOT NULL,
+    PRIMARY KEY (organisation, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Secrets that hang on the log: the log says that they changed, never what they are.
+CREATE TABLE credential (
+    person BLOB PRIMARY KEY,
+    hash   TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE customer_id (
+    organisation BLOB PRIMARY KEY,
+    sealed       BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Projection: every session there ever was, for the history.
+CREATE TABLE session_history (
+    session     BLOB    PRIMARY KEY,
+    grant_id    BLOB    NOT NULL,
+    customer    BLOB    NOT NULL,
+    provider    BLOB    NOT NULL,
+    person      BLOB    NOT NULL,
+    mode        TEXT    NOT NULL,
+    started     INTEGER NOT NULL,
+    deadline    INTEGER NOT NULL,
+    ended       INTEGER,
+    cause       TEXT,
+    seq         INTEGER NOT NULL,
+    name_ix     INTEGER NOT NULL,      -- places among the words of row seq
+    email_ix    INTEGER NOT NULL,
+    reason_ix   INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX session_history_customer ON session_history (customer, started, session);
+CREATE INDEX session_history_provider ON session_history (provider, started, session);

@@ -1,0 +1,239 @@
+//! Reading beside the writer: a small pool of read-only connections.
+//!
+//! For what is not in memory: history, stored rows, secrets that hang on the log. Every question
+//! takes the asking organisation first.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use comity_domain::event::Row;
+use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
+use comity_domain::text::Word;
+use comity_domain::time::Instant;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::codec::{self, Stored};
+use crate::sqlite::{Head, StoreError, head, id, open_read_only, signed};
+
+/// How many connections are kept open.
+const KEPT: usize = 4;
+
+/// The pool. Blocking: never to be called on an async thread.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// On which side the asking organisation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistorySide {
+    /// Sessions in its own tenant.
+    Customer,
+    /// Sessions of its own people elsewhere.
+    Provider,
+}
+
+/// What part of the history is wanted.
+#[derive(Debug, Clone)]
+pub struct HistoryQuery {
+    /// On which side.
+    pub side: HistorySide,
+    /// Only this partner or customer.
+    pub other: Option<OrganisationId>,
+    /// Only this person.
+    pub person: Option<PersonId>,
+    /// Only what started at or after this.
+    pub since: Option<Instant>,
+    /// Only what started before this.
+    pub until: Option<Instant>,
+    /// Continue after this session, newest first.
+    pub after: Option<(Instant, SessionId)>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// One session of the history, as it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the words of `session.rs`
+pub struct HistoryRow {
+    pub session: SessionId,
+    pub grant: GrantId,
+    pub customer: OrganisationId,
+    pub provider: OrganisationId,
+    pub person: PersonId,
+    pub mode: String,
+    pub started: Instant,
+    pub deadline: Instant,
+    pub ended: Option<Instant>,
+    pub cause: Option<String>,
+    /// Name and address at that time, and why; `None` where erased or not given.
+    pub name: Option<String>,
+    pub email: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// A page of the history.
+pub type HistoryPage = Vec<HistoryRow>;
+
+impl Reader {
+    /// A pool over the database at `path`, which must exist.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), idle: Mutex::new(Vec::new()) }
+    }
+
+    fn with<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let idle = self.idle.lock().map(|mut idle| idle.pop()).unwrap_or_default();
+        let connection = idle.map_or_else(|| open_read_only(&self.path), Ok)?;
+        let answer = ask(&connection);
+        if let Ok(mut idle) = self.idle.lock()
+            && idle.len() < KEPT
+        {
+            idle.push(connection);
+        }
+        answer
+    }
+
+    /// Where the log stands.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn head(&self) -> Result<Head, StoreError> {
+        self.with(head)
+    }
+
+    /// A person's password hash.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn credential(&self, person: PersonId) -> Result<Option<String>, StoreError> {
+        self.with(|c| {
+            let mut ask = c.prepare_cached("SELECT hash FROM credential WHERE person = ?1")?;
+            Ok(ask.query_row([id(person.0)], |r| r.get(0)).optional()?)
+        })
+    }
+
+    /// An organisation's sealed customer ID.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn customer_id(&self, organisation: OrganisationId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with(|c| {
+            let mut ask = c.prepare_cached("SELECT sealed FROM customer_id WHERE organisation = ?1")?;
+            Ok(ask.query_row([id(organisation.0)], |r| r.get(0)).optional()?)
+        })
+    }
+
+    /// Sessions of an organisation, newest first.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn history(&self, scope: OrganisationId, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+        let (own, other) = match query.side {
+            HistorySide::Customer => ("customer", "provider"),
+            HistorySide::Provider => ("provider", "customer"),
+        };
+        // Only the two words above are put into the text; every value is bound.
+        let sql = format!(
+            "SELECT h.session, h.grant_id, h.customer, h.provider, h.person, h.mode, h.started, h.deadline, h.ended, \
+             h.cause, (SELECT text FROM word WHERE seq = h.seq AND ix = h.name_ix), \
+             (SELECT text FROM word WHERE seq = h.seq AND ix = h.email_ix), \
+             (SELECT text FROM word WHERE seq = h.seq AND ix = h.reason_ix) \
+             FROM session_history h WHERE h.{own} = ?1 AND (?2 IS NULL OR h.{other} = ?2) \
+             AND (?3 IS NULL OR h.person = ?3) AND h.started >= ?4 AND h.started < ?5 \
+             AND (h.started, h.session) < (?6, ?7) ORDER BY h.started DESC, h.session DESC LIMIT ?8"
+        );
+        let (after_at, after_id) = query.after.map_or((i64::MAX, id(u128::MAX)), |(at, s)| (at.0, id(s.0)));
+        self.with(|c| {
+            let mut ask = c.prepare_cached(&sql)?;
+            let rows = ask.query_map(
+                params![
+                    id(scope.0),
+                    query.other.map(|o| id(o.0)),
+                    query.person.map(|p| id(p.0)),
+                    query.since.map_or(i64::MIN, |t| t.0),
+                    query.until.map_or(i64::MAX, |t| t.0),
+                    after_at,
+                    after_id,
+                    signed(query.limit as u64),
+                ],
+                history_row,
+            )?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// One session of an organisation, whichever side it stands on.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn session(&self, scope: OrganisationId, session: SessionId) -> Result<Option<HistoryRow>, StoreError> {
+        self.with(|c| {
+            let mut ask = c.prepare_cached(
+                "SELECT h.session, h.grant_id, h.customer, h.provider, h.person, h.mode, h.started, h.deadline, h.ended, \
+                 h.cause, (SELECT text FROM word WHERE seq = h.seq AND ix = h.name_ix), \
+                 (SELECT text FROM word WHERE seq = h.seq AND ix = h.email_ix), \
+                 (SELECT text FROM word WHERE seq = h.seq AND ix = h.reason_ix) \
+                 FROM session_history h WHERE h.session = ?2 AND (h.customer = ?1 OR h.provider = ?1)",
+            )?;
+            Ok(ask.query_row(params![id(scope.0), id(session.0)], history_row).optional()?)
+        })
+    }
+
+    /// Stored rows after a position: those with a part for `scope`, or all for the platform.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn rows(&self, scope: Option<OrganisationId>, after: u64, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.with(|c| {
+            let mut ask = c.prepare_cached(match scope {
+                Some(_) => "SELECT l.seq, l.at, l.header, l.parts, l.leaf FROM audit_index a JOIN log l ON l.seq = a.seq WHERE a.organisation = ?1 AND a.seq > ?2 ORDER BY a.seq LIMIT ?3",
+                None => "SELECT seq, at, header, parts, leaf FROM log WHERE ?1 IS NULL AND seq > ?2 ORDER BY seq LIMIT ?3",
+            })?;
+            let bound = params![scope.map(|s| id(s.0)), signed(after), signed(limit as u64)];
+            let mut rows = ask.query(bound)?;
+            let mut out = Vec::new();
+            while let Some(row) = rows.next()? {
+                let seq = row.get::<_, i64>(0)?.unsigned_abs();
+                let parts = codec::unpack(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?);
+                let parts = parts.ok_or(StoreError::Corrupt { seq, what: "the parts cannot be read" })?;
+                let stored = Stored { seq, at: Instant(row.get(1)?), header: row.get(2)?, parts, leaf: row.get(4)? };
+                out.push(codec::decode(&stored, words_of(c, seq)?)?);
+            }
+            Ok(out)
+        })
+    }
+}
+
+fn words_of(c: &Connection, seq: u64) -> Result<Vec<(u16, Word)>, StoreError> {
+    let mut ask = c.prepare_cached("SELECT ix, about, event, salt, text FROM word WHERE seq = ?1 ORDER BY ix")?;
+    let mut rows = ask.query([signed(seq)])?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        let about: String = row.get(1)?;
+        let about = serde_json::from_str(&about).map_err(|_| StoreError::Corrupt { seq, what: "a word is about nobody" })?;
+        let text: String = row.get(4)?;
+        out.push((row.get(0)?, Word { about, event: row.get(2)?, salt: row.get(3)?, text: Some(text.into()) }));
+    }
+    Ok(out)
+}
+
+fn history_row(r: &rusqlite::Row<'_>) -> rusqlite::Result<HistoryRow> {
+    let big = |ix: usize| r.get::<_, [u8; 16]>(ix).map(u128::from_be_bytes);
+    Ok(HistoryRow {
+        session: SessionId(big(0)?),
+        grant: GrantId(big(1)?),
+        customer: OrganisationId(big(2)?),
+        provider: OrganisationId(big(3)?),
+        person: PersonId(big(4)?),
+        mode: r.get(5)?,
+        started: Instant(r.get(6)?),
+        deadline: Instant(r.get(7)?),
+        ended: r.get::<_, Option<i64>>(8)?.map(Instant),
+        cause: r.get(9)?,
+        name: r.get(10)?,
+        email: r.get(11)?,
+        reason: r.get(12)?,
+    })
+}
