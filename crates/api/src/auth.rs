@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::header;
 use axum::http::request::Parts;
 use comity_app::App;
 use comity_domain::command::{Caller, Door, Principal};
+use comity_domain::refusal::Refusal;
 
 use crate::problem::Problem;
+
+/// The one route that a partner session may call.
+const CLOSE: &str = "/v1/sessions/{session}/close";
 
 /// A caller whose token or key is in force now. The kernel judges it again at the head of the log.
 #[derive(Debug)]
@@ -27,7 +31,14 @@ impl FromRequestParts<Arc<App>> for Who {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let token = bearer(parts).ok_or_else(Problem::unauthenticated)?;
-        app.caller(token, Door::Api).map(Self).ok_or_else(Problem::unauthenticated)
+        let caller = app.caller(token, Door::Api).ok_or_else(Problem::unauthenticated)?;
+        // From inside a partner session nothing can be done here but to leave it (T8), and nothing
+        // is looked up before that is said.
+        let leaving = parts.extensions.get::<MatchedPath>().is_some_and(|p| p.as_str() == CLOSE);
+        if matches!(caller.principal, Principal::PartnerSession(_)) && !leaving {
+            return Err(Refusal::PartnerSession.into());
+        }
+        Ok(Self(caller))
     }
 }
 
@@ -35,7 +46,7 @@ impl FromRequestParts<Arc<App>> for Who {
 pub fn person(who: &Caller) -> Result<comity_domain::ids::PersonId, Problem> {
     match who.principal {
         Principal::Person { person, .. } => Ok(person),
-        Principal::PartnerSession(_) => Err(comity_domain::refusal::Refusal::PartnerSession.into()),
-        _ => Err(comity_domain::refusal::Refusal::Forbidden("a person's own sign-in").into()),
+        Principal::PartnerSession(_) => Err(Refusal::PartnerSession.into()),
+        _ => Err(Refusal::Forbidden("a person's own sign-in").into()),
     }
 }

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use comity_app::{App, Failure};
 use comity_domain::command::Principal;
-use comity_domain::event::Row;
+use comity_domain::event::{Event, Row};
 use comity_domain::ids::OrganisationId;
 use comity_domain::may::{self, Action, Thing};
 use serde::Deserialize;
@@ -36,7 +36,11 @@ pub struct FeedQuery {
     wait: u64,
 }
 
-pub async fn events(State(app): State<Arc<App>>, who: Who, Query(q): Query<FeedQuery>) -> Result<Json<Value>, Problem> {
+pub async fn events(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Query(q): Query<FeedQuery>,
+) -> Result<Json<Value>, Problem> {
     let limit = page::limit(q.limit)?;
     if q.wait > MOST_WAIT {
         return Err(Problem::field("wait", format!("must be at most {MOST_WAIT} seconds")));
@@ -49,12 +53,16 @@ pub async fn events(State(app): State<Arc<App>>, who: Who, Query(q): Query<FeedQ
     loop {
         let position = *moved.borrow_and_update();
         let reading = app.clone();
-        let rows = tokio::task::spawn_blocking(move || reading.reader().rows(named, q.after, limit)).await;
-        let rows = rows.map_err(|e| Problem::from(Failure::Broken(e.to_string())))?.map_err(Failure::from)?;
+        let rows =
+            tokio::task::spawn_blocking(move || reading.reader().rows(named, q.after, limit)).await;
+        let rows = rows
+            .map_err(|e| Problem::from(Failure::Broken(e.to_string())))?
+            .map_err(Failure::from)?;
         let waiting = rows.is_empty() && q.wait > 0;
         if waiting {
             let again = tokio::select! {
                 changed = moved.changed() => changed.is_ok(),
+                () = app.stopping() => false,
                 () = &mut end => false,
             };
             // The right to read may have gone while waiting.
@@ -76,10 +84,27 @@ fn allowed(app: &App, who: &Who, named: Option<OrganisationId>) -> Result<(), Pr
         (Some(_), Principal::Key(_)) | (None, Principal::Key(_)) => {
             Ok(may::check(&state, &who.0, Action::ReadAllEvents, Thing::platform(), now)?)
         }
-        (Some(organisation), _) => Ok(may::check(&state, &who.0, Action::ReadEvents, Thing::organisation(organisation), now)?),
-        (None, Principal::PartnerSession(_)) => Err(comity_domain::refusal::Refusal::PartnerSession.into()),
+        (Some(organisation), _) => Ok(may::check(
+            &state,
+            &who.0,
+            Action::ReadEvents,
+            Thing::organisation(organisation),
+            now,
+        )?),
+        (None, Principal::PartnerSession(_)) => {
+            Err(comity_domain::refusal::Refusal::PartnerSession.into())
+        }
         (None, _) => Err(Problem::field("organisation", "must say whose events you read")),
     }
+}
+
+/// An event as it is told: what stands for a secret stays in the log.
+fn without_digests(event: &Event) -> Value {
+    let mut told = event.told();
+    if let Value::Object(fields) = &mut told {
+        fields.retain(|name, _| !matches!(name.as_str(), "digest" | "token"));
+    }
+    told
 }
 
 /// The events of a row that `scope` may read, with the words that belong to them.
@@ -89,7 +114,7 @@ fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
     let mut out = Vec::new();
     for (ix, recorded) in row.events.iter().enumerate().filter(|(_, e)| reads(&e.readers)) {
         let mut words = Map::new();
-        for (w, word) in row.words.iter().enumerate().filter(|(_, w)| usize::from(w.event) == ix) {
+        for (w, word) in row.words.iter().enumerate().filter(|(_, w)| w.event as usize == ix) {
             words.insert(w.to_string(), word.text.as_deref().map_or(Value::Null, Value::from));
         }
         out.push(json!({
@@ -98,7 +123,7 @@ fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
             "at": shown::time(row.at),
             "command": row.kind,
             "caller": caller,
-            "event": recorded.event,
+            "event": without_digests(&recorded.event),
             "words": words,
         }));
     }

@@ -9,18 +9,21 @@ use axum::response::{IntoResponse as _, Response};
 use comity_app::App;
 use comity_domain::command::{AssignmentSpec, Command};
 use comity_domain::grant::{Grant, GrantPhase, Narrowing};
-use comity_domain::ids::{GrantId, PersonId, RoleId};
+use comity_domain::ids::{AccountId, GrantId, PersonId, RoleId};
 use comity_domain::may::{self, Action, Thing};
+use comity_domain::organisation::Accounts;
+use comity_domain::refusal::Refusal;
 use comity_domain::role::Modes;
 use comity_domain::state::State as World;
+use comity_domain::text::Lookup;
 use comity_domain::time::{Instant, Minutes};
 use comity_domain::view;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Who;
-use crate::input::{AllWord, Body, Path, Query, WireAccounts, if_match, instant, organisation};
-use crate::page::{self, Paging};
+use crate::input::{Body, Path, Query, WireAccounts, if_match, instant, organisation};
+use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
 use crate::shown::{self, ShownGrant};
 
@@ -48,7 +51,7 @@ pub async fn list(
     who: Who,
     Path(named): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Page<ShownGrant>>, Problem> {
     let (state, now) = (app.state(), app.now());
     let id = organisation(&state, &named)?;
     may::check(&state, &who.0, Action::ReadGrant, Thing::organisation(id), now)?;
@@ -63,9 +66,11 @@ pub async fn list(
     let question = format!("grants/{id}/{:?}/{:?}", query.side, query.state);
     let paging = Paging { cursor: query.cursor, limit: query.limit };
     let matching = ids.into_iter().rev().filter(wanted);
-    let page = page::by_id(&app, &question, &paging, matching, |g| shown::grant(&state, g, now))?;
+    let page = page::by_id(&app, &question, &paging, Order::NewestFirst, matching, |g| {
+        shown::grant(&state, g, now)
+    })?;
     let partners = view::active_partners(&state, id, now);
-    Ok(Json(json!({ "items": page.items, "next": page.next, "active_partners": partners })))
+    Ok(Json(page.beside("active_partners", partners)))
 }
 
 fn answer(state: &World, id: GrantId, now: Instant) -> Result<Response, Problem> {
@@ -74,18 +79,30 @@ fn answer(state: &World, id: GrantId, now: Instant) -> Result<Response, Problem>
     Ok(([(header::ETAG, tag)], Json(shown)).into_response())
 }
 
-pub async fn one(State(app): State<Arc<App>>, who: Who, Path(id): Path<GrantId>) -> Result<Response, Problem> {
+pub async fn one(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(id): Path<GrantId>,
+) -> Result<Response, Problem> {
     let (state, now) = (app.state(), app.now());
     may::check_grant(&state, &who.0, Action::ReadGrant, id, now)?;
     answer(&state, id, now)
 }
 
-pub async fn revoke(State(app): State<Arc<App>>, who: Who, Path(id): Path<GrantId>) -> Result<Response, Problem> {
+pub async fn revoke(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(id): Path<GrantId>,
+) -> Result<Response, Problem> {
     let done = app.run(&who.0, Command::Revoke { grant: id }).await?;
     answer(&done.state, id, done.state.at)
 }
 
-pub async fn give_up(State(app): State<Arc<App>>, who: Who, Path(id): Path<GrantId>) -> Result<Response, Problem> {
+pub async fn give_up(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(id): Path<GrantId>,
+) -> Result<Response, Problem> {
     let done = app.run(&who.0, Command::GiveUp { grant: id }).await?;
     answer(&done.state, id, done.state.at)
 }
@@ -101,7 +118,8 @@ pub struct Narrow {
     session_minutes: Option<u32>,
 }
 
-/// Roles of a grant by their codes.
+/// Roles of a grant by their codes. A role that the customer has and did not give looks the same
+/// as one that it does not have (T12).
 fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId>, Problem> {
     let by_code = |code: &String| {
         let has = |r: &RoleId| state.roles.get(*r).is_some_and(|role| *role.code == **code);
@@ -109,7 +127,7 @@ fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId
     };
     codes
         .iter()
-        .map(|code| by_code(code).ok_or_else(|| Problem::field("roles", format!("holds {code:?}, which is not in this grant"))))
+        .map(|code| by_code(code).ok_or_else(|| Refusal::Widening("roles").into()))
         .collect()
 }
 
@@ -123,7 +141,8 @@ pub async fn narrow(
     let state = app.state();
     let grant = may::check_grant(&state, &who.0, Action::Narrow, id, app.now())?;
     let roles = body.roles.map(|codes| roles_of(&state, grant, &codes)).transpose()?;
-    let accounts = body.accounts.map(|a| a.resolve(&state, grant.customer.organisation)).transpose()?;
+    let accounts =
+        body.accounts.map(|a| a.resolve(&state, grant.customer.organisation)).transpose()?;
     let narrowing = Narrowing {
         roles: roles.map(|r| r.into_iter().collect()),
         accounts,
@@ -143,8 +162,10 @@ fn shown_assignment(state: &World, id: GrantId, person: PersonId, now: Instant) 
     let a = state.assignment(id, person)?;
     let roles: Vec<String> = a.roles.iter().filter_map(|r| shown::role_code(state, *r)).collect();
     let ends = (a.row.ends_at != Instant::NEVER).then(|| shown::time(a.row.ends_at));
-    Some(json!({ "person": shown::person(state, person)?, "roles": roles, "accounts": shown::accounts(state, &a.accounts),
-        "ends_at": ends, "basis": a.row.basis, "state": a.row.state, "active": a.row.is_active(now) }))
+    Some(
+        json!({ "person": shown::person(state, person)?, "roles": roles, "accounts": shown::accounts(state, &a.accounts),
+        "ends_at": ends, "basis": a.row.basis, "state": a.row.state, "active": a.row.is_active(now) }),
+    )
 }
 
 pub async fn assignments(
@@ -152,13 +173,17 @@ pub async fn assignments(
     who: Who,
     Path(id): Path<GrantId>,
     Query(paging): Query<Paging>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Page<Value>>, Problem> {
     let (state, now) = (app.state(), app.now());
     may::check_grant(&state, &who.0, Action::ReadAssignments, id, now)?;
-    let people: Vec<PersonId> = state.assigned_to(id).map(|(person, _)| person).collect();
+    let mut people: Vec<PersonId> = state.assigned_to(id).map(|(person, _)| person).collect();
+    people.sort(); // by age, like every list
     let question = format!("assignments/{id}");
-    let page = page::by_id(&app, &question, &paging, people.into_iter(), |p| shown_assignment(&state, id, p, now))?;
-    Ok(Json(json!({ "items": page.items, "next": page.next })))
+    let page =
+        page::by_id(&app, &question, &paging, Order::OldestFirst, people.into_iter(), |p| {
+            shown_assignment(&state, id, p, now)
+        })?;
+    Ok(Json(page))
 }
 
 #[derive(Deserialize)]
@@ -169,12 +194,25 @@ pub struct Assign {
     ends_at: Option<String>,
 }
 
-fn spec(state: &World, grant: &Grant, person: PersonId, body: Assign) -> Result<AssignmentSpec, Problem> {
-    let accounts = body.accounts.unwrap_or(WireAccounts::All(AllWord::All));
+fn spec(
+    state: &World,
+    grant: &Grant,
+    person: PersonId,
+    body: Assign,
+) -> Result<AssignmentSpec, Problem> {
+    // The same for accounts: one that nobody has is not in the grant either.
+    let by_name = |name: &String| {
+        let found = state.words.find(Lookup::Account(grant.customer.organisation), name);
+        found.map_or(AccountId::MAX, AccountId)
+    };
+    let accounts = match body.accounts {
+        None | Some(WireAccounts::All(_)) => Accounts::All,
+        Some(WireAccounts::List(list)) => Accounts::List(list.iter().map(by_name).collect()),
+    };
     Ok(AssignmentSpec {
         person,
         roles: roles_of(state, grant, &body.roles)?,
-        accounts: accounts.resolve(state, grant.customer.organisation)?,
+        accounts,
         ends_at: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
     })
 }
@@ -216,7 +254,11 @@ pub async fn unassign(
 ) -> Result<StatusCode, Problem> {
     use axum::extract::FromRequest as _;
     let has_body = request.headers().contains_key(header::CONTENT_TYPE);
-    let body = if has_body { Body::<Unassign>::from_request(request, &app).await?.0.successor } else { None };
+    let body = if has_body {
+        Body::<Unassign>::from_request(request, &app).await?.0.successor
+    } else {
+        None
+    };
     let state = app.state();
     let successor = match body {
         None => None,

@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 
+use axum::body::HttpBody as _;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -27,8 +28,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-        if kind.split(';').next().map(str::trim) != Some("application/json") {
+        let kind =
+            request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let kinds = request.headers().get_all(header::CONTENT_TYPE).iter().count();
+        if kinds == 0 && request.body().is_end_stream() {
+            // Nothing sent is an object without fields: enough where no field is needed.
+            return serde_json::from_slice(b"{}").map(Self).map_err(|e| json_problem(&e));
+        }
+        if kinds != 1 || kind.split(';').next().map(str::trim) != Some("application/json") {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
@@ -36,6 +43,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             ));
         }
         let bytes = axum::body::Bytes::from_request(request, state).await.map_err(too_large)?;
+        // serde would also read a list as the fields in their order: only an object names them.
+        if bytes.trim_ascii_start().first().is_some_and(|b| *b != b'{')
+            && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok()
+        {
+            return Err(Problem::field("body", "must be a JSON object"));
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|e| json_problem(&e))
     }
 }
@@ -43,11 +56,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 /// Why a body could not be read.
 pub fn too_large(rejection: BytesRejection) -> Problem {
     match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            "The body may have at most 256 KiB.",
-        ),
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "The body may have at most 256 KiB.",
+            )
+        }
         _ => Problem::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read."),
     }
 }
@@ -61,7 +76,11 @@ fn json_problem(error: &serde_json::Error) -> Problem {
             let field = text.split('`').nth(1).unwrap_or("body").to_owned();
             Problem::field(field, "is not what is expected here").with_detail(text)
         }
-        _ => Problem::new(StatusCode::BAD_REQUEST, "bad_json", format!("The body is not JSON: {text}.")),
+        _ => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_json",
+            format!("The body is not JSON: {text}."),
+        ),
     }
 }
 
@@ -96,6 +115,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     }
 }
 
+/// Whether what follows a `%` is no byte, or one that RFC 3986 writes without it: a second spelling.
+fn needlessly_encoded(rest: &str) -> bool {
+    let byte = rest.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+    byte.is_none_or(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+}
+
 /// Refuses paths that another program might read in another way (T15), and sets the headers that
 /// every answer carries.
 pub async fn one_normal_form(request: Request, next: Next) -> Response {
@@ -103,11 +128,13 @@ pub async fn one_normal_form(request: Request, next: Next) -> Response {
     let lower = path.to_ascii_lowercase();
     let odd = lower.contains("//")
         || lower.split('/').any(|s| matches!(s, "." | ".."))
-        || ["%2e", "%2f", "%5c", "%00", "\\"].iter().any(|bad| lower.contains(bad))
+        || lower.split('%').skip(1).any(needlessly_encoded)
+        || ["%2f", "%5c", "%00", "\\"].iter().any(|bad| lower.contains(bad))
         || path.len() > 4_096
         || request.uri().query().is_some_and(|q| q.len() > 4_096);
     let mut response = if odd {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_path", "The path is not in its normal form.").into_response()
+        Problem::new(StatusCode::BAD_REQUEST, "bad_path", "The path is not in its normal form.")
+            .into_response()
     } else {
         next.run(request).await
     };
@@ -160,7 +187,10 @@ impl WireAccounts {
                     let found = state.words.find(Lookup::Account(owner), external);
                     found.map(comity_domain::ids::AccountId).ok_or_else(|| {
                         let shown: String = external.chars().take(80).collect();
-                        Problem::field("accounts", format!("holds {shown:?}, which is no account there"))
+                        Problem::field(
+                            "accounts",
+                            format!("holds {shown:?}, which is no account there"),
+                        )
                     })
                 })
                 .collect::<Result<_, _>>()
@@ -172,8 +202,9 @@ impl WireAccounts {
 /// Reads an RFC 3339 instant.
 pub fn instant(field: &'static str, text: &str) -> Result<Instant, Problem> {
     let read: Result<jiff::Timestamp, _> = text.parse();
-    read.map(|t| Instant(t.as_millisecond()))
-        .map_err(|_| Problem::field(field, "must be an RFC 3339 instant such as 2027-01-31T12:00:00Z"))
+    read.map(|t| Instant(t.as_millisecond())).map_err(|_| {
+        Problem::field(field, "must be an RFC 3339 instant such as 2027-01-31T12:00:00Z")
+    })
 }
 
 /// The version in `If-Match`, which must be given.
@@ -186,5 +217,8 @@ pub fn if_match(headers: &axum::http::HeaderMap) -> Result<u32, Problem> {
             "Send If-Match with the ETag of what you read.",
         )
     })?;
-    text.trim().trim_matches('"').parse().map_err(|_| Problem::field("If-Match", "must be the ETag of what you read"))
+    text.trim()
+        .trim_matches('"')
+        .parse()
+        .map_err(|_| Problem::field("If-Match", "must be the ETag of what you read"))
 }

@@ -34,8 +34,10 @@ fn shown_lock(state: &World, id: LockId) -> Option<Value> {
         LockTarget::Organisation(o) => json!({ "organisation": shown::organisation(state, o) }),
         LockTarget::Person(p) => json!({ "person": shown::person(state, p) }),
     };
-    Some(json!({ "id": id, "target": target, "at": shown::time(l.at), "by": shown::person(state, l.by),
-        "reason": l.reason.map(|w| state.words.show(w)) }))
+    Some(
+        json!({ "id": id, "target": target, "at": shown::time(l.at), "by": shown::person(state, l.by),
+        "reason": l.reason.map(|w| state.words.show(w)) }),
+    )
 }
 
 pub async fn lock(
@@ -48,7 +50,9 @@ pub async fn lock(
     let target = match (body.organisation, body.person) {
         (Some(o), None) => LockTarget::Organisation(o),
         (None, Some(p)) => LockTarget::Person(p),
-        _ => return Err(Problem::field("organisation", "or person must be given, and not both")),
+        _ => {
+            return Err(Problem::field("organisation", "or person must be given, and not both"));
+        }
     };
     let done = app.run(&who.0, Command::Lock { customer, target, reason: body.reason }).await?;
     let status = if done.row.is_some() { StatusCode::CREATED } else { StatusCode::OK };
@@ -56,15 +60,24 @@ pub async fn lock(
     Ok((status, Json(id.and_then(|id| shown_lock(&done.state, id)))).into_response())
 }
 
-pub async fn list(State(app): State<Arc<App>>, who: Who, Path(named): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn list(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(named): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let state = app.state();
     let customer = organisation(&state, &named)?;
     may::check(&state, &who.0, Action::ReadLocks, Thing::organisation(customer), app.now())?;
-    let all: Vec<Value> = state.locks_of(customer).filter_map(|(id, _)| shown_lock(&state, id)).collect();
+    let all: Vec<Value> =
+        state.locks_of(customer).filter_map(|(id, _)| shown_lock(&state, id)).collect();
     Ok(Json(json!({ "items": all })))
 }
 
-pub async fn unlock(State(app): State<Arc<App>>, who: Who, Path(lock): Path<LockId>) -> Result<StatusCode, Problem> {
+pub async fn unlock(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(lock): Path<LockId>,
+) -> Result<StatusCode, Problem> {
     app.run(&who.0, Command::Unlock { lock }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -24,7 +24,10 @@ pub struct SignIn {
     password: String,
 }
 
-pub async fn sign_in(State(app): State<Arc<App>>, Body(body): Body<SignIn>) -> Result<Json<Value>, Problem> {
+pub async fn sign_in(
+    State(app): State<Arc<App>>,
+    Body(body): Body<SignIn>,
+) -> Result<Json<Value>, Problem> {
     match app.sign_in(&body.email, body.password).await {
         Ok(signed) => Ok(Json(json!({
             "token": signed.token.reveal(),
@@ -48,7 +51,11 @@ pub struct SignOut {
     everywhere: bool,
 }
 
-pub async fn sign_out(State(app): State<Arc<App>>, who: Who, Body(body): Body<SignOut>) -> Result<StatusCode, Problem> {
+pub async fn sign_out(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Body(body): Body<SignOut>,
+) -> Result<StatusCode, Problem> {
     person(&who.0)?;
     let command = if body.everywhere { Command::SignOutEverywhere } else { Command::SignOut };
     app.run(&who.0, command).await?;
@@ -62,7 +69,10 @@ pub struct Enrol {
     password: String,
 }
 
-pub async fn enrol(State(app): State<Arc<App>>, Body(body): Body<Enrol>) -> Result<StatusCode, Problem> {
+pub async fn enrol(
+    State(app): State<Arc<App>>,
+    Body(body): Body<Enrol>,
+) -> Result<StatusCode, Problem> {
     match app.enrol(&body.token, body.password).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(Failure::Refused(Refusal::NotFound)) => {
@@ -90,7 +100,8 @@ pub async fn tenants(State(app): State<Arc<App>>, who: Who) -> Result<Json<Value
     let state = app.state();
     let line = |t: view::Tenant<'_>| {
         let a = state.assignment(t.id, id)?;
-        let roles: Vec<String> = a.roles.iter().filter_map(|r| shown::role_code(&state, *r)).collect();
+        let roles: Vec<String> =
+            a.roles.iter().filter_map(|r| shown::role_code(&state, *r)).collect();
         Some(json!({
             "grant": t.id,
             "customer": shown::organisation(&state, t.grant.customer.organisation)?,

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use comity_app::tokens::{Kind, Secret};
 use comity_app::{App, Failure};
 use comity_domain::command::{Command, PutMember};
+use comity_domain::event::Event;
 use comity_domain::ids::{AccountId, OrganisationId, PersonId, UnitId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::organisation::{Settings, Standing};
@@ -23,11 +24,16 @@ use serde_json::{Value, json};
 
 use crate::auth::Who;
 use crate::input::{Body, Path, Query, if_match, organisation};
-use crate::page::{self, Page, Paging};
+use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
 
 /// The state and the organisation, if the caller may do `action` there.
-fn seen(app: &App, who: &Who, named: &str, action: Action) -> Result<(Arc<World>, OrganisationId), Problem> {
+fn seen(
+    app: &App,
+    who: &Who,
+    named: &str,
+    action: Action,
+) -> Result<(Arc<World>, OrganisationId), Problem> {
     let state = app.state();
     let id = organisation(&state, named)?;
     may::check(&state, &who.0, action, Thing::organisation(id), app.now())?;
@@ -66,29 +72,30 @@ pub async fn put(
     Path(external): Path<String>,
     Body(body): Body<PutOrganisation>,
 ) -> Result<Response, Problem> {
-    let command = Command::PutOrganisation { external: external.clone(), name: body.name, code: app.fresh_code() };
+    let command = Command::PutOrganisation {
+        external: external.clone(),
+        name: body.name,
+        code: app.fresh_code(),
+    };
     let done = app.run(&who.0, command).await?;
     let id = done.state.words.find(Lookup::Organisation, external.trim()).map(OrganisationId);
-    let shown = id.and_then(|id| shown_organisation(&done.state, id)).ok_or_else(Problem::not_found)?;
-    Ok((made(&done, "organisation_made"), Json(shown)).into_response())
+    let shown =
+        id.and_then(|id| shown_organisation(&done.state, id)).ok_or_else(Problem::not_found)?;
+    Ok((made(&done, |e| matches!(e, Event::OrganisationMade { .. })), Json(shown)).into_response())
 }
 
 /// 201 when the row made the thing, 200 when it changed or kept it.
-fn made(done: &comity_app::node::Done, what: &str) -> StatusCode {
-    let is = |e: &comity_domain::event::Recorded| {
-        serde_json::to_value(&e.event).is_ok_and(|v| v.get("event").and_then(Value::as_str) == Some(what))
-    };
-    let new = done.row.as_ref().is_some_and(|row| row.events.iter().any(is));
+fn made(done: &comity_app::node::Done, what: fn(&Event) -> bool) -> StatusCode {
+    let new = done.row.as_ref().is_some_and(|row| row.events.iter().any(|e| what(&e.event)));
     if new { StatusCode::CREATED } else { StatusCode::OK }
 }
 
-pub async fn one(State(app): State<Arc<App>>, who: Who, Path(named): Path<String>) -> Result<Json<ShownOrganisation>, Problem> {
-    let state = app.state();
-    let id = organisation(&state, &named)?;
-    let thing = Thing::organisation(id);
-    // A member of whatever role sees it, and so does whoever provisions.
-    may::check(&state, &who.0, Action::ReadOrganisation, thing, app.now())
-        .or_else(|no| may::check(&state, &who.0, Action::ReadMembers, thing, app.now()).map_err(|_| no))?;
+pub async fn one(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(named): Path<String>,
+) -> Result<Json<ShownOrganisation>, Problem> {
+    let (state, id) = seen(&app, &who, &named, Action::ReadOrganisation)?;
     shown_organisation(&state, id).map(Json).ok_or_else(Problem::not_found)
 }
 
@@ -105,7 +112,8 @@ pub async fn set_standing(
     Body(body): Body<SetStanding>,
 ) -> Result<Json<Option<ShownOrganisation>>, Problem> {
     let id = organisation(&app.state(), &named)?;
-    let done = app.run(&who.0, Command::SetStanding { organisation: id, standing: body.standing }).await?;
+    let done =
+        app.run(&who.0, Command::SetStanding { organisation: id, standing: body.standing }).await?;
     Ok(Json(shown_organisation(&done.state, id)))
 }
 
@@ -130,17 +138,27 @@ pub async fn put_unit(
     Body(body): Body<PutUnit>,
 ) -> Result<Response, Problem> {
     let id = organisation(&app.state(), &named)?;
-    let command =
-        Command::PutUnit { organisation: id, external: external.clone(), name: body.name, active: body.active };
+    let command = Command::PutUnit {
+        organisation: id,
+        external: external.clone(),
+        name: body.name,
+        active: body.active,
+    };
     let done = app.run(&who.0, command).await?;
     let unit = done.state.words.find(Lookup::Unit(id), external.trim()).map(UnitId);
-    Ok((made(&done, "unit_made"), Json(unit.and_then(|u| shown_unit(&done.state, u)))).into_response())
+    Ok((
+        made(&done, |e| matches!(e, Event::UnitMade { .. })),
+        Json(unit.and_then(|u| shown_unit(&done.state, u))),
+    )
+        .into_response())
 }
 
 fn shown_unit(state: &World, id: UnitId) -> Option<Value> {
     let u = state.units.get(id)?;
     let text = |w: Option<_>| w.map(|w| state.words.show(w));
-    Some(json!({ "id": id, "external_id": text(u.external), "name": text(u.name), "standing": u.standing }))
+    Some(
+        json!({ "id": id, "external_id": text(u.external), "name": text(u.name), "standing": u.standing }),
+    )
 }
 
 pub async fn units(
@@ -150,7 +168,14 @@ pub async fn units(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Value>>, Problem> {
     let (state, id) = seen(&app, &who, &named, Action::ReadAccounts)?;
-    Ok(Json(page::by_id(&app, &format!("units/{id}"), &paging, state.units_of(id), |u| shown_unit(&state, u))?))
+    Ok(Json(page::by_id(
+        &app,
+        &format!("units/{id}"),
+        &paging,
+        Order::OldestFirst,
+        state.units_of(id),
+        |u| shown_unit(&state, u),
+    )?))
 }
 
 // -- accounts -------------------------------------------------------------------------------------
@@ -169,17 +194,27 @@ pub async fn put_account(
     Body(body): Body<PutAccount>,
 ) -> Result<Response, Problem> {
     let id = organisation(&app.state(), &named)?;
-    let command =
-        Command::PutAccount { organisation: id, external: external.clone(), name: body.name, unit: body.unit };
+    let command = Command::PutAccount {
+        organisation: id,
+        external: external.clone(),
+        name: body.name,
+        unit: body.unit,
+    };
     let done = app.run(&who.0, command).await?;
     let account = done.state.words.find(Lookup::Account(id), external.trim()).map(AccountId);
-    Ok((made(&done, "account_made"), Json(account.and_then(|a| shown_account(&done.state, a)))).into_response())
+    Ok((
+        made(&done, |e| matches!(e, Event::AccountMade { .. })),
+        Json(account.and_then(|a| shown_account(&done.state, a))),
+    )
+        .into_response())
 }
 
 fn shown_account(state: &World, id: AccountId) -> Option<Value> {
     let a = state.accounts.get(id)?;
     let unit = state.units.get(a.unit).and_then(|u| u.external).map(|w| state.words.show(w));
-    Some(json!({ "id": id, "external_id": state.words.show(a.external), "name": state.words.show(a.name), "unit": unit }))
+    Some(
+        json!({ "id": id, "external_id": state.words.show(a.external), "name": state.words.show(a.name), "unit": unit }),
+    )
 }
 
 pub async fn remove_account(
@@ -199,7 +234,14 @@ pub async fn accounts(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Value>>, Problem> {
     let (state, id) = seen(&app, &who, &named, Action::ReadAccounts)?;
-    Ok(Json(page::by_id(&app, &format!("accounts/{id}"), &paging, state.accounts_of(id), |a| shown_account(&state, a))?))
+    Ok(Json(page::by_id(
+        &app,
+        &format!("accounts/{id}"),
+        &paging,
+        Order::OldestFirst,
+        state.accounts_of(id),
+        |a| shown_account(&state, a),
+    )?))
 }
 
 // -- roles ----------------------------------------------------------------------------------------
@@ -219,16 +261,23 @@ pub async fn put_role(
 ) -> Result<Response, Problem> {
     let id = organisation(&app.state(), &named)?;
     let permissions = Permissions::parse("permissions", &body.permissions)?;
-    let command = Command::PutRole { organisation: id, code: code.clone(), name: body.name, permissions };
+    let command =
+        Command::PutRole { organisation: id, code: code.clone(), name: body.name, permissions };
     let done = app.run(&who.0, command).await?;
     let role = done.state.role_by_code(id, &code);
-    Ok((made(&done, "role_made"), Json(role.and_then(|r| shown_role(&done.state, r)))).into_response())
+    Ok((
+        made(&done, |e| matches!(e, Event::RoleMade { .. })),
+        Json(role.and_then(|r| shown_role(&done.state, r))),
+    )
+        .into_response())
 }
 
 fn shown_role(state: &World, id: comity_domain::ids::RoleId) -> Option<Value> {
     let r = state.roles.get(id)?;
     let (version, permissions) = (r.newest(), r.versions.last());
-    Some(json!({ "id": id, "code": r.code, "name": r.name, "version": version, "permissions": permissions }))
+    Some(
+        json!({ "id": id, "code": r.code, "name": r.name, "version": version, "permissions": permissions }),
+    )
 }
 
 pub async fn delete_role(
@@ -248,8 +297,16 @@ pub async fn roles(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Value>>, Problem> {
     let (state, id) = seen(&app, &who, &named, Action::ReadRoles)?;
-    let ids: Vec<_> = state.roles_of(id).map(|(id, _)| id).collect();
-    Ok(Json(page::by_id(&app, &format!("roles/{id}"), &paging, ids.into_iter(), |r| shown_role(&state, r))?))
+    let mut ids: Vec<_> = state.roles_of(id).map(|(id, _)| id).collect();
+    ids.sort(); // by age, like every list
+    Ok(Json(page::by_id(
+        &app,
+        &format!("roles/{id}"),
+        &paging,
+        Order::OldestFirst,
+        ids.into_iter(),
+        |r| shown_role(&state, r),
+    )?))
 }
 
 // -- members --------------------------------------------------------------------------------------
@@ -286,15 +343,21 @@ pub async fn put_member(
     });
     let done = app.run(&who.0, command).await?;
     let person = done.state.words.find(Lookup::Member(id), external.trim()).map(PersonId);
-    Ok((made(&done, "member_joined"), Json(person.and_then(|p| shown_member(&done.state, id, p)))).into_response())
+    Ok((
+        made(&done, |e| matches!(e, Event::MemberJoined { .. })),
+        Json(person.and_then(|p| shown_member(&done.state, id, p))),
+    )
+        .into_response())
 }
 
 fn shown_member(state: &World, organisation: OrganisationId, id: PersonId) -> Option<Value> {
     let (m, p) = (state.members.get(&(organisation, id))?, state.people.get(id)?);
     let unit = state.units.get(m.unit).and_then(|u| u.external).map(|w| state.words.show(w));
-    Some(json!({ "person": id, "external_id": state.words.show(m.external), "name": state.words.show(p.name),
+    Some(
+        json!({ "person": id, "external_id": state.words.show(m.external), "name": state.words.show(p.name),
         "email": state.words.show(p.email), "email_verified": p.email_verified, "unit": unit,
-        "portal_role": m.portal, "standing": m.standing, "enrolled": p.has_password }))
+        "portal_role": m.portal, "standing": m.standing, "enrolled": p.has_password }),
+    )
 }
 
 pub async fn remove_member(
@@ -315,7 +378,14 @@ pub async fn members(
 ) -> Result<Json<Page<Value>>, Problem> {
     let (state, id) = seen(&app, &who, &named, Action::ReadMembers)?;
     let ids: Vec<_> = state.members_of(id).map(|(person, _)| person).collect();
-    Ok(Json(page::by_id(&app, &format!("members/{id}"), &paging, ids.into_iter(), |p| shown_member(&state, id, p))?))
+    Ok(Json(page::by_id(
+        &app,
+        &format!("members/{id}"),
+        &paging,
+        Order::OldestFirst,
+        ids.into_iter(),
+        |p| shown_member(&state, id, p),
+    )?))
 }
 
 pub async fn make_enrolment(
@@ -325,8 +395,10 @@ pub async fn make_enrolment(
 ) -> Result<Response, Problem> {
     let id = organisation(&app.state(), &named)?;
     let secret = Secret::new(Kind::Enrolment);
-    app.run(&who.0, Command::MakeEnrolment { organisation: id, external, digest: secret.digest() }).await?;
-    let shown = json!({ "token": secret.reveal(), "note": "Shown once, good once, for seven days." });
+    app.run(&who.0, Command::MakeEnrolment { organisation: id, external, digest: secret.digest() })
+        .await?;
+    let shown =
+        json!({ "token": secret.reveal(), "note": "Shown once, good once, for seven days." });
     Ok((StatusCode::CREATED, Json(shown)).into_response())
 }
 
@@ -340,12 +412,20 @@ async fn shown_code(app: Arc<App>, id: OrganisationId) -> Result<Json<Value>, Pr
     Ok(Json(json!({ "customer_id": code, "on": on })))
 }
 
-pub async fn customer_id(State(app): State<Arc<App>>, who: Who, Path(named): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn customer_id(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(named): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let (_, id) = seen(&app, &who, &named, Action::ReadCustomerId)?;
     shown_code(app, id).await
 }
 
-pub async fn rotate(State(app): State<Arc<App>>, who: Who, Path(named): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn rotate(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(named): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let id = organisation(&app.state(), &named)?;
     app.run(&who.0, Command::RotateCustomerId { organisation: id, code: app.fresh_code() }).await?;
     shown_code(app, id).await
@@ -374,7 +454,11 @@ fn shown_settings(state: &World, id: OrganisationId) -> Result<Response, Problem
     Ok(([(header::ETAG, format!("\"{}\"", o.version))], Json(body)).into_response())
 }
 
-pub async fn settings(State(app): State<Arc<App>>, who: Who, Path(named): Path<String>) -> Result<Response, Problem> {
+pub async fn settings(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(named): Path<String>,
+) -> Result<Response, Problem> {
     let (state, id) = seen(&app, &who, &named, Action::ReadSettings)?;
     shown_settings(&state, id)
 }
@@ -394,7 +478,8 @@ pub async fn change_settings(
         retention: Days(body.retention_days),
         blocked: body.blocked_partners,
     };
-    let command = Command::ChangeSettings { organisation: id, settings, version: if_match(&headers)? };
+    let command =
+        Command::ChangeSettings { organisation: id, settings, version: if_match(&headers)? };
     let done = app.run(&who.0, command).await?;
     shown_settings(&done.state, id)
 }

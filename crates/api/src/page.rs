@@ -19,6 +19,17 @@ pub struct Page<T> {
     /// Where to go on; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// What is said beside the list.
+    #[serde(flatten)]
+    pub beside: serde_json::Map<String, serde_json::Value>,
+}
+
+impl<T> Page<T> {
+    /// Says something beside the list.
+    pub fn beside(mut self, name: &str, value: usize) -> Self {
+        self.beside.insert(name.into(), value.into());
+        self
+    }
 }
 
 /// What every list takes.
@@ -59,12 +70,20 @@ pub fn place<'c>(app: &App, question: &str, cursor: &'c str) -> Result<&'c str, 
     if same { Ok(place) } else { Err(wrong()) }
 }
 
-/// Cuts a list whose items are named by identifiers into a page. `items` are in the order of the
-/// list; the cursor names the last one shown.
+/// Which end of a list comes first. Identifiers are ordered by age, and so are their texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
+/// Cuts a list whose items are named by identifiers into a page. `items` stand in `order`; the
+/// cursor names the last one shown, and it goes on behind that even if it is gone from the list.
 pub fn by_id<I: ToString, T>(
     app: &App,
     question: &str,
     paging: &Paging,
+    order: Order,
     items: impl Iterator<Item = I>,
     show: impl Fn(I) -> Option<T>,
 ) -> Result<Page<T>, Problem>
@@ -75,11 +94,11 @@ where
     let after = paging.cursor.as_deref().map(|c| place(app, question, c)).transpose()?;
     let mut items = items.peekable();
     if let Some(after) = after {
-        for id in items.by_ref() {
-            if id.to_string() == after {
-                break;
-            }
-        }
+        let shown = |id: &I| match order {
+            Order::OldestFirst => id.to_string().as_str() <= after,
+            Order::NewestFirst => id.to_string().as_str() >= after,
+        };
+        while items.next_if(shown).is_some() {}
     }
     let mut page = Vec::with_capacity(limit.min(64));
     let mut last = None;
@@ -94,5 +113,5 @@ where
     }
     let more = items.peek().is_some();
     let next = last.filter(|_| more).map(|id| cursor(app, question, &id.to_string()));
-    Ok(Page { items: page, next })
+    Ok(Page { items: page, next, beside: serde_json::Map::new() })
 }

@@ -33,7 +33,12 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
     if boot_millis() < until {
         Json(json!({ "status": "ready", "seq": seq })).into_response()
     } else {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stale", "The writer has not confirmed the state in time.").into_response()
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stale",
+            "The writer has not confirmed the state in time.",
+        )
+        .into_response()
     }
 }
 
@@ -79,7 +84,8 @@ pub async fn put_application(
     Body(body): Body<PutApplication>,
 ) -> Result<Json<Option<ShownApplication>>, Problem> {
     let permissions = Permissions::parse("permissions", &body.permissions)?;
-    let command = Command::PutApplication { code: code.clone(), audience: body.audience, permissions };
+    let command =
+        Command::PutApplication { code: code.clone(), audience: body.audience, permissions };
     let done = app.run(&who.0, command).await?;
     Ok(Json(shown(&done.state).into_iter().find(|a| a.code == code)))
 }
@@ -92,7 +98,11 @@ pub struct MakeKey {
     application: Option<String>,
 }
 
-pub async fn make_key(State(app): State<Arc<App>>, who: Who, Body(body): Body<MakeKey>) -> Result<Response, Problem> {
+pub async fn make_key(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Body(body): Body<MakeKey>,
+) -> Result<Response, Problem> {
     let application = match body.application {
         None => None,
         Some(code) => {
@@ -122,7 +132,11 @@ pub async fn keys(State(app): State<Arc<App>>, who: Who) -> Result<Json<Value>, 
     Ok(Json(json!({ "items": all })))
 }
 
-pub async fn retire_key(State(app): State<Arc<App>>, who: Who, Path(key): Path<KeyId>) -> Result<StatusCode, Problem> {
+pub async fn retire_key(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(key): Path<KeyId>,
+) -> Result<StatusCode, Problem> {
     app.run(&who.0, Command::RetireKey { key }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -149,7 +163,11 @@ pub async fn policy(State(app): State<Arc<App>>, who: Who) -> Result<Json<WirePo
     Ok(Json(shown_policy(&read(&app, &who)?.policy)))
 }
 
-pub async fn set_policy(State(app): State<Arc<App>>, who: Who, Body(body): Body<WirePolicy>) -> Result<Json<WirePolicy>, Problem> {
+pub async fn set_policy(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Body(body): Body<WirePolicy>,
+) -> Result<Json<WirePolicy>, Problem> {
     let policy = Policy {
         never_delegable: Permissions::parse("never_delegable", &body.never_delegable)?,
         offers_need_acceptance: body.offers_need_acceptance,

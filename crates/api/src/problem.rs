@@ -45,7 +45,10 @@ impl Problem {
     pub fn field(field: impl Into<String>, why: impl AsRef<str>) -> Self {
         let field = field.into();
         let detail = format!("{field} {}.", why.as_ref());
-        Self { field: Some(field), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail) }
+        Self {
+            field: Some(field),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+        }
     }
 
     /// The same with another sentence.
@@ -122,12 +125,23 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(refusal) => refusal.into(),
-            Failure::Unavailable(why) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("Nothing was done: {why}. Try again."))
-            }
+            Failure::Unavailable(why) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                format!("Nothing was done: {why}. Try again."),
+            ),
+            Failure::Unknown => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unknown_outcome",
+                "It was carried out or it was not; read it again before you send it again.",
+            ),
             Failure::Broken(error) => {
                 tracing::error!(error, "broken");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", "Something is broken here; the operator's log says what.")
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "broken",
+                    "Something is broken here; the operator's log says what.",
+                )
             }
         }
     }
@@ -156,5 +170,9 @@ pub async fn no_route() -> Problem {
 
 /// No such method on this path.
 pub async fn no_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not take that method.")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This path does not take that method.",
+    )
 }

@@ -10,8 +10,9 @@ use axum::response::{IntoResponse as _, Response};
 use comity_app::App;
 use comity_domain::code::{CodeError, CustomerCode};
 use comity_domain::command::{Ask, Caller, Command};
+use comity_domain::consent::{self, Summary, Terms};
 use comity_domain::event::Event;
-use comity_domain::grant::{self, DEFAULT_DAYS, Summary, Terms};
+use comity_domain::grant::{self, DEFAULT_DAYS};
 use comity_domain::ids::{Digest32, RequestId, UnitId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::request::{Request, RequestPhase};
@@ -20,11 +21,10 @@ use comity_domain::state::State as World;
 use comity_domain::text::Lookup;
 use comity_domain::time::{Days, Minutes};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::auth::Who;
 use crate::input::{AllWord, Body, Path, Query, WireAccounts, instant, organisation};
-use crate::page::{self, Page, Paging};
+use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
 use crate::shown::{self, ShownRequest};
 
@@ -53,7 +53,9 @@ pub async fn ask(
     let provider = organisation(&app.state(), &named)?;
     let code = CustomerCode::parse(&body.customer_id).map_err(|e| match e {
         CodeError::Shape => Problem::field("customer_id", "must be 22 characters, such as 7K2MQ-…"),
-        CodeError::Check => Problem::field("customer_id", "has a typing mistake: its check symbol does not fit"),
+        CodeError::Check => {
+            Problem::field("customer_id", "has a typing mistake: its check symbol does not fit")
+        }
     })?;
     let command = Command::Ask(Ask {
         provider,
@@ -100,12 +102,13 @@ pub async fn list(
     who: Who,
     Path(named): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Page<ShownRequest>>, Problem> {
     let (state, now) = (app.state(), app.now());
     let id = organisation(&state, &named)?;
     may::check(&state, &who.0, Action::ReadRequest, Thing::organisation(id), now)?;
     let received = query.direction == Direction::Received;
-    let ids: Vec<RequestId> = if received { state.requests_to(id).collect() } else { state.requests_from(id).collect() };
+    let ids: Vec<RequestId> =
+        if received { state.requests_to(id).collect() } else { state.requests_from(id).collect() };
     let wanted = |r: &RequestId| {
         let found = state.requests.get(*r);
         found.is_some_and(|r| query.state.is_none_or(|s| r.phase(now) == s))
@@ -115,8 +118,10 @@ pub async fn list(
     let matching: Vec<RequestId> = ids.into_iter().rev().filter(wanted).collect();
     let total = matching.len();
     let page: Page<ShownRequest> =
-        page::by_id(&app, &question, &paging, matching.into_iter(), |r| shown::request(&state, r, now, received))?;
-    Ok(Json(json!({ "items": page.items, "next": page.next, "total": total })))
+        page::by_id(&app, &question, &paging, Order::NewestFirst, matching.into_iter(), |r| {
+            shown::request(&state, r, now, received)
+        })?;
+    Ok(Json(page.beside("total", total)))
 }
 
 /// Whether the caller stands on the customer's side of a request that they may see.
@@ -127,7 +132,11 @@ fn seen(app: &App, state: &World, who: &Caller, id: RequestId) -> Result<bool, P
     Ok(may::check(state, who, Action::ReadRequest, side, now).is_ok())
 }
 
-pub async fn one(State(app): State<Arc<App>>, who: Who, Path(id): Path<RequestId>) -> Result<Json<Option<ShownRequest>>, Problem> {
+pub async fn one(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(id): Path<RequestId>,
+) -> Result<Json<Option<ShownRequest>>, Problem> {
     let state = app.state();
     let for_customer = seen(&app, &state, &who.0, id)?;
     Ok(Json(shown::request(&state, id, app.now(), for_customer)))
@@ -152,7 +161,8 @@ pub struct WireTerms {
 impl WireTerms {
     fn resolve(&self, state: &World, request: &Request) -> Result<Terms, Problem> {
         let customer = request.customer;
-        let wished = |words: &[_]| words.iter().map(|w| state.words.show(*w).to_owned()).collect::<Vec<_>>();
+        let wished =
+            |words: &[_]| words.iter().map(|w| state.words.show(*w).to_owned()).collect::<Vec<_>>();
         let codes = self.roles.clone().unwrap_or_else(|| wished(&request.roles));
         let mut roles = BTreeSet::new();
         for code in &codes {
@@ -162,12 +172,19 @@ impl WireTerms {
                 }
                 // Wishes may name roles that do not exist; what the approver names must.
                 None if self.roles.is_none() => {}
-                None => return Err(Problem::field("roles", format!("holds {code:?}, which is no role of yours"))),
+                None => {
+                    return Err(Problem::field(
+                        "roles",
+                        format!("holds {code:?}, which is no role of yours"),
+                    ));
+                }
             }
         }
         let accounts = match &self.accounts {
             Some(accounts) => accounts.resolve(state, customer)?,
-            None if request.accounts.is_empty() => WireAccounts::All(AllWord::All).resolve(state, customer)?,
+            None if request.accounts.is_empty() => {
+                WireAccounts::All(AllWord::All).resolve(state, customer)?
+            }
             None => {
                 let known = |e: &String| state.words.find(Lookup::Account(customer), e).is_some();
                 WireAccounts::List(wished(&request.accounts).into_iter().filter(known).collect())
@@ -214,7 +231,11 @@ fn show_summary(state: &World, request: &Request, summary: &Summary) -> ShownSum
     ShownSummary {
         summary: summary.hash(),
         sentences: sentences(state, request, summary),
-        roles: summary.roles.iter().filter_map(|(pinned, p)| shown::role(state, *pinned, p.clone())).collect(),
+        roles: summary
+            .roles
+            .iter()
+            .filter_map(|(pinned, p)| shown::role(state, *pinned, p.clone()))
+            .collect(),
         accounts: shown::accounts(state, &summary.accounts),
         modes: summary.modes,
         impersonation: grant::impersonation(summary.modes),
@@ -240,7 +261,11 @@ fn sentences(state: &World, request: &Request, s: &Summary) -> Vec<String> {
         .filter_map(|(pinned, p)| {
             let role = state.roles.get(pinned.role)?;
             let permits: Vec<String> = p.texts().collect();
-            Some(format!("{} ({})", role.name, if permits.is_empty() { "nothing".into() } else { permits.join(", ") }))
+            Some(format!(
+                "{} ({})",
+                role.name,
+                if permits.is_empty() { "nothing".into() } else { permits.join(", ") }
+            ))
         })
         .collect();
     let start = s.starts_at.map_or("at once".to_owned(), |t| format!("on {}", shown::time(t)));
@@ -250,11 +275,17 @@ fn sentences(state: &World, request: &Request, s: &Summary) -> Vec<String> {
         format!("They may not act as {customer}.")
     };
     vec![
-        format!("People of {partner} may enter {customer}, as {} asked.", state.words.show(request.who.0)),
+        format!(
+            "People of {partner} may enter {customer}, as {} asked.",
+            state.words.show(request.who.0)
+        ),
         format!("With these roles: {}.", roles.join("; ")),
         format!("On {accounts}."),
         act_as,
-        format!("It starts {start} and ends {} days later; you can end it at any moment.", s.days.0),
+        format!(
+            "It starts {start} and ends {} days later; you can end it at any moment.",
+            s.days.0
+        ),
         format!("Each stay lasts at most {} minutes.", s.cap.0),
     ]
 }
@@ -268,7 +299,7 @@ pub async fn summary(
     let (state, now) = (app.state(), app.now());
     let request = may::check_request(&state, &who.0, Action::Deny, id, now)?;
     let terms = terms.resolve(&state, request)?;
-    let summary = grant::summarise(&state, id, request, &terms, now)?;
+    let summary = consent::summarise(&state, id, request, &terms, now)?;
     Ok(Json(show_summary(&state, request, &summary)))
 }
 
@@ -289,7 +320,8 @@ pub async fn approve(
     let state = app.state();
     let request = may::check_request(&state, &who.0, Action::Approve, id, app.now())?;
     let terms = body.terms.resolve(&state, request)?;
-    let done = app.run(&who.0, Command::Approve { request: id, terms, summary: body.summary }).await?;
+    let done =
+        app.run(&who.0, Command::Approve { request: id, terms, summary: body.summary }).await?;
     Ok(Json(shown::request(&done.state, id, done.state.at, true)))
 }
 
@@ -311,7 +343,11 @@ pub async fn deny(
     Ok(Json(shown::request(&done.state, id, done.state.at, true)))
 }
 
-pub async fn cancel(State(app): State<Arc<App>>, who: Who, Path(id): Path<RequestId>) -> Result<Json<Option<ShownRequest>>, Problem> {
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(id): Path<RequestId>,
+) -> Result<Json<Option<ShownRequest>>, Problem> {
     let done = app.run(&who.0, Command::CancelRequest { request: id }).await?;
     Ok(Json(shown::request(&done.state, id, done.state.at, false)))
 }

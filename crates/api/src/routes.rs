@@ -8,7 +8,10 @@ use axum::middleware;
 use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
-use crate::{authzen, feed, grants, input, locks, me, oauth, organisations, platform, problem, requests, sessions};
+use crate::{
+    authzen, feed, grants, input, locks, me, oauth, organisations, platform, problem, requests,
+    sessions,
+};
 
 /// The largest body, in bytes.
 pub const MOST_BODY: usize = 256 * 1024;

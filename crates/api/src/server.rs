@@ -40,11 +40,17 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             },
             () = &mut stop => break,
         };
-        let Ok(place) = room.clone().try_acquire_owned() else { continue }; // full: closed at once
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            continue;
+        }; // full: closed at once
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
         let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_headers(64).max_buf_size(32 * 1024);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADERS_WITHIN)
+            .max_headers(64)
+            .max_buf_size(32 * 1024);
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             let _ = connection.await; // a client that goes away is no error of ours
@@ -55,10 +61,17 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     let _ = tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await;
 }
 
-async fn within(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+async fn within(
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> axum::response::Response {
     match tokio::time::timeout(REQUEST_WITHIN, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "It took too long; what became of it is unknown.")
-            .into_response(),
+        Err(_) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "timeout",
+            "It took too long; what became of it is unknown.",
+        )
+        .into_response(),
     }
 }

@@ -123,11 +123,20 @@ pub async fn history(
     let scope = organisation(&state, &named)?;
     may::check(&state, &who.0, Action::ReadHistory, Thing::organisation(scope), now)?;
     let limit = page::limit(q.limit)?;
-    let question =
-        format!("sessions/{scope}/{:?}/{:?}/{:?}/{:?}/{:?}", q.side, q.partner, q.person, q.since, q.until);
-    let after = q.cursor.as_deref().map(|c| page::place(&app, &question, c).and_then(read_place)).transpose()?;
+    let question = format!(
+        "sessions/{scope}/{:?}/{:?}/{:?}/{:?}/{:?}",
+        q.side, q.partner, q.person, q.since, q.until
+    );
+    let after = q
+        .cursor
+        .as_deref()
+        .map(|c| page::place(&app, &question, c).and_then(read_place))
+        .transpose()?;
     // What is older than the customer keeps is not shown.
-    let kept = state.organisations.get(scope).map_or(Instant(0), |o| now.plus(-o.settings.retention.millis()));
+    let kept = state
+        .organisations
+        .get(scope)
+        .map_or(Instant(0), |o| now.plus(-o.settings.retention.millis()));
     let since = q.since.as_deref().map(|t| instant("since", t)).transpose()?;
     let query = HistoryQuery {
         side: if q.side == Side::Customer { HistorySide::Customer } else { HistorySide::Provider },
@@ -141,10 +150,12 @@ pub async fn history(
     let asking = app.clone();
     let stays = blocking(move || history::page(&asking, scope, &query, now)).await?;
     let more = stays.len() > limit;
-    let items: Vec<ShownSession> = stays.iter().take(limit).cloned().map(|s| show(&state, s)).collect();
+    let items: Vec<ShownSession> =
+        stays.iter().take(limit).cloned().map(|s| show(&state, s)).collect();
     let last = stays.get(limit.saturating_sub(1)).filter(|_| more);
-    let next = last.map(|s| page::cursor(&app, &question, &format!("{}:{}", s.row.started.0, s.row.session)));
-    Ok(Json(Page { items, next }))
+    let next = last
+        .map(|s| page::cursor(&app, &question, &format!("{}:{}", s.row.started.0, s.row.session)));
+    Ok(Json(Page { items, next, beside: serde_json::Map::new() }))
 }
 
 fn read_place(place: &str) -> Result<(Instant, SessionId), Problem> {
@@ -177,13 +188,21 @@ pub async fn one(
 }
 
 /// The partner user comes home, with the own sign-in or with the session's token.
-pub async fn close(State(app): State<Arc<App>>, who: Who, Path(session): Path<SessionId>) -> Result<StatusCode, Problem> {
+pub async fn close(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(session): Path<SessionId>,
+) -> Result<StatusCode, Problem> {
     app.run(&who.0, Command::CloseSession { session }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The customer ends it.
-pub async fn end(State(app): State<Arc<App>>, who: Who, Path(session): Path<SessionId>) -> Result<StatusCode, Problem> {
+pub async fn end(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(session): Path<SessionId>,
+) -> Result<StatusCode, Problem> {
     app.run(&who.0, Command::EndSession { session }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

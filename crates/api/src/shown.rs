@@ -65,7 +65,8 @@ pub enum ShownAccounts {
 }
 
 pub fn accounts(state: &State, accounts: &Accounts) -> ShownAccounts {
-    let name = |id: &AccountId| state.accounts.get(*id).map(|a| state.words.show(a.external).to_owned());
+    let name =
+        |id: &AccountId| state.accounts.get(*id).map(|a| state.words.show(a.external).to_owned());
     match accounts {
         Accounts::All => ShownAccounts::All("all"),
         Accounts::List(list) => ShownAccounts::List(list.iter().filter_map(name).collect()),
@@ -83,7 +84,12 @@ pub struct Role {
 
 pub fn role(state: &State, pinned: PinnedRole, permissions: Permissions) -> Option<Role> {
     let role = state.roles.get(pinned.role)?;
-    Some(Role { code: role.code.to_string(), name: role.name.to_string(), version: pinned.version, permissions })
+    Some(Role {
+        code: role.code.to_string(),
+        name: role.name.to_string(),
+        version: pinned.version,
+        permissions,
+    })
 }
 
 pub fn role_code(state: &State, id: RoleId) -> Option<String> {
@@ -140,9 +146,15 @@ pub struct Asker {
 }
 
 /// A request as a member of `for_customer`'s side, or of the asker's, sees it.
-pub fn request(state: &State, id: RequestId, now: Instant, for_customer: bool) -> Option<ShownRequest> {
+pub fn request(
+    state: &State,
+    id: RequestId,
+    now: Instant,
+    for_customer: bool,
+) -> Option<ShownRequest> {
     let r: &Request = state.requests.get(id)?;
-    let words = |list: &[_]| list.iter().map(|w| state.words.show(*w).to_owned()).collect::<Vec<_>>();
+    let words =
+        |list: &[_]| list.iter().map(|w| state.words.show(*w).to_owned()).collect::<Vec<_>>();
     let phase = r.phase(now);
     let mut shown = ShownRequest {
         id,
@@ -158,14 +170,20 @@ pub fn request(state: &State, id: RequestId, now: Instant, for_customer: bool) -
             email: state.words.show(r.who.1).into(),
             domain_verified: false,
         },
-        customer: (for_customer || phase == RequestPhase::Approved).then(|| organisation(state, r.customer)).flatten(),
+        customer: (for_customer || phase == RequestPhase::Approved)
+            .then(|| organisation(state, r.customer))
+            .flatten(),
         level: r.level.code.to_string(),
         level_badge: if &*r.level.code == "referral" { "secondary" } else { "primary" },
         modes: r.modes,
         impersonation: grant::impersonation(r.modes),
         days: r.days.0,
         roles: words(&r.roles),
-        accounts: if r.accounts.is_empty() { ShownAccounts::All("all") } else { ShownAccounts::List(words(&r.accounts)) },
+        accounts: if r.accounts.is_empty() {
+            ShownAccounts::All("all")
+        } else {
+            ShownAccounts::List(words(&r.accounts))
+        },
         reason: state.words.show(r.reason).into(),
         ticket: r.ticket.map(|w| state.words.show(w).into()),
         decided_at: None,
@@ -182,12 +200,14 @@ pub fn request(state: &State, id: RequestId, now: Instant, for_customer: bool) -
         RequestState::Denied { at, reason, message, .. } => {
             shown.decided_at = Some(time(*at));
             shown.message = message.map(|w| state.words.show(w).into());
-            shown.denial_reason = reason.filter(|_| for_customer).map(|w| state.words.show(w).into());
+            shown.denial_reason =
+                reason.filter(|_| for_customer).map(|w| state.words.show(w).into());
         }
         RequestState::Cancelled { at, cause } => {
             shown.decided_at = Some(time(*at));
             // Why it fell away is the customer's affair unless the asker took it back.
-            shown.cancelled_because = Some(*cause).filter(|c| for_customer || *c == RequestCancel::ByAsker);
+            shown.cancelled_because =
+                Some(*cause).filter(|c| for_customer || *c == RequestCancel::ByAsker);
         }
     }
     Some(shown)
@@ -214,6 +234,8 @@ pub struct ShownGrant {
     pub allow_external: bool,
     pub jwt: bool,
     pub locked: bool,
+    /// The partner, or its unit in this grant, is suspended or closed.
+    pub suspended: bool,
     /// Nobody is assigned any more, though somebody was.
     pub unattended: bool,
     /// How many people it gives access to now.
@@ -236,6 +258,7 @@ pub fn grant(state: &State, id: GrantId, now: Instant) -> Option<ShownGrant> {
         let permits = state.roles.get(p.role)?.pinned(p.version).meet(&ceiling);
         role(state, *p, permits)
     };
+    let people = state.active_on(id, now);
     let ended = match g.state {
         GrantState::Running => None,
         GrantState::Ended { at, cause, .. } => Some((at, cause)),
@@ -257,8 +280,9 @@ pub fn grant(state: &State, id: GrantId, now: Instant) -> Option<ShownGrant> {
         allow_external: g.allow_external,
         jwt: g.jwt,
         locked: access.locked,
-        unattended: g.unattended,
-        people: state.active_on(id, now),
+        suspended: !state.party_is_active(g.provider),
+        unattended: g.unattended && people == 0,
+        people,
         inside: access.inside,
         version: g.version,
         ended_at: ended.map(|(at, _)| time(at)),

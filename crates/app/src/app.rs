@@ -1,5 +1,6 @@
 //! Everything together, as a door holds it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,6 +65,8 @@ pub enum Failure {
     Refused(Refusal),
     /// Nothing happened; try again.
     Unavailable(&'static str),
+    /// It happened, or not: look before trying again.
+    Unknown,
     /// Something is broken.
     Broken(String),
 }
@@ -73,6 +76,7 @@ impl From<NotDone> for Failure {
         match not {
             NotDone::Refused(refusal) => Self::Refused(refusal),
             NotDone::Unavailable(why) => Self::Unavailable(why),
+            NotDone::Unknown => Self::Unknown,
         }
     }
 }
@@ -104,6 +108,7 @@ pub struct App {
     keys: Keys,
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
+    stopping: tokio::sync::watch::Sender<bool>,
     /// Whether the key file was made by this start.
     pub key_file_made: bool,
 }
@@ -125,8 +130,10 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub fn start(settings: &Settings, clock: Arc<Clock>) -> Result<Arc<Self>, StartError> {
-        std::fs::create_dir_all(&settings.data)
-            .map_err(|source| StartError::Io { what: format!("data folder {}", settings.data.display()), source })?;
+        std::fs::create_dir_all(&settings.data).map_err(|source| StartError::Io {
+            what: format!("data folder {}", settings.data.display()),
+            source,
+        })?;
         let (keys, key_file_made) = Keys::open(&settings.key_file)?;
         let path = database(&settings.data);
         let store = Store::open(&path)?;
@@ -137,22 +144,53 @@ impl App {
         })?;
         let head = store.head()?;
         if head.seq != state.seq {
-            return Err(StoreError::Corrupt { seq: state.seq + 1, what: "is missing: run comity audit verify" }.into());
+            return Err(StoreError::Corrupt {
+                seq: state.seq + 1,
+                what: "is missing: run comity audit verify",
+            }
+            .into());
         }
-        let (calls, durable) = calls::open(&settings.data.join("calls.db"))?;
-        let node = Node::start(store, state, clock.clone(), |id| durable.counter(id))
+        // A machine whose clock was set back while we were away revives nothing (T37).
+        clock.at_least(state.at);
+        let calls_path = settings.data.join("calls.db");
+        let calls = calls::open(&calls_path)?;
+        let mut counters = BTreeMap::new();
+        for (session, _) in state.sessions.iter() {
+            counters.insert(session, calls::resume(&calls, session)?);
+        }
+        let node = Node::start(store, state, clock.clone(), counters)
             .map_err(|source| StartError::Io { what: "the writer's thread".into(), source })?;
         let node = Arc::new(node);
-        let book = CallBook::start(calls, durable, &node)?;
+        let book = CallBook::start(calls, &calls_path, clock.clone(), &node)?;
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
-        Ok(Arc::new(Self { node, book, reader: Reader::new(&path), keys, passwords, clock, key_file_made }))
+        Ok(Arc::new(Self {
+            node,
+            book,
+            reader: Reader::new(&path),
+            keys,
+            passwords,
+            clock,
+            stopping: tokio::sync::watch::Sender::new(false),
+            key_file_made,
+        }))
+    }
+
+    /// Tells those who wait for something to happen that nothing more will.
+    pub fn begin_stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves once the stop has begun.
+    pub async fn stopping(&self) {
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// Stops cleanly: what was accepted is answered, what was counted is durable.
     pub fn stop(&self) {
-        self.node.index().close();
-        self.book.stop();
+        // The writer first: as long as it runs it renews the index, and a call answered after the
+        // book was closed would not be counted.
         self.node.stop();
+        self.book.stop();
     }
 
     /// The writer.
@@ -238,7 +276,9 @@ impl App {
         };
         let hasher = self.passwords.clone();
         let fits = self.passwords.slowly(move || hasher.verify(&password, hash.as_deref())).await?;
-        let (true, Some(person)) = (fits, known) else { return Err(Refusal::NotFound.into()) };
+        let (true, Some(person)) = (fits, known) else {
+            return Err(Refusal::NotFound.into());
+        };
         let token = Secret::new(Kind::SignIn);
         let caller = Caller { principal: Principal::Anonymous, door: Door::Api };
         let command = Command::SignIn { person, auth_epoch: epoch, digest: token.digest() };
@@ -256,7 +296,9 @@ impl App {
     /// `not_found` for a token that opens nothing, `invalid` for a weak password.
     pub async fn enrol(&self, token: &str, password: String) -> Result<(), Failure> {
         passwords::acceptable(&password)?;
-        let Some((Kind::Enrolment, token)) = tokens::parse(token) else { return Err(Refusal::NotFound.into()) };
+        let Some((Kind::Enrolment, token)) = tokens::parse(token) else {
+            return Err(Refusal::NotFound.into());
+        };
         let hasher = self.passwords.clone();
         let hash = self.passwords.slowly(move || hasher.hash(&password)).await?;
         let password_hash = hash.ok_or_else(|| Failure::Broken("argon2 failed".into()))?;
@@ -271,7 +313,11 @@ impl App {
     #[must_use]
     pub fn fresh_code(&self) -> FreshCode {
         let code = CustomerCode::from_random(random::bytes());
-        FreshCode { digest: code.digest(), sealed: self.keys.seal("customer_id", code.to_string().as_bytes()) }
+        let digest = code.digest();
+        FreshCode {
+            digest,
+            sealed: self.keys.seal(&code_place(digest), code.to_string().as_bytes()),
+        }
     }
 
     /// An organisation's customer ID in the clear. Blocking.
@@ -280,10 +326,12 @@ impl App {
     /// If it cannot be read or opened.
     pub fn customer_id(&self, organisation: OrganisationId) -> Result<String, Failure> {
         let sealed = self.reader.customer_id(organisation)?.ok_or(Refusal::NotFound)?;
-        let plain = self.keys.open_sealed("customer_id", &sealed);
-        plain
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .ok_or_else(|| Failure::Broken("a customer ID cannot be opened with this key file".into()))
+        let state = self.state();
+        let digest = state.organisations.get(organisation).ok_or(Refusal::NotFound)?.customer_id;
+        let plain = self.keys.open_sealed(&code_place(digest), &sealed);
+        plain.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+            Failure::Broken("a customer ID cannot be opened with this key file".into())
+        })
     }
 
     // -- keys -------------------------------------------------------------------------------------
@@ -292,7 +340,12 @@ impl App {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn make_key(&self, caller: &Caller, usage: KeyUse, application: Option<ApplicationId>) -> Result<(Secret, Done), Failure> {
+    pub async fn make_key(
+        &self,
+        caller: &Caller,
+        usage: KeyUse,
+        application: Option<ApplicationId>,
+    ) -> Result<(Secret, Done), Failure> {
         let secret = Secret::new(Kind::Key);
         let command = Command::MakeKey { usage, application, digest: secret.digest() };
         let done = self.run(caller, command).await?;
@@ -319,7 +372,8 @@ impl App {
         // What the resource is called is the builder's word, and means something only inside the
         // session's customer.
         let customer = index.by_token(&digest).map(|e| e.rights.load().customer);
-        let resource = customer.map_or(Resource::Unknown, |customer| resource(&self.state(), customer));
+        let resource =
+            customer.map_or(Resource::Unknown, |customer| resource(&self.state(), customer));
         let answer = decide(index, application, &digest, asked, resource, || self.clock.read());
         if let Some(session) = &answer.session
             && answer.reason != Reason::Stale
@@ -341,6 +395,11 @@ impl App {
     pub fn counts(&self, session: SessionId) -> Counts {
         self.book.counts(self.node.index(), session)
     }
+}
+
+/// What binds a sealed customer ID to its digest in the log: it opens for no other organisation.
+fn code_place(digest: Digest32) -> String {
+    format!("customer_id/{digest}")
 }
 
 /// Where the log is inside a data folder.

@@ -4,7 +4,7 @@
 //! one transaction every few milliseconds and reserves the next block before half of the last is
 //! used. Every minute it seals what was recorded into the log by its hash.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -16,32 +16,46 @@ use comity_decision::index::Index;
 use comity_domain::command::{Caller, Command};
 use comity_domain::ids::SessionId;
 use comity_domain::session::CALLS_RESERVED;
-use comity_store::{CallRecord, Calls, StoreError, StoredCounts};
+use comity_domain::time::Instant;
+use comity_store::{CallRecord, Calls, CallsReader, StoreError, StoredCounts};
 
-use crate::clock::boot_millis;
-use crate::node::{NotDone, Node};
+use crate::clock::{Clock, boot_millis};
+use crate::node::{Node, NotDone};
 
 /// How much is reserved at a time. With [`CALLS_RESERVED`] the bound on over-counting for each
 /// session and crash.
 pub const BLOCK: u64 = 1_024;
 const PAUSE: Duration = Duration::from_millis(2);
 const SEAL_EVERY_MS: i64 = 60_000;
-
-/// What was durable when the node started.
-#[derive(Debug, Default)]
-pub struct Durable(BTreeMap<SessionId, Counts>, bool);
+const SWEEP_EVERY_MS: i64 = 5_000;
 
 /// The thread's other end.
 #[derive(Debug)]
 pub struct CallBook {
     records: Mutex<Option<Sender<CallRecord>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Counts of sessions that are no longer in memory.
-    past: Arc<Mutex<BTreeMap<SessionId, Counts>>>,
+    /// For sessions that are no longer in memory.
+    past: CallsReader,
 }
 
 fn stored(c: Counts) -> StoredCounts {
-    StoredCounts { reserved: c.reserved, allowed: c.allowed, refused: c.refused, late: c.late, uncertain: c.uncertain }
+    StoredCounts {
+        reserved: c.reserved,
+        allowed: c.allowed,
+        refused: c.refused,
+        late: c.late,
+        uncertain: c.uncertain,
+    }
+}
+
+fn counts(c: StoredCounts) -> Counts {
+    Counts {
+        allowed: c.allowed,
+        refused: c.refused,
+        late: c.late,
+        reserved: c.reserved,
+        uncertain: c.uncertain,
+    }
 }
 
 /// Opens the file and closes the books of the process before: after a crash, what it had reserved
@@ -49,36 +63,26 @@ fn stored(c: Counts) -> StoredCounts {
 ///
 /// # Errors
 /// If the file cannot be used.
-pub fn open(path: &Path) -> Result<(Calls, Durable), StoreError> {
+pub fn open(path: &Path) -> Result<Calls, StoreError> {
     let mut calls = Calls::open(path)?;
-    let clean = calls.was_clean();
-    let mut counters = BTreeMap::new();
-    for (session, c) in calls.counters()? {
-        let counts = Counts {
-            allowed: c.allowed,
-            refused: c.refused,
-            late: c.late,
-            reserved: c.reserved,
-            uncertain: c.uncertain,
-        };
-        counters.insert(session, if clean { counts } else { after_crash(counts) });
-    }
-    if !clean {
-        let closed: Vec<_> = counters.iter().map(|(id, c)| (*id, stored(*c))).collect();
+    if !calls.was_clean() {
+        let open = calls.open_counters()?;
+        let closed: Vec<_> =
+            open.into_iter().map(|(id, c)| (id, stored(after_crash(counts(c))))).collect();
         calls.write(&closed, &[])?;
     }
-    Ok((calls, Durable(counters, clean)))
+    Ok(calls)
 }
 
-impl Durable {
-    /// The counter with which a session goes on. One that was never written had its first block
-    /// reserved by its own row of the log.
-    #[must_use]
-    pub fn counter(&self, session: SessionId) -> Counter {
-        let first = Counts { reserved: CALLS_RESERVED, ..Counts::default() };
-        let counts = self.0.get(&session).copied();
-        Counter::resume(counts.unwrap_or(if self.1 { first } else { after_crash(first) }))
-    }
+/// The counter with which a session goes on. One that was never written had its first block
+/// reserved by its own row of the log.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn resume(calls: &Calls, session: SessionId) -> Result<Counter, StoreError> {
+    let first = Counts { reserved: CALLS_RESERVED, ..Counts::default() };
+    let first = if calls.was_clean() { first } else { after_crash(first) };
+    Ok(Counter::resume(calls.counter(session)?.map_or(first, counts)))
 }
 
 impl CallBook {
@@ -86,16 +90,24 @@ impl CallBook {
     ///
     /// # Errors
     /// If the file cannot be written or the thread not started.
-    pub fn start(mut calls: Calls, durable: Durable, node: &Arc<Node>) -> Result<Self, StoreError> {
+    pub fn start(
+        mut calls: Calls,
+        path: &Path,
+        clock: Arc<Clock>,
+        node: &Arc<Node>,
+    ) -> Result<Self, StoreError> {
         let index = node.index().clone();
         let all: BTreeSet<SessionId> = index.entries().into_iter().map(|(id, _)| id).collect();
-        write(&mut calls, &index, &all, &[])?;
-        let past = Arc::new(Mutex::new(durable.0));
+        write(&mut calls, &index, &all, &[], clock.now())?;
+        close_books(&mut calls, &index, clock.now(), true);
+        let past = CallsReader::open(path)?;
         let (sender, records) = channel();
-        let (weak, kept) = (Arc::downgrade(node), past.clone());
+        let weak = Arc::downgrade(node);
         let thread = std::thread::Builder::new().name("calls".into()).spawn(move || {
-            let seal = move |command| weak.upgrade().map(|node| node.run_blocking(Caller::system(), command));
-            run(&mut calls, &index, &records, &kept, &seal);
+            let seal = move |command| {
+                weak.upgrade().map(|node| node.run_blocking(Caller::system(), command))
+            };
+            run(&mut calls, &index, &records, &clock, &seal);
         });
         let thread = thread.map_err(|source| StoreError::Io { path: "calls".into(), source })?;
         Ok(Self { records: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), past })
@@ -110,14 +122,19 @@ impl CallBook {
         }
     }
 
-    /// What a session's calls add up to now.
+    /// What a session's calls add up to now. Reads the file where memory has forgotten it.
     #[must_use]
     pub fn counts(&self, index: &Index, session: SessionId) -> Counts {
         if let Some(entry) = index.by_session(session) {
             return entry.counter.read();
         }
-        let past = self.past.lock().ok();
-        past.and_then(|past| past.get(&session).copied()).unwrap_or_default()
+        match self.past.counter(session) {
+            Ok(found) => found.map(counts).unwrap_or_default(),
+            Err(error) => {
+                tracing::error!(%error, "a counter cannot be read");
+                Counts::default()
+            }
+        }
     }
 
     /// Makes everything durable and ends the thread.
@@ -143,11 +160,12 @@ fn run(
     calls: &mut Calls,
     index: &Index,
     records: &Receiver<CallRecord>,
-    past: &Mutex<BTreeMap<SessionId, Counts>>,
+    clock: &Clock,
     seal: Seal<'_>,
 ) {
     let mut unwritten: Vec<CallRecord> = Vec::new();
     let mut next_seal = boot_millis().saturating_add(SEAL_EVERY_MS);
+    let mut next_sweep = boot_millis().saturating_add(SWEEP_EVERY_MS);
     loop {
         let stopping = match records.recv_timeout(Duration::from_millis(500)) {
             Ok(first) => {
@@ -161,19 +179,19 @@ fn run(
         };
         let touched: BTreeSet<SessionId> = unwritten.iter().map(|r| r.session).collect();
         // A call that could not be counted is a nudge for more room and no record.
-        let kept: Vec<CallRecord> = unwritten.iter().filter(|r| r.reason != "busy").cloned().collect();
-        match write(calls, index, &touched, &kept) {
-            Ok(written) => {
-                unwritten.clear();
-                if let Ok(mut past) = past.lock() {
-                    past.extend(written);
-                }
-            }
+        let kept: Vec<CallRecord> =
+            unwritten.iter().filter(|r| r.reason != "busy").cloned().collect();
+        match write(calls, index, &touched, &kept, clock.now()) {
+            Ok(()) => unwritten.clear(),
             Err(error) => {
                 // Nothing more is reserved, so answers turn to `busy` before a call goes uncounted.
                 tracing::error!(%error, "calls cannot be made durable");
                 std::thread::sleep(Duration::from_millis(100));
             }
+        }
+        if boot_millis() >= next_sweep || stopping {
+            next_sweep = boot_millis().saturating_add(SWEEP_EVERY_MS);
+            close_books(calls, index, clock.now(), stopping);
         }
         if boot_millis() >= next_seal {
             next_seal = boot_millis().saturating_add(SEAL_EVERY_MS);
@@ -196,13 +214,18 @@ fn write(
     index: &Index,
     sessions: &BTreeSet<SessionId>,
     records: &[CallRecord],
-) -> Result<Vec<(SessionId, Counts)>, StoreError> {
+    at: Instant,
+) -> Result<(), StoreError> {
     let mut grants = Vec::new();
-    let mut counts = Vec::new();
+    let mut counts: Vec<(SessionId, Counts)> = Vec::new();
     for session in sessions {
-        let Some(entry) = index.by_session(*session) else { continue };
+        let Some(entry) = index.by_session(*session) else {
+            continue;
+        };
         // Read the room first: counts may only grow meanwhile, never the room.
-        let wants = entry.counter.wants(BLOCK);
+        let rights = entry.rights.load();
+        let live = rights.rights.is_ok() && at < rights.deadline;
+        let wants = entry.counter.wants(BLOCK).filter(|_| live);
         let mut now = entry.counter.read();
         now.reserved = wants.unwrap_or(now.reserved).max(now.reserved);
         counts.push((*session, now));
@@ -211,14 +234,38 @@ fn write(
         }
     }
     if counts.is_empty() && records.is_empty() {
-        return Ok(counts);
+        return Ok(());
     }
     let durable: Vec<_> = counts.iter().map(|(id, c)| (*id, stored(*c))).collect();
     calls.write(&durable, records)?;
     for (entry, reserved) in grants {
         entry.counter.grant(reserved);
     }
-    Ok(counts)
+    Ok(())
+}
+
+/// Gives back the room of sessions that have been over since the sweep before: no call on them is
+/// still being answered, and a later crash leaves their counts exact. `quiet` says that no call is
+/// being answered at all: at the start and at the end.
+fn close_books(calls: &mut Calls, index: &Index, now: Instant, quiet: bool) {
+    let mut over = BTreeSet::new();
+    for (session, entry) in index.entries() {
+        let rights = entry.rights.load();
+        let is_over = rights.rights.is_err() || now >= rights.deadline;
+        if is_over && (entry.counter.note_over() || quiet) && entry.counter.has_room() {
+            entry.counter.close();
+            over.insert(session);
+        }
+    }
+    let closed: Vec<_> = over
+        .iter()
+        .filter_map(|id| Some((*id, stored(index.by_session(*id)?.counter.read()))))
+        .collect();
+    if !closed.is_empty()
+        && let Err(error) = calls.write(&closed, &[])
+    {
+        tracing::error!(%error, "closed counters cannot be made durable");
+    }
 }
 
 fn seal_records(calls: &mut Calls, seal: Seal<'_>) {

@@ -36,6 +36,11 @@ impl Clock {
         self.simulated.store(at.0, Ordering::Release);
     }
 
+    /// No reading will be earlier than `at`.
+    pub fn at_least(&self, at: Instant) {
+        self.highest.fetch_max(at.0, Ordering::AcqRel);
+    }
+
     /// From now on the machine's own clock counts.
     pub fn hand_over(&self) {
         self.simulated.store(REAL, Ordering::Release);

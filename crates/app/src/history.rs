@@ -28,7 +28,12 @@ pub struct Stay {
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn page(app: &App, scope: OrganisationId, query: &HistoryQuery, now: Instant) -> Result<Vec<Stay>, StoreError> {
+pub fn page(
+    app: &App,
+    scope: OrganisationId,
+    query: &HistoryQuery,
+    now: Instant,
+) -> Result<Vec<Stay>, StoreError> {
     let rows = app.reader().history(scope, query)?;
     Ok(rows.into_iter().map(|row| stay(app, row, now)).collect())
 }

@@ -62,7 +62,9 @@ fn derive(master: &[u8], label: &str) -> [u8; 32] {
 
 fn mac_of(key: &[u8], message: &[u8]) -> [u8; 32] {
     // HMAC takes keys of any length, so making one cannot fail.
-    let Ok(mut mac) = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key) else { return [0; 32] };
+    let Ok(mut mac) = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key) else {
+        return [0; 32];
+    };
     mac.update(message);
     mac.finalize().into_bytes().into()
 }
@@ -74,7 +76,8 @@ impl Keys {
     /// See [`KeyError`].
     pub fn open(path: &Path) -> Result<(Self, bool), KeyError> {
         let io = |source| KeyError::Io { path: path.to_path_buf(), source };
-        let made = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        let made = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+        {
             Ok(mut file) => {
                 let secret: [u8; 32] = random::bytes();
                 let text: String = secret.iter().map(|b| format!("{b:02x}")).collect();

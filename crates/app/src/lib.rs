@@ -5,7 +5,7 @@
 //! - [`tokens`]: how secrets look outside, and their digests.
 //! - [`node`]: the writer: collect commands, append, apply, publish.
 //! - [`calls`]: counting made durable.
-//! - [`people`]: sign-in.
+//! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
 

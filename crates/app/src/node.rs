@@ -2,11 +2,12 @@
 //!
 //! It takes what queued while the last commit was running, never waiting for more, endings first;
 //! decides each command on a working copy of the state, so that a command sees its neighbours;
-//! commits the batch; publishes the copy by one pointer swap; lets the index follow; and only then
+//! commits the batch; lets the index follow; publishes the copy by one pointer swap; and only then
 //! answers. When a commit fails the copy is dropped and nobody has seen it. When its outcome is
 //! unknown nothing is decided until the file has told it. Only this thread says that the index is
 //! current: if it is stuck or dead, answers stop by themselves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -20,7 +21,7 @@ use comity_domain::apply::Touched;
 use comity_domain::command::{Caller, Command};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::Row;
-use comity_domain::ids::{CommandId, Ids};
+use comity_domain::ids::{CommandId, Ids, SessionId};
 use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::time::Instant;
@@ -60,6 +61,8 @@ pub enum NotDone {
     Refused(Refusal),
     /// Nothing happened, and it may be tried again.
     Unavailable(&'static str),
+    /// The node went down over it: it was carried out, or not.
+    Unknown,
 }
 
 struct Job {
@@ -89,6 +92,8 @@ pub struct Faults {
     pub fail_commits: AtomicBool,
     /// The writer stops renewing while set.
     pub stuck: AtomicBool,
+    /// The writer panics once set.
+    pub panic: AtomicBool,
 }
 
 struct Writer {
@@ -114,7 +119,7 @@ impl Drop for CloseOnDrop {
 }
 
 impl Node {
-    /// Starts the writer over a replayed state. `counter` gives each live session's counter.
+    /// Starts the writer over a replayed state, with the counter of each of its sessions.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -122,10 +127,12 @@ impl Node {
         store: Store,
         state: State,
         clock: Arc<Clock>,
-        counter: impl Fn(comity_domain::ids::SessionId) -> Counter,
+        counters: BTreeMap<SessionId, Counter>,
     ) -> std::io::Result<Self> {
         let index = Arc::new(Index::default());
         let all = state.sessions.iter().filter_map(|(id, _)| rights::compile(&state, id)).collect();
+        let counters = std::cell::RefCell::new(counters);
+        let counter = |id| counters.borrow_mut().remove(&id).unwrap_or_else(|| Counter::new(0));
         index.follow(all, state.seq, counter);
         index.renew(boot_millis().saturating_add(LEASE_MS));
         let published = Arc::new(ArcSwap::from_pointee(state.clone()));
@@ -166,7 +173,7 @@ impl Node {
     /// # Errors
     /// [`NotDone`].
     pub async fn run(&self, caller: Caller, command: Command) -> Result<Done, NotDone> {
-        self.send(caller, command)?.await.unwrap_or(Err(NotDone::Unavailable("the node is stopping")))
+        self.send(caller, command)?.await.unwrap_or(Err(NotDone::Unknown))
     }
 
     /// The same for a thread that may block.
@@ -175,10 +182,14 @@ impl Node {
     /// [`NotDone`].
     pub fn run_blocking(&self, caller: Caller, command: Command) -> Result<Done, NotDone> {
         let reply = self.send(caller, command)?;
-        reply.blocking_recv().unwrap_or(Err(NotDone::Unavailable("the node is stopping")))
+        reply.blocking_recv().unwrap_or(Err(NotDone::Unknown))
     }
 
-    fn send(&self, caller: Caller, command: Command) -> Result<oneshot::Receiver<Result<Done, NotDone>>, NotDone> {
+    fn send(
+        &self,
+        caller: Caller,
+        command: Command,
+    ) -> Result<oneshot::Receiver<Result<Done, NotDone>>, NotDone> {
         let stopping = NotDone::Unavailable("the node is stopping");
         if self.waiting.load(Ordering::Acquire) >= MOST_WAITING && !command.is_ending() {
             return Err(NotDone::Unavailable("too many commands are waiting"));
@@ -187,9 +198,8 @@ impl Node {
         let id = CommandId(u128::from_be_bytes(random::bytes()));
         let jobs = self.jobs.lock().map_err(|_| stopping.clone())?;
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        let sent = jobs.as_ref().map(|jobs| jobs.send(Job { caller, id, command, reply }));
-        match sent {
-            Some(Ok(())) => Ok(answer),
+        match jobs.as_ref() {
+            Some(jobs) if jobs.send(Job { caller, id, command, reply }).is_ok() => Ok(answer),
             _ => {
                 self.waiting.fetch_sub(1, Ordering::AcqRel);
                 Err(stopping)
@@ -259,6 +269,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            assert!(!self.faults.panic.load(Ordering::Acquire), "a test asked for this");
             while self.faults.stuck.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -266,7 +277,8 @@ impl Writer {
                 self.index.renew(began.saturating_add(LEASE_MS));
             }
             if boot_millis() >= next_beat {
-                next_beat = boot_millis().saturating_add(i64::try_from(BEAT.as_millis()).unwrap_or(200));
+                next_beat =
+                    boot_millis().saturating_add(i64::try_from(BEAT.as_millis()).unwrap_or(200));
                 self.beat();
             }
         }
@@ -282,7 +294,12 @@ impl Writer {
         if self.failing || self.state.has_due(self.clock.now()) {
             let (reply, _nobody) = oneshot::channel();
             let id = CommandId(self.ids.next(self.clock.now()));
-            self.batch(vec![Job { caller: Caller::system(), id, command: Command::NoteDue, reply }]);
+            self.batch(vec![Job {
+                caller: Caller::system(),
+                id,
+                command: Command::NoteDue,
+                reply,
+            }]);
         }
     }
 
@@ -314,8 +331,10 @@ impl Writer {
         }
         if !rows.is_empty() && !self.commit(&rows) {
             // The copy is dropped. Refusals were judged by it too, so they do not stand either.
+            let unknown = self.failing;
             for (reply, _) in replies {
-                let _ = reply.send(Err(NotDone::Unavailable("nothing was written; try again")));
+                let not_written = NotDone::Unavailable("nothing was written");
+                let _ = reply.send(Err(if unknown { NotDone::Unknown } else { not_written }));
             }
             return;
         }
@@ -335,7 +354,9 @@ impl Writer {
 
     /// Whether the batch is in the log.
     fn commit(&mut self, rows: &[(Row, Vec<SideWrite>)]) -> bool {
-        if let Err(error) = self.store.fail_commits(self.faults.fail_commits.load(Ordering::Acquire)) {
+        if let Err(error) =
+            self.store.fail_commits(self.faults.fail_commits.load(Ordering::Acquire))
+        {
             tracing::error!(%error, "the fault switch does not work");
         }
         match self.store.append(rows, &mut self.ids) {
@@ -353,16 +374,22 @@ impl Writer {
 
     /// Asks the file what became of a commit. As long as it does not say, the node is closed.
     fn settled(&mut self, rows: &[(Row, Vec<SideWrite>)]) -> bool {
-        let Some((last, _)) = rows.last() else { return true };
+        let Some((last, _)) = rows.last() else {
+            return true;
+        };
         match self.store.head() {
             Ok(Head { seq, .. }) if seq == self.state.seq => false,
             Ok(Head { seq, .. })
-                if seq == last.seq && self.store.find_command(seq, last.command).unwrap_or(false) =>
+                if seq == last.seq
+                    && self.store.find_command(seq, last.command).unwrap_or(false) =>
             {
                 true
             }
             outcome => {
-                tracing::error!(?outcome, "the log does not say what became of a commit; no answers until it does");
+                tracing::error!(
+                    ?outcome,
+                    "the log does not say what became of a commit; no answers until it does"
+                );
                 self.failing = true;
                 self.index.close();
                 false
@@ -401,8 +428,9 @@ impl Writer {
         let compiled = changed.into_iter().filter_map(|id| rights::compile(&state, id)).collect();
         let seq = state.seq;
         self.state = state.clone();
-        self.published.store(Arc::new(state));
+        // Decisions first: nobody may read that something has ended while it is still answered yes.
         self.index.follow(compiled, seq, |_| Counter::new(session::CALLS_RESERVED));
+        self.published.store(Arc::new(state));
         let _ = self.moved.send(seq);
     }
 }

@@ -27,7 +27,11 @@ pub enum Audit {
 pub fn run(command: &Audit) -> anyhow::Result<ExitCode> {
     let Audit::Verify { data } = command;
     let path = database(data);
-    anyhow::ensure!(path.exists(), "{}: no such file; name the data folder with --data", path.display());
+    anyhow::ensure!(
+        path.exists(),
+        "{}: no such file; name the data folder with --data",
+        path.display()
+    );
     let verdict = verify(&path)?;
     say(&format!("{}: {} rows, {} words", path.display(), verdict.rows, verdict.words));
     match verdict.first_bad {

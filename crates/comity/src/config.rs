@@ -56,7 +56,7 @@ pub struct Config {
     /// Where the key file is.
     pub key_file: PathBuf,
     /// What is logged.
-    pub log: String,
+    pub log: tracing::Level,
     /// Whether as JSON.
     pub log_json: bool,
 }
@@ -67,28 +67,34 @@ impl Flags {
         let file = match &self.config {
             None => File::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("config file {}", path.display()))?;
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("config file {}", path.display()))?;
                 toml::from_str(&text).with_context(|| format!("config file {}", path.display()))?
             }
         };
         let listen = self.listen.clone().or(file.listen).unwrap_or_else(|| "127.0.0.1:8420".into());
         let behind_proxy = self.behind_proxy.or(file.behind_proxy).unwrap_or(false);
         let data = self.data.clone().or(file.data).unwrap_or_else(|| "comity-data".into());
-        let key_file = self.key_file.clone().or(file.key_file).unwrap_or_else(|| data.join("comity.key"));
+        let key_file =
+            self.key_file.clone().or(file.key_file).unwrap_or_else(|| data.join("comity.key"));
         let log = self.log.clone().or(file.log).unwrap_or_else(|| "info".into());
         let format = self.log_format.clone().or(file.log_format).unwrap_or_else(|| "text".into());
-        let listen: SocketAddr = listen
-            .parse()
-            .with_context(|| format!("listen: {listen:?} is not an address with a port, such as 127.0.0.1:8420"))?;
+        let listen: SocketAddr = listen.parse().with_context(|| {
+            format!("listen: {listen:?} is not an address with a port, such as 127.0.0.1:8420")
+        })?;
         if !listen.ip().is_loopback() && !behind_proxy {
             bail!(
                 "listen: {listen} is not a loopback address and Comity speaks plain HTTP; listen on 127.0.0.1, or \
                  put a proxy that speaks TLS in front and set behind_proxy = true"
             );
         }
-        if !matches!(log.as_str(), "error" | "warn" | "info" | "debug") {
-            bail!("log: {log:?} is not error, warn, info or debug");
-        }
+        let log = match log.as_str() {
+            "error" => tracing::Level::ERROR,
+            "warn" => tracing::Level::WARN,
+            "info" => tracing::Level::INFO,
+            "debug" => tracing::Level::DEBUG,
+            _ => bail!("log: {log:?} is not error, warn, info or debug"),
+        };
         let log_json = match format.as_str() {
             "text" => false,
             "json" => true,

@@ -18,6 +18,7 @@ pub struct Counter {
     /// Calls that a crash left uncertain: counted, though perhaps never made.
     uncertain: AtomicU64,
     changed: AtomicBool,
+    over: AtomicBool,
 }
 
 /// A reading of a [`Counter`].
@@ -68,6 +69,7 @@ impl Counter {
             reserved: AtomicU64::new(counts.reserved),
             uncertain: AtomicU64::new(counts.uncertain),
             changed: AtomicBool::new(false),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -111,13 +113,31 @@ impl Counter {
     /// How much should be reserved in all, if more than half of the block is used.
     #[must_use]
     pub fn wants(&self, block: u64) -> Option<u64> {
-        let (used, reserved) = (self.used.load(Ordering::Acquire), self.reserved.load(Ordering::Acquire));
+        let (used, reserved) =
+            (self.used.load(Ordering::Acquire), self.reserved.load(Ordering::Acquire));
         (reserved.saturating_sub(used) <= block / 2).then(|| used.saturating_add(block))
     }
 
     /// More is durable now.
     pub fn grant(&self, reserved: u64) {
         self.reserved.fetch_max(reserved, Ordering::AcqRel);
+    }
+
+    /// Notes that the session is over; says whether that was noted before. Whoever closes the
+    /// books waits from one noting to the next, so that no call is still being answered.
+    pub fn note_over(&self) -> bool {
+        self.over.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether room is left that nobody will use once the session is over.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.used.load(Ordering::Acquire) != self.reserved.load(Ordering::Acquire)
+    }
+
+    /// Gives back the room that is left: from now on nothing is counted.
+    pub fn close(&self) {
+        self.reserved.store(self.used.load(Ordering::Acquire), Ordering::Release);
     }
 }
 
@@ -146,10 +166,20 @@ mod tests {
 
     #[test]
     fn inv22_a_crash_over_counts_within_the_reservation() {
-        let counts = after_crash(Counts { allowed: 10, refused: 2, reserved: 256, ..Counts::default() });
+        let counts =
+            after_crash(Counts { allowed: 10, refused: 2, reserved: 256, ..Counts::default() });
         assert_eq!((counts.total(), counts.at_most()), (256, true));
         let again = Counter::resume(counts);
         assert!(!again.count(true), "nothing is left of the old block");
+    }
+
+    #[test]
+    fn inv22_closed_books_are_exact_after_a_crash() {
+        let counter = Counter::new(256);
+        assert!(counter.count(true) && !counter.note_over() && counter.note_over());
+        counter.close();
+        assert!(!counter.count(true) && !counter.has_room());
+        assert_eq!(after_crash(counter.read()).total(), 1);
     }
 
     #[test]

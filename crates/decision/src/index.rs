@@ -80,7 +80,12 @@ impl Index {
     }
 
     /// Follows the log to `seq`: endings first, so that nothing is yes for longer than it must be.
-    pub fn follow(&self, mut changed: Vec<Compiled>, seq: u64, counter: impl Fn(SessionId) -> Counter) {
+    pub fn follow(
+        &self,
+        mut changed: Vec<Compiled>,
+        seq: u64,
+        counter: impl Fn(SessionId) -> Counter,
+    ) {
         changed.sort_by_key(|c| c.rights.is_ok());
         let (tokens, sessions) = (self.by_token.pin(), self.by_session.pin());
         for compiled in changed {

@@ -34,7 +34,14 @@ pub fn decide(
     if let SessionState::Ended { cause, .. } = session.state {
         return cause.reason();
     }
-    let Some(grant) = state.grants.get(session.grant) else { return Reason::GrantEnded };
+    // The clock, each end by itself: what it ended first, nothing ends again.
+    let grant_end = state.grants.get(session.grant).map(|g| g.window.end);
+    if now >= session.deadline || grant_end.is_some_and(|end| now >= end) {
+        return Reason::SessionExpired;
+    }
+    let Some(grant) = state.grants.get(session.grant) else {
+        return Reason::GrantEnded;
+    };
     match grant.state {
         GrantState::Ended { cause: GrantEnd::Revoked, .. } => return Reason::Revoked,
         GrantState::Ended { .. } => return Reason::GrantEnded,
@@ -59,15 +66,16 @@ pub fn decide(
     let unit = |id| active(state.units.get(id).map(|u| u.standing));
     let member = state.members.get(&(provider, session.person));
     let member_ok = assignment.row.basis == Basis::Invited
-        || member.is_some_and(|m| m.standing == Standing::Active && unit(m.unit) && organisation(provider));
+        || member.is_some_and(|m| {
+            m.standing == Standing::Active && unit(m.unit) && organisation(provider)
+        });
     let sides_ok = [grant.customer, grant.provider]
         .iter()
         .all(|side| organisation(side.organisation) && side.unit.is_none_or(unit));
     if !member_ok || !sides_ok {
         return Reason::Suspended;
     }
-    // The clock, each end by itself.
-    if now >= session.deadline || now >= grant.window.end || now >= assignment.row.ends_at {
+    if now >= assignment.row.ends_at {
         return Reason::SessionExpired;
     }
     // Where.

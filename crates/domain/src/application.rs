@@ -86,7 +86,10 @@ pub(crate) fn put(
     let code = text::code("code", code)?;
     let audience = text::reference("audience", audience)?;
     if permissions.is_empty() {
-        return Err(Refusal::invalid("permissions", "must name what the application can be asked about"));
+        return Err(Refusal::invalid(
+            "permissions",
+            "must name what the application can be asked about",
+        ));
     }
     let existing = d.state.applications.iter().find(|(_, a)| a.code == code).map(|(id, _)| id);
     if d.state.application_by_audience(&audience).is_some_and(|id| Some(id) != existing) {
@@ -145,7 +148,11 @@ pub(crate) fn retire_key(d: &mut Draft<'_>, caller: &Caller, key: KeyId) -> Resu
 }
 
 /// Sets the platform's policy.
-pub(crate) fn set_policy(d: &mut Draft<'_>, caller: &Caller, policy: Policy) -> Result<(), Refusal> {
+pub(crate) fn set_policy(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    policy: Policy,
+) -> Result<(), Refusal> {
     may::check(&d.state, caller, Action::SetPolicy, Thing::platform(), d.now())?;
     if !(5..=480).contains(&policy.session_cap.0) {
         return Err(Refusal::invalid("session_minutes", "must be from 5 to 480"));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{AssignmentSpec, Caller};
 use crate::draft::Draft;
 use crate::event::Event;
-use crate::grant::Grant;
+use crate::grant::{Grant, GrantPhase};
 use crate::ids::{GrantId, PersonId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::Accounts;
@@ -76,7 +76,12 @@ pub enum AssignmentEnd {
 }
 
 /// Puts a person on a grant, or changes what they have there.
-pub(crate) fn assign(d: &mut Draft<'_>, caller: &Caller, id: GrantId, spec: AssignmentSpec) -> Result<(), Refusal> {
+pub(crate) fn assign(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    id: GrantId,
+    spec: AssignmentSpec,
+) -> Result<(), Refusal> {
     let grant = may::check_grant(&d.state, caller, Action::Assign, id, d.now())?.clone();
     d.acting_for(grant.provider.organisation);
     put(d, id, &grant, spec)
@@ -172,8 +177,10 @@ pub(crate) fn unassign(
         }
         put(d, id, &grant, successor)?;
     }
-    let others = d.state.assigned_to(id).filter(|(p, a)| *p != person && a.is_active(now)).count();
-    if row.is_active(now) && others == 0 {
+    let others =
+        d.state.assigned_to(id).any(|(p, a)| p != person && d.state.attends(id, p, a, now));
+    // Only a live grant needs somebody: one that is scheduled may start empty.
+    if grant.phase(now) == GrantPhase::Active && d.state.attends(id, person, &row, now) && !others {
         return Err(Refusal::LastUser);
     }
     d.emit(Event::AssignmentEnded { grant: id, person, cause: AssignmentEnd::Removed });

@@ -49,7 +49,8 @@ impl CustomerCode {
                 'I' | 'L' => '1',
                 other => other,
             };
-            let digit = ALPHABET.iter().position(|a| char::from(*a) == c).ok_or(CodeError::Shape)?;
+            let digit =
+                ALPHABET.iter().position(|a| char::from(*a) == c).ok_or(CodeError::Shape)?;
             match count {
                 n if n < DIGITS && digit < 32 => value = (value << 5) | digit as u128,
                 DIGITS => check = Some(digit as u128),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::application::{KeyUse, Policy};
-use crate::grant::{Narrowing, Terms};
+use crate::consent::Terms;
+use crate::grant::Narrowing;
 use crate::ids::{
     ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId, RequestId, RoleId,
     SessionId, SignInId,
@@ -190,7 +191,12 @@ pub enum Command {
     /// Make a unit, or rename, suspend or bring it back.
     PutUnit { organisation: OrganisationId, external: String, name: String, active: bool },
     /// Make an account, or rename it.
-    PutAccount { organisation: OrganisationId, external: String, name: String, unit: Option<String> },
+    PutAccount {
+        organisation: OrganisationId,
+        external: String,
+        name: String,
+        unit: Option<String>,
+    },
     /// Remove an account.
     RemoveAccount { organisation: OrganisationId, external: String },
     /// Define a role, or a new version of it.

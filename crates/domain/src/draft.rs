@@ -10,6 +10,7 @@ use crate::apply::{self, Context, Touched};
 use crate::command::{Caller, Sealed};
 use crate::event::{self, Event, Recorded, Row, W};
 use crate::ids::{CommandId, GrantId, Ids, OrganisationId, PersonId, UnitId};
+use crate::organisation::Standing;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::text::{Lookup, Subject, Word};
@@ -99,7 +100,7 @@ impl<'a> Draft<'a> {
 
     /// A word of the next event.
     pub(crate) fn word(&mut self, about: Subject, text: Arc<str>) -> W {
-        let ix = u16::try_from(self.row.words.len()).unwrap_or(u16::MAX);
+        let ix = u32::try_from(self.row.words.len()).unwrap_or(u32::MAX);
         let salt = self.ids.bytes();
         self.row.words.push(Word { about, event: 0, salt, text: Some(text) });
         ix
@@ -118,7 +119,7 @@ impl<'a> Draft<'a> {
     }
 
     fn happen(&mut self, event: Event, readers: Option<Vec<OrganisationId>>) {
-        let ix = u16::try_from(self.row.events.len()).unwrap_or(u16::MAX);
+        let ix = u32::try_from(self.row.events.len()).unwrap_or(u32::MAX);
         for word in self.row.words.iter_mut().skip(self.first_new_word) {
             word.event = ix;
         }
@@ -141,10 +142,16 @@ impl<'a> Draft<'a> {
         self.row.events.is_empty()
     }
 
-    /// Whether this row took somebody off a grant.
-    pub(crate) fn ended_assignment_of(&self, id: GrantId) -> bool {
-        self.row.events.iter().any(|r| {
-            matches!(&r.event, Event::AssignmentEnded { grant, .. } | Event::AssignmentSuspended { grant, .. } if *grant == id)
+    /// Whether this row took somebody off a grant, or suspended somebody who is on it.
+    pub(crate) fn took_somebody_off(&self, id: GrantId) -> bool {
+        self.row.events.iter().any(|r| match &r.event {
+            Event::AssignmentEnded { grant, .. } | Event::AssignmentSuspended { grant, .. } => {
+                *grant == id
+            }
+            Event::MemberStanding { person, standing: Standing::Suspended, .. } => {
+                self.state.assignment_row(id, *person).is_some()
+            }
+            _ => false,
         })
     }
 
@@ -159,7 +166,11 @@ impl<'a> Draft<'a> {
     // -- what several nouns look up ---------------------------------------------------------------
 
     /// A unit by the builder's identifier.
-    pub(crate) fn unit(&self, organisation: OrganisationId, external: &str) -> Result<UnitId, Refusal> {
+    pub(crate) fn unit(
+        &self,
+        organisation: OrganisationId,
+        external: &str,
+    ) -> Result<UnitId, Refusal> {
         self.state
             .words
             .find(Lookup::Unit(organisation), external)

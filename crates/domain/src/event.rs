@@ -30,7 +30,7 @@ use crate::text::Word;
 use crate::time::{Days, Instant, Minutes, Window};
 
 /// A place among the words of the event's row.
-pub type W = u16;
+pub type W = u32;
 
 /// One accepted command: what a position in the log holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +64,17 @@ pub struct Recorded {
 
 /// What can have happened. The serialised names are part of the log's format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[allow(missing_docs)] // the fields are the words of the nouns' own files
 pub enum Event {
     // -- the platform ---------------------------------------------------------------------------
     /// An application was defined or defined anew.
-    ApplicationDefined { application: ApplicationId, code: Arc<str>, audience: Arc<str>, permissions: Permissions },
+    ApplicationDefined {
+        application: ApplicationId,
+        code: Arc<str>,
+        audience: Arc<str>,
+        permissions: Permissions,
+    },
     /// A key was made.
     KeyMade { key: KeyId, usage: KeyUse, application: Option<ApplicationId>, digest: Digest32 },
     /// A key was retired.
@@ -96,13 +101,25 @@ pub enum Event {
     /// A unit was suspended, brought back or closed.
     UnitStanding { unit: UnitId, standing: Standing },
     /// An account was made.
-    AccountMade { organisation: OrganisationId, unit: UnitId, account: AccountId, external: W, name: W },
+    AccountMade {
+        organisation: OrganisationId,
+        unit: UnitId,
+        account: AccountId,
+        external: W,
+        name: W,
+    },
     /// An account was renamed.
     AccountRenamed { account: AccountId, name: W },
     /// An account was removed.
     AccountRemoved { account: AccountId },
     /// A role was made.
-    RoleMade { organisation: OrganisationId, role: RoleId, code: Arc<str>, name: Arc<str>, permissions: Permissions },
+    RoleMade {
+        organisation: OrganisationId,
+        role: RoleId,
+        code: Arc<str>,
+        name: Arc<str>,
+        permissions: Permissions,
+    },
     /// A role got a new version.
     RoleChanged { role: RoleId, version: u32, name: Arc<str>, permissions: Permissions },
     /// A role was deleted.
@@ -112,10 +129,23 @@ pub enum Event {
     PersonMade { person: PersonId, name: W, email: W, email_verified: bool },
     /// A person's name was changed.
     PersonRenamed { person: PersonId, name: W },
+    /// The builder has proven a person's address: from now on it leads to them.
+    EmailVerified { person: PersonId },
     /// A person joined an organisation.
-    MemberJoined { organisation: OrganisationId, person: PersonId, unit: UnitId, portal: Option<PortalRole>, external: W },
+    MemberJoined {
+        organisation: OrganisationId,
+        person: PersonId,
+        unit: UnitId,
+        portal: Option<PortalRole>,
+        external: W,
+    },
     /// A member got another portal role or unit.
-    MemberChanged { organisation: OrganisationId, person: PersonId, unit: UnitId, portal: Option<PortalRole> },
+    MemberChanged {
+        organisation: OrganisationId,
+        person: PersonId,
+        unit: UnitId,
+        portal: Option<PortalRole>,
+    },
     /// A member was suspended or brought back.
     MemberStanding { organisation: OrganisationId, person: PersonId, standing: Standing },
     /// A member left.
@@ -132,7 +162,21 @@ pub enum Event {
     SignedOutEverywhere { person: PersonId },
     // -- requests -------------------------------------------------------------------------------
     /// A partner asked. The customer is not named here: its part is not the asker's to read.
-    RequestAsked { request: RequestId, provider: Party, by: PersonId, level: PinnedLevel, modes: Modes, days: Days, roles: Vec<W>, accounts: Vec<W>, reason: W, ticket: Option<W>, name: W, email: W, company: W },
+    RequestAsked {
+        request: RequestId,
+        provider: Party,
+        by: PersonId,
+        level: PinnedLevel,
+        modes: Modes,
+        days: Days,
+        roles: Vec<W>,
+        accounts: Vec<W>,
+        reason: W,
+        ticket: Option<W>,
+        name: W,
+        email: W,
+        company: W,
+    },
     /// Whom the request asks, for the customer's eyes.
     RequestAddressed { request: RequestId, customer: OrganisationId },
     /// A request was taken back or fell away.
@@ -145,32 +189,87 @@ pub enum Event {
     RequestApproved { request: RequestId, grant: GrantId, by: PersonId, summary: Digest32 },
     // -- grants ---------------------------------------------------------------------------------
     /// A grant was made by an approval.
-    GrantMade { grant: GrantId, request: RequestId, customer: Party, provider: Party, level: PinnedLevel, roles: Vec<PinnedRole>, accounts: Accounts, modes: Modes, window: Window, cap: Minutes, allow_external: bool, jwt: bool, summary: Digest32 },
+    GrantMade {
+        grant: GrantId,
+        request: RequestId,
+        customer: Party,
+        provider: Party,
+        level: PinnedLevel,
+        roles: Vec<PinnedRole>,
+        accounts: Accounts,
+        modes: Modes,
+        window: Window,
+        cap: Minutes,
+        allow_external: bool,
+        jwt: bool,
+        summary: Digest32,
+    },
     /// A grant gives less from now on.
-    GrantNarrowed { grant: GrantId, by: Option<PersonId>, roles: Vec<PinnedRole>, accounts: Accounts, modes: Modes, end: Instant, cap: Minutes },
+    GrantNarrowed {
+        grant: GrantId,
+        by: Option<PersonId>,
+        roles: Vec<PinnedRole>,
+        accounts: Accounts,
+        modes: Modes,
+        end: Instant,
+        cap: Minutes,
+    },
     /// A grant was ended.
     GrantEnded { grant: GrantId, cause: GrantEnd, by: Option<PersonId> },
     /// A live grant is left without anybody.
     GrantUnattended { grant: GrantId },
     // -- assignments ----------------------------------------------------------------------------
     /// A person was put on a grant, or put there with other roles, accounts or end.
-    Assigned { grant: GrantId, person: PersonId, roles: Vec<RoleId>, accounts: Accounts, ends_at: Instant, basis: Basis },
+    Assigned {
+        grant: GrantId,
+        person: PersonId,
+        roles: Vec<RoleId>,
+        accounts: Accounts,
+        ends_at: Instant,
+        basis: Basis,
+    },
     /// The ceiling left less of it.
-    AssignmentTrimmed { grant: GrantId, person: PersonId, roles: Vec<RoleId>, accounts: Accounts, ends_at: Instant },
+    AssignmentTrimmed {
+        grant: GrantId,
+        person: PersonId,
+        roles: Vec<RoleId>,
+        accounts: Accounts,
+        ends_at: Instant,
+    },
     /// The ceiling left no role of it.
     AssignmentSuspended { grant: GrantId, person: PersonId },
     /// It ended.
     AssignmentEnded { grant: GrantId, person: PersonId, cause: AssignmentEnd },
     // -- sessions -------------------------------------------------------------------------------
     /// A person entered a customer. Name and address are those of that time.
-    SessionStarted { session: SessionId, grant: GrantId, customer: OrganisationId, provider: OrganisationId, person: PersonId, application: ApplicationId, mode: Mode, deadline: Instant, token: Digest32, reserved: u64, reason: Option<W>, name: W, email: W },
+    SessionStarted {
+        session: SessionId,
+        grant: GrantId,
+        customer: OrganisationId,
+        provider: OrganisationId,
+        person: PersonId,
+        application: ApplicationId,
+        mode: Mode,
+        deadline: Instant,
+        token: Digest32,
+        reserved: u64,
+        reason: Option<W>,
+        name: W,
+        email: W,
+    },
     /// The deadline came nearer.
     SessionShortened { session: SessionId, deadline: Instant },
     /// A session was ended.
     SessionEnded { session: SessionId, cause: SessionEnd },
     // -- locks ----------------------------------------------------------------------------------
     /// A customer locked a partner or a person.
-    LockPlaced { lock: LockId, customer: OrganisationId, target: LockTarget, by: PersonId, reason: Option<W> },
+    LockPlaced {
+        lock: LockId,
+        customer: OrganisationId,
+        target: LockTarget,
+        by: PersonId,
+        reason: Option<W>,
+    },
     /// A customer lifted a lock.
     LockLifted { lock: LockId, by: PersonId },
     // -- what only the clock or the books cause ---------------------------------------------------
@@ -178,6 +277,23 @@ pub enum Event {
     ExpiryNoted { what: Due },
     /// A segment of call records was sealed by its hash.
     CallsSealed { segment: u64, records: u64, digest: Digest32 },
+}
+
+impl Event {
+    /// As it is told outside: its fields, and its name as the field `event`.
+    #[must_use]
+    pub fn told(&self) -> serde_json::Value {
+        let mut told = serde_json::Map::new();
+        if let Ok(serde_json::Value::Object(stored)) = serde_json::to_value(self) {
+            for (name, fields) in stored {
+                told.insert("event".into(), name.into());
+                if let serde_json::Value::Object(fields) = fields {
+                    told.extend(fields);
+                }
+            }
+        }
+        told.into()
+    }
 }
 
 /// What falls due by the clock.
@@ -231,6 +347,7 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         }
         E::PersonMade { person, .. }
         | E::PersonRenamed { person, .. }
+        | E::EmailVerified { person }
         | E::EnrolmentMade { person, .. }
         | E::PasswordSet { person }
         | E::SignedIn { person, .. }

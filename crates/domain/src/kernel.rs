@@ -12,7 +12,9 @@ use crate::may;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::time::Instant;
-use crate::{application, assignment, grant, lock, organisation, person, request, role, session, settle};
+use crate::{
+    application, assignment, grant, lock, organisation, person, request, role, session, settle,
+};
 
 pub use crate::apply::row as apply;
 

@@ -5,7 +5,7 @@
 //!
 //! 1. [`ids`], [`time`], [`code`], [`text`], [`permission`]: values.
 //! 2. [`organisation`], [`person`], [`role`], [`application`]: who there is, and what roles permit.
-//! 3. [`request`], [`grant`], [`assignment`], [`session`], [`lock`]: one noun, one file: its
+//! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`]: one noun, one file: its
 //!    states, its moves.
 //! 4. [`may`]: who may do what. [`rights`]: what a session may do. [`refusal`]: every "no".
 //! 5. [`command`], [`event`]: what can be asked, what can have happened.
@@ -13,37 +13,38 @@
 //! 7. [`state`], [`apply`], `retire`, [`table`]: a row changes the state; what ended long ago goes.
 //! 8. [`view`]: questions about the state, scope first.
 
-pub mod ids;
-pub mod time;
 pub mod code;
-pub mod text;
+pub mod ids;
 pub mod permission;
+pub mod text;
+pub mod time;
 
+pub mod application;
 pub mod organisation;
 pub mod person;
 pub mod role;
-pub mod application;
 
-pub mod request;
-pub mod grant;
 pub mod assignment;
-pub mod session;
+pub mod consent;
+pub mod grant;
 pub mod lock;
+pub mod request;
+pub mod session;
 
 pub mod may;
-pub mod rights;
 pub mod refusal;
+pub mod rights;
 
 pub mod command;
 pub mod event;
 
-pub mod kernel;
 pub mod draft;
+pub mod kernel;
 mod settle;
 
-pub mod state;
 pub mod apply;
 mod retire;
+pub mod state;
 pub mod table;
 
 pub mod view;

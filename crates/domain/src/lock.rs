@@ -87,7 +87,9 @@ fn is_known_partner(state: &State, customer: OrganisationId, target: LockTarget)
             requests().any(|r| r.by == person)
                 || state.grants_of(person).any(|(_, g)| g.customer.organisation == customer)
                 || grants.any(|g| {
-                    state.sessions_under(g).any(|s| state.sessions.get(s).is_some_and(|s| s.person == person))
+                    state
+                        .sessions_under(g)
+                        .any(|s| state.sessions.get(s).is_some_and(|s| s.person == person))
                 })
         }
     }

@@ -18,17 +18,55 @@ use crate::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)] // each is named like the command or question that it guards
 pub enum Action {
-    PutApplication, MakeKey, RetireKey, SetPolicy, PutLevel, SetStanding, ReadPlatform,
-    PutOrganisation, PutUnit, PutAccount, RemoveAccount, PutRole, DeleteRole, PutMember,
-    RemoveMember, MakeEnrolment, ReadMembers, ReadRoles, ReadAccounts, ReadAllEvents,
-    SignOut, ReadSelf, Enter, LeaveGrant,
-    ReadOrganisation, ReadCustomerId, RotateCustomerId, ReadSettings, ChangeSettings,
-    Ask, CancelRequest, ReadRequest, Approve, Deny,
-    ReadGrant, Revoke, Narrow, GiveUp,
-    ReadAssignments, Assign, Unassign,
-    ReadHistory, CloseSession, EndSession,
-    ReadLocks, Lock, Unlock,
-    ReadEvents, Evaluate,
+    PutApplication,
+    MakeKey,
+    RetireKey,
+    SetPolicy,
+    PutLevel,
+    SetStanding,
+    ReadPlatform,
+    PutOrganisation,
+    PutUnit,
+    PutAccount,
+    RemoveAccount,
+    PutRole,
+    DeleteRole,
+    PutMember,
+    RemoveMember,
+    MakeEnrolment,
+    ReadMembers,
+    ReadRoles,
+    ReadAccounts,
+    ReadAllEvents,
+    SignOut,
+    ReadSelf,
+    Enter,
+    LeaveGrant,
+    ReadOrganisation,
+    ReadCustomerId,
+    RotateCustomerId,
+    ReadSettings,
+    ChangeSettings,
+    Ask,
+    CancelRequest,
+    ReadRequest,
+    Approve,
+    Deny,
+    ReadGrant,
+    Revoke,
+    Narrow,
+    GiveUp,
+    ReadAssignments,
+    Assign,
+    Unassign,
+    ReadHistory,
+    CloseSession,
+    EndSession,
+    ReadLocks,
+    Lock,
+    Unlock,
+    ReadEvents,
+    Evaluate,
 }
 
 impl Action {
@@ -36,17 +74,55 @@ impl Action {
     pub const ALL: [Self; 49] = {
         use Action::*;
         [
-            PutApplication, MakeKey, RetireKey, SetPolicy, PutLevel, SetStanding, ReadPlatform,
-            PutOrganisation, PutUnit, PutAccount, RemoveAccount, PutRole, DeleteRole, PutMember,
-            RemoveMember, MakeEnrolment, ReadMembers, ReadRoles, ReadAccounts, ReadAllEvents,
-            SignOut, ReadSelf, Enter, LeaveGrant,
-            ReadOrganisation, ReadCustomerId, RotateCustomerId, ReadSettings, ChangeSettings,
-            Ask, CancelRequest, ReadRequest, Approve, Deny,
-            ReadGrant, Revoke, Narrow, GiveUp,
-            ReadAssignments, Assign, Unassign,
-            ReadHistory, CloseSession, EndSession,
-            ReadLocks, Lock, Unlock,
-            ReadEvents, Evaluate,
+            PutApplication,
+            MakeKey,
+            RetireKey,
+            SetPolicy,
+            PutLevel,
+            SetStanding,
+            ReadPlatform,
+            PutOrganisation,
+            PutUnit,
+            PutAccount,
+            RemoveAccount,
+            PutRole,
+            DeleteRole,
+            PutMember,
+            RemoveMember,
+            MakeEnrolment,
+            ReadMembers,
+            ReadRoles,
+            ReadAccounts,
+            ReadAllEvents,
+            SignOut,
+            ReadSelf,
+            Enter,
+            LeaveGrant,
+            ReadOrganisation,
+            ReadCustomerId,
+            RotateCustomerId,
+            ReadSettings,
+            ChangeSettings,
+            Ask,
+            CancelRequest,
+            ReadRequest,
+            Approve,
+            Deny,
+            ReadGrant,
+            Revoke,
+            Narrow,
+            GiveUp,
+            ReadAssignments,
+            Assign,
+            Unassign,
+            ReadHistory,
+            CloseSession,
+            EndSession,
+            ReadLocks,
+            Lock,
+            Unlock,
+            ReadEvents,
+            Evaluate,
         ]
     };
 }
@@ -106,8 +182,8 @@ enum Needs {
     Portal(Side, PortalPermission),
     /// The same, with a fresh sign-in.
     Fresh(Side, PortalPermission),
-    /// Active membership on a side, with whatever portal role or none.
-    Member,
+    /// A key of this use, or active membership on a side with whatever portal role or none.
+    KeyOrMember(KeyUse),
     /// The person whose own it is.
     Owner,
     /// That person, also from inside the partner session itself.
@@ -122,16 +198,24 @@ fn needs(action: Action) -> Needs {
     use PortalPermission::{Assign, Audit, Decide, Manage};
     use Side::{Customer, Either, Provider};
     match action {
-        A::PutApplication | A::MakeKey | A::RetireKey | A::SetPolicy | A::PutLevel | A::SetStanding => {
-            Key(Operate)
-        }
+        A::PutApplication
+        | A::MakeKey
+        | A::RetireKey
+        | A::SetPolicy
+        | A::PutLevel
+        | A::SetStanding => Key(Operate),
         A::ReadPlatform => Key(Operate),
         A::PutOrganisation | A::MakeEnrolment | A::ReadAllEvents => Key(Provision),
-        A::PutUnit | A::PutAccount | A::RemoveAccount | A::PutRole | A::DeleteRole | A::PutMember
+        A::PutUnit
+        | A::PutAccount
+        | A::RemoveAccount
+        | A::PutRole
+        | A::DeleteRole
+        | A::PutMember
         | A::RemoveMember => KeyOr(Provision, Manage),
         A::ReadMembers | A::ReadRoles | A::ReadAccounts => KeyOr(Provision, Audit),
         A::SignOut | A::ReadSelf | A::Enter | A::LeaveGrant => Needs::Owner,
-        A::ReadOrganisation => Needs::Member,
+        A::ReadOrganisation => Needs::KeyOrMember(Provision),
         A::ReadCustomerId | A::ReadSettings | A::ReadLocks => Portal(Customer, Audit),
         A::ChangeSettings | A::Deny | A::Revoke | A::Narrow | A::EndSession | A::Lock => {
             Portal(Customer, Decide)
@@ -149,7 +233,13 @@ fn needs(action: Action) -> Needs {
 ///
 /// # Errors
 /// The refusal that the caller is told.
-pub fn check(state: &State, caller: &Caller, action: Action, thing: Thing, now: Instant) -> Result<(), Refusal> {
+pub fn check(
+    state: &State,
+    caller: &Caller,
+    action: Action,
+    thing: Thing,
+    now: Instant,
+) -> Result<(), Refusal> {
     let needs = needs(action);
     match caller.principal {
         Principal::System | Principal::Anonymous => Err(Refusal::NotFound),
@@ -161,16 +251,30 @@ pub fn check(state: &State, caller: &Caller, action: Action, thing: Thing, now: 
             let usage = state.keys.get(id).filter(|k| !k.retired).map(|k| k.usage);
             match (needs, usage) {
                 (_, None) => Err(Refusal::CallerRevoked),
-                (Needs::Key(u) | Needs::KeyOr(u, _), Some(usage)) if u == usage => Ok(()),
-                (Needs::Key(u) | Needs::KeyOr(u, _), Some(_)) => Err(Refusal::Forbidden(key_name(u))),
-                _ => Err(Refusal::Forbidden("a person's own sign-in; a key decides nothing for anybody")),
+                (Needs::Key(u) | Needs::KeyOr(u, _) | Needs::KeyOrMember(u), Some(usage))
+                    if u == usage =>
+                {
+                    Ok(())
+                }
+                (Needs::Key(u) | Needs::KeyOr(u, _) | Needs::KeyOrMember(u), Some(_)) => {
+                    Err(Refusal::Forbidden(key_name(u)))
+                }
+                _ => Err(Refusal::Forbidden(
+                    "a person's own sign-in; a key decides nothing for anybody",
+                )),
             }
         }
         Principal::Person { person, sign_in } => match needs {
-            Needs::Key(usage) => Err(Refusal::Forbidden(key_name(usage))),
+            Needs::Key(usage) => {
+                // Without a tie to the thing, even "you need a key" would say that it is there.
+                if thing.customer.or(thing.provider).is_some() {
+                    membership(state, person, Side::Either, thing)?;
+                }
+                Err(Refusal::Forbidden(key_name(usage)))
+            }
             Needs::Owner | Needs::OwnerOrSession if thing.owner == Some(person) => Ok(()),
             Needs::Owner | Needs::OwnerOrSession => Err(Refusal::NotFound),
-            Needs::Member => membership(state, person, Side::Either, thing).map(|_| ()),
+            Needs::KeyOrMember(_) => membership(state, person, Side::Either, thing).map(|_| ()),
             Needs::KeyOr(_, permission) => portal(state, person, Side::Either, thing, permission),
             Needs::Portal(side, permission) => portal(state, person, side, thing, permission),
             Needs::Fresh(side, permission) => {
@@ -192,9 +296,15 @@ fn key_name(usage: KeyUse) -> &'static str {
 
 /// The active memberships that a person has on a side; the other side's count only to tell
 /// "not for you" from "not there".
-fn membership(state: &State, person: PersonId, side: Side, thing: Thing) -> Result<Vec<OrganisationId>, Refusal> {
+fn membership(
+    state: &State,
+    person: PersonId,
+    side: Side,
+    thing: Thing,
+) -> Result<Vec<OrganisationId>, Refusal> {
     let member = |o: &OrganisationId| state.members.contains_key(&(*o, person));
-    let both: Vec<OrganisationId> = thing.customer.into_iter().chain(thing.provider).filter(member).collect();
+    let both: Vec<OrganisationId> =
+        thing.customer.into_iter().chain(thing.provider).filter(member).collect();
     if both.is_empty() {
         return Err(Refusal::NotFound);
     }
@@ -212,7 +322,13 @@ fn membership(state: &State, person: PersonId, side: Side, thing: Thing) -> Resu
     Ok(active)
 }
 
-fn portal(state: &State, person: PersonId, side: Side, thing: Thing, permission: PortalPermission) -> Result<(), Refusal> {
+fn portal(
+    state: &State,
+    person: PersonId,
+    side: Side,
+    thing: Thing,
+    permission: PortalPermission,
+) -> Result<(), Refusal> {
     let holds = membership(state, person, side, thing)?
         .into_iter()
         .filter_map(|o| state.active_member(o, person))
@@ -232,7 +348,13 @@ pub fn check_request<'s>(
     now: Instant,
 ) -> Result<&'s Request, Refusal> {
     let request = state.requests.get(id).ok_or(Refusal::NotFound)?;
-    check(state, caller, action, Thing::between(request.customer, request.provider.organisation), now)?;
+    check(
+        state,
+        caller,
+        action,
+        Thing::between(request.customer, request.provider.organisation),
+        now,
+    )?;
     Ok(request)
 }
 

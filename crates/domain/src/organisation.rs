@@ -158,7 +158,13 @@ impl Accounts {
 }
 
 /// Makes an organisation with its default unit and customer ID, or renames it.
-pub(crate) fn put(d: &mut Draft<'_>, caller: &Caller, external: &str, name: &str, code: FreshCode) -> Result<(), Refusal> {
+pub(crate) fn put(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    external: &str,
+    name: &str,
+    code: FreshCode,
+) -> Result<(), Refusal> {
     may::check(&d.state, caller, Action::PutOrganisation, Thing::platform(), d.now())?;
     let external = external_id("external_id", external)?;
     let name = text::name("name", name)?;
@@ -194,11 +200,20 @@ fn external_id(field: &'static str, text: &str) -> Result<Arc<str>, Refusal> {
 
 fn live(state: &State, id: OrganisationId) -> Result<&Organisation, Refusal> {
     let found = state.organisations.get(id).ok_or(Refusal::NotFound)?;
-    if found.standing == Standing::Closed { Err(Refusal::NotActive("organisation")) } else { Ok(found) }
+    if found.standing == Standing::Closed {
+        Err(Refusal::NotActive("organisation"))
+    } else {
+        Ok(found)
+    }
 }
 
 /// [`may::check`] and that the organisation is not closed.
-pub(crate) fn provision(d: &mut Draft<'_>, caller: &Caller, action: Action, id: OrganisationId) -> Result<UnitId, Refusal> {
+pub(crate) fn provision(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    action: Action,
+    id: OrganisationId,
+) -> Result<UnitId, Refusal> {
     may::check(&d.state, caller, action, Thing::organisation(id), d.now())?;
     let default = live(&d.state, id)?.default_unit;
     d.acting_for(id);
@@ -256,10 +271,15 @@ pub(crate) fn put_account(
     let external = external_id("external_id", external)?;
     let name = text::name("name", name)?;
     let wanted = unit.map(|u| d.unit(organisation, &u)).transpose()?;
-    if let Some(account) = d.state.words.find(Lookup::Account(organisation), &external).map(AccountId) {
+    if let Some(account) =
+        d.state.words.find(Lookup::Account(organisation), &external).map(AccountId)
+    {
         let known = d.state.accounts.get(account).ok_or(Refusal::NotFound)?;
         if wanted.unwrap_or(default) != known.unit {
-            return Err(Refusal::invalid("unit", "cannot change; remove the account and make it anew"));
+            return Err(Refusal::invalid(
+                "unit",
+                "cannot change; remove the account and make it anew",
+            ));
         }
         if d.state.words.get(known.name) != Some(&*name) {
             let name = d.word(Subject::Account(account), name);
@@ -270,12 +290,23 @@ pub(crate) fn put_account(
     let account = AccountId(d.id());
     let about = Subject::Account(account);
     let (external, name) = (d.word(about, external), d.word(about, name));
-    d.emit(Event::AccountMade { organisation, unit: wanted.unwrap_or(default), account, external, name });
+    d.emit(Event::AccountMade {
+        organisation,
+        unit: wanted.unwrap_or(default),
+        account,
+        external,
+        name,
+    });
     Ok(())
 }
 
 /// Removes an account: rights on it end in the same row, and nothing brings them back.
-pub(crate) fn remove_account(d: &mut Draft<'_>, caller: &Caller, organisation: OrganisationId, external: &str) -> Result<(), Refusal> {
+pub(crate) fn remove_account(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    organisation: OrganisationId,
+    external: &str,
+) -> Result<(), Refusal> {
     provision(d, caller, Action::RemoveAccount, organisation)?;
     let account = d.state.words.find(Lookup::Account(organisation), external).map(AccountId);
     let account = account.ok_or(Refusal::NotFound)?;
@@ -285,7 +316,12 @@ pub(crate) fn remove_account(d: &mut Draft<'_>, caller: &Caller, organisation: O
 
 /// Suspends, brings back or closes an organisation. Closing is for good: it ends the
 /// organisation's grants on both sides and cancels its requests.
-pub(crate) fn set_standing(d: &mut Draft<'_>, caller: &Caller, id: OrganisationId, standing: Standing) -> Result<(), Refusal> {
+pub(crate) fn set_standing(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    id: OrganisationId,
+    standing: Standing,
+) -> Result<(), Refusal> {
     may::check(&d.state, caller, Action::SetStanding, Thing::organisation(id), d.now())?;
     if live(&d.state, id)?.standing == standing {
         return Ok(());
@@ -306,14 +342,24 @@ pub(crate) fn set_standing(d: &mut Draft<'_>, caller: &Caller, id: OrganisationI
             .filter_map(|r| d.state.requests.get(r).map(|r| r.customer))
             .collect();
         for customer in asked {
-            request::cancel_pending(d, customer, |r| r.provider.organisation == id, RequestCancel::Closed);
+            request::cancel_pending(
+                d,
+                customer,
+                |r| r.provider.organisation == id,
+                RequestCancel::Closed,
+            );
         }
     }
     Ok(())
 }
 
 /// A new customer ID. Pending requests stand; the old code finds nothing from now on (R1).
-pub(crate) fn rotate(d: &mut Draft<'_>, caller: &Caller, id: OrganisationId, code: FreshCode) -> Result<(), Refusal> {
+pub(crate) fn rotate(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    id: OrganisationId,
+    code: FreshCode,
+) -> Result<(), Refusal> {
     provision(d, caller, Action::RotateCustomerId, id)?;
     d.emit(Event::CustomerIdSet { organisation: id, digest: code.digest });
     d.beside(SideWrite::CustomerId(id, code.sealed));
@@ -335,16 +381,22 @@ pub(crate) fn change_settings(
     }
     let policy = &d.state.policy;
     if !(5..=policy.session_cap.0).contains(&settings.session_cap.0) {
-        return Err(Refusal::invalid("session_minutes", format!("must be from 5 to {}", policy.session_cap.0)));
+        return Err(Refusal::invalid(
+            "session_minutes",
+            format!("must be from 5 to {}", policy.session_cap.0),
+        ));
     }
     if !(1..=policy.longest_grant.0).contains(&settings.longest_grant.0) {
-        return Err(Refusal::invalid("longest_grant_days", format!("must be from 1 to {}", policy.longest_grant.0)));
+        return Err(Refusal::invalid(
+            "longest_grant_days",
+            format!("must be from 1 to {}", policy.longest_grant.0),
+        ));
     }
     if !(400..=3650).contains(&settings.retention.0) {
         return Err(Refusal::invalid("retention_days", "must be from 400 to 3650"));
     }
     if settings.blocked.len() > 1_000 {
-        return Err(Refusal::invalid("blocked", "may hold at most 1000 partners"));
+        return Err(Refusal::invalid("blocked_partners", "may hold at most 1000 partners"));
     }
     if known.settings != settings {
         d.emit(Event::SettingsChanged { organisation: id, settings });

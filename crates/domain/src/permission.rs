@@ -240,7 +240,8 @@ mod tests {
     const WORDS: [&str; 4] = ["a", "b", "read", "*"];
     fn any_set() -> impl Strategy<Value = Permissions> {
         prop::collection::vec((0usize..4, 0usize..4), 0..6).prop_map(|pairs| {
-            let texts: Vec<_> = pairs.iter().map(|(r, v)| format!("{}:{}", WORDS[*r], WORDS[*v])).collect();
+            let texts: Vec<_> =
+                pairs.iter().map(|(r, v)| format!("{}:{}", WORDS[*r], WORDS[*v])).collect();
             Permissions::parse("p", &texts).unwrap()
         })
     }

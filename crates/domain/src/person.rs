@@ -120,7 +120,11 @@ pub struct SignIn {
 
 /// Makes a member, or changes one. A verified address that is known already leads to the person it
 /// belongs to, so that one human being stays one person in every organisation (T6).
-pub(crate) fn put_member(d: &mut Draft<'_>, caller: &Caller, put: PutMember) -> Result<(), Refusal> {
+pub(crate) fn put_member(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    put: PutMember,
+) -> Result<(), Refusal> {
     let organisation = put.organisation;
     let default = organisation::provision(d, caller, Action::PutMember, organisation)?;
     let external = text::reference("external_id", &put.external)?;
@@ -133,6 +137,7 @@ pub(crate) fn put_member(d: &mut Draft<'_>, caller: &Caller, put: PutMember) -> 
     let person = match known {
         Some(person) => {
             change_member(d, organisation, person, &name, &email, unit, put.portal)?;
+            verify_email(d, person, &email, verified)?;
             person
         }
         None => join(d, organisation, external, name, email, verified, unit, put.portal)?,
@@ -162,12 +167,16 @@ fn join(
     let owner = d.state.words.find(Lookup::Email, &email).map(PersonId);
     let person = match owner {
         Some(person) if email_verified => person,
-        Some(_) => return Err(Refusal::Taken("e-mail address")),
-        None => {
+        // Without proof it is somebody new who only says so; whoever provisions must not learn that
+        // the address is known, and nobody can sign in by an address that is not proven.
+        Some(_) | None => {
             let person = PersonId(d.id());
             let about = Subject::Person(person);
             let (name, email) = (d.word(about, name), d.word(about, email));
-            d.emit_to(Event::PersonMade { person, name, email, email_verified }, vec![organisation]);
+            d.emit_to(
+                Event::PersonMade { person, name, email, email_verified },
+                vec![organisation],
+            );
             person
         }
     };
@@ -190,7 +199,10 @@ fn change_member(
 ) -> Result<(), Refusal> {
     let known = d.state.people.get(person).ok_or(Refusal::NotFound)?;
     if d.state.words.get(known.email) != Some(email) {
-        return Err(Refusal::invalid("email", "cannot change; remove the member and make a new one"));
+        return Err(Refusal::invalid(
+            "email",
+            "cannot change; remove the member and make a new one",
+        ));
     }
     // A name belongs to the person: only their one organisation may change it.
     let only_here = d.state.organisations_of(person).all(|o| o == organisation);
@@ -208,16 +220,43 @@ fn change_member(
     Ok(())
 }
 
+fn verify_email(
+    d: &mut Draft<'_>,
+    person: PersonId,
+    email: &str,
+    proven: bool,
+) -> Result<(), Refusal> {
+    let already = d.state.people.get(person).is_some_and(|p| p.email_verified);
+    if !proven || already {
+        return Ok(());
+    }
+    if d.state.words.find(Lookup::Email, email).is_some() {
+        return Err(Refusal::Taken("e-mail address"));
+    }
+    d.emit(Event::EmailVerified { person });
+    Ok(())
+}
+
 /// An organisation that has an Admin keeps one (T30, inv17).
-fn keep_an_admin(state: &State, organisation: OrganisationId, without: PersonId) -> Result<(), Refusal> {
-    let is_admin = |m: &Member| m.portal == Some(PortalRole::Admin) && m.standing == Standing::Active;
+fn keep_an_admin(
+    state: &State,
+    organisation: OrganisationId,
+    without: PersonId,
+) -> Result<(), Refusal> {
+    let is_admin =
+        |m: &Member| m.portal == Some(PortalRole::Admin) && m.standing == Standing::Active;
     let leaves_one = state.members_of(organisation).any(|(p, m)| p != without && is_admin(m));
     let was = state.members.get(&(organisation, without)).is_some_and(is_admin);
     if was && !leaves_one { Err(Refusal::LastAdmin) } else { Ok(()) }
 }
 
 /// Takes a member out: off every grant, out of every session, in the same row (T35).
-pub(crate) fn remove_member(d: &mut Draft<'_>, caller: &Caller, organisation: OrganisationId, external: &str) -> Result<(), Refusal> {
+pub(crate) fn remove_member(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    organisation: OrganisationId,
+    external: &str,
+) -> Result<(), Refusal> {
     organisation::provision(d, caller, Action::RemoveMember, organisation)?;
     let person = d.state.words.find(Lookup::Member(organisation), external).map(PersonId);
     let person = person.ok_or(Refusal::NotFound)?;
@@ -243,7 +282,10 @@ pub(crate) fn make_enrolment(
         return Err(Refusal::WrongState("enrolled already"));
     }
     if !known.email_verified {
-        return Err(Refusal::invalid("email", "must be verified before the member can sign in here"));
+        return Err(Refusal::invalid(
+            "email",
+            "must be verified before the member can sign in here",
+        ));
     }
     let until = d.now().plus(ENROLMENT_LASTS);
     d.emit(Event::EnrolmentMade { person, digest, until });
@@ -251,7 +293,12 @@ pub(crate) fn make_enrolment(
 }
 
 /// Sets a first password with an enrolment token.
-pub(crate) fn enrol(d: &mut Draft<'_>, caller: &Caller, token: Digest32, password_hash: String) -> Result<(), Refusal> {
+pub(crate) fn enrol(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    token: Digest32,
+    password_hash: String,
+) -> Result<(), Refusal> {
     if caller.principal != Principal::Anonymous {
         return Err(Refusal::NotFound);
     }
@@ -268,7 +315,13 @@ pub(crate) fn enrol(d: &mut Draft<'_>, caller: &Caller, token: Digest32, passwor
 
 /// A person has proven who they are. The door checked the password against the credential of
 /// `auth_epoch`; if that has changed meanwhile, the proof is worthless.
-pub(crate) fn sign_in(d: &mut Draft<'_>, caller: &Caller, person: PersonId, auth_epoch: u32, digest: Digest32) -> Result<(), Refusal> {
+pub(crate) fn sign_in(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    person: PersonId,
+    auth_epoch: u32,
+    digest: Digest32,
+) -> Result<(), Refusal> {
     if caller.principal != Principal::Anonymous {
         return Err(Refusal::NotFound);
     }

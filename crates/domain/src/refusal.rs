@@ -302,7 +302,9 @@ impl Reason {
             Self::GrantEnded => "The access has ended; ask for it anew.",
             Self::AssignmentLost => "You are no longer assigned to this customer; ask your Admin.",
             Self::Locked => "The customer has locked this access; only the customer unlocks it.",
-            Self::Suspended => "One of the organisations, its unit or your membership is suspended.",
+            Self::Suspended => {
+                "One of the organisations, its unit or your membership is suspended."
+            }
             Self::WrongResource => "This resource is not the customer's, or is not known.",
             Self::NeverDelegable => "No partner may do this, whatever its roles.",
             Self::NoRole => "None of your roles here permits this.",

@@ -7,9 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Ask, Caller};
+use crate::consent::{self, Terms};
 use crate::draft::Draft;
 use crate::event::Event;
-use crate::grant::{self, Terms};
 use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::Party;
@@ -180,7 +180,12 @@ impl Request {
 
 /// Whom a digest of a customer ID leads to, if this partner may ask there. Unknown, rotated,
 /// switched off, closed, locked and blocking all look the same (R1, T1).
-fn addressee(state: &State, code: Digest32, provider: OrganisationId, by: PersonId) -> Result<OrganisationId, Refusal> {
+fn addressee(
+    state: &State,
+    code: Digest32,
+    provider: OrganisationId,
+    by: PersonId,
+) -> Result<OrganisationId, Refusal> {
     let customer = state.customer_by_code(code).ok_or(Refusal::NotFound)?;
     let organisation = state.organisations.get(customer).ok_or(Refusal::NotFound)?;
     let open = state.organisation_is_active(customer)
@@ -197,10 +202,9 @@ pub(crate) fn ask(d: &mut Draft<'_>, caller: &Caller, ask: Ask) -> Result<(), Re
     d.acting_for(ask.provider);
     let by = caller.person().ok_or(Refusal::NotFound)?;
     let unit = ask.unit.as_deref().map(|u| d.unit(ask.provider, u)).transpose()?;
-    let (pinned, level) = d
-        .state
-        .newest_level(&ask.level)
-        .ok_or_else(|| Refusal::invalid("level", "names no level; partner and referral always exist"))?;
+    let (pinned, level) = d.state.newest_level(&ask.level).ok_or_else(|| {
+        Refusal::invalid("level", "names no level; partner and referral always exist")
+    })?;
     if ask.modes.is_empty() {
         return Err(Refusal::invalid("modes", "must name at least one mode"));
     }
@@ -209,10 +213,16 @@ pub(crate) fn ask(d: &mut Draft<'_>, caller: &Caller, ask: Ask) -> Result<(), Re
     }
     let most = level.longest_grant.min(d.state.policy.longest_grant);
     if !(1..=most.0).contains(&ask.days.0) {
-        return Err(Refusal::invalid("days", format!("must be from 1 to {} at this level", most.0)));
+        return Err(Refusal::invalid(
+            "days",
+            format!("must be from 1 to {} at this level", most.0),
+        ));
     }
     if ask.roles.len().max(ask.accounts.len()) > MOST_WISHES {
-        return Err(Refusal::invalid("roles", format!("and accounts may hold at most {MOST_WISHES} entries")));
+        return Err(Refusal::invalid(
+            "roles",
+            format!("and accounts may hold at most {MOST_WISHES} entries"),
+        ));
     }
     let reason = text::prose("reason", &ask.reason)?;
     let ticket = ask.ticket.as_deref().map(|t| text::reference("ticket", t)).transpose()?;
@@ -255,21 +265,29 @@ pub(crate) fn ask(d: &mut Draft<'_>, caller: &Caller, ask: Ask) -> Result<(), Re
 }
 
 fn wishes(field: &'static str, texts: &[String]) -> Result<Vec<std::sync::Arc<str>>, Refusal> {
-    let mut seen: Vec<_> = texts.iter().map(|t| text::reference(field, t)).collect::<Result<_, _>>()?;
+    let mut seen: Vec<_> =
+        texts.iter().map(|t| text::reference(field, t)).collect::<Result<_, _>>()?;
     seen.sort();
     seen.dedup();
     Ok(seen)
 }
 
 /// One pending request a pair (R2), and three denials in thirty days are enough (T2).
-fn not_too_often(state: &State, customer: OrganisationId, provider: OrganisationId, now: Instant) -> Result<(), Refusal> {
+fn not_too_often(
+    state: &State,
+    customer: OrganisationId,
+    provider: OrganisationId,
+    now: Instant,
+) -> Result<(), Refusal> {
     let mut denials = 0;
     for request in state.requests_from(provider).rev().filter_map(|id| state.requests.get(id)) {
         if request.customer != customer || request.direction != Direction::PartnerRequest {
             continue;
         }
         match request.state {
-            RequestState::Pending if now < request.expires() => return Err(Refusal::AlreadyPending),
+            RequestState::Pending if now < request.expires() => {
+                return Err(Refusal::AlreadyPending);
+            }
             RequestState::Denied { at, .. } if now.since(at) < DENIALS_COUNT_FOR => denials += 1,
             _ => {}
         }
@@ -331,7 +349,7 @@ pub(crate) fn approve(
     if d.state.is_locked(request.customer, request.provider.organisation, Some(request.by)) {
         return Err(Refusal::Locked);
     }
-    let summary = grant::summarise(&d.state, id, &request, terms, now)?;
+    let summary = consent::summarise(&d.state, id, &request, terms, now)?;
     if summary.hash() != echoed {
         return Err(Refusal::StaleSummary);
     }
@@ -363,7 +381,10 @@ pub(crate) fn cancel_pending(
         .state
         .requests_to(customer)
         .filter(|id| {
-            d.state.requests.get(*id).is_some_and(|r| r.phase(now) == RequestPhase::Pending && of(r))
+            d.state
+                .requests
+                .get(*id)
+                .is_some_and(|r| r.phase(now) == RequestPhase::Pending && of(r))
         })
         .collect();
     for request in ids {

@@ -25,7 +25,9 @@ pub(crate) fn retire(state: &mut State, what: Retire, at: Instant) {
 }
 
 fn request(state: &mut State, id: RequestId) {
-    let Some(gone) = state.requests.get(id).cloned() else { return };
+    let Some(gone) = state.requests.get(id).cloned() else {
+        return;
+    };
     state.due.remove(&(gone.expires(), crate::event::Due::Request(id)));
     let words = gone.roles.iter().chain(&gone.accounts).copied();
     for word in words.chain([gone.reason, gone.who.0, gone.who.1, gone.who.2]).chain(gone.ticket) {
@@ -42,7 +44,9 @@ fn request(state: &mut State, id: RequestId) {
 }
 
 fn grant(state: &mut State, id: GrantId) {
-    let Some(gone) = state.grants.get(id).cloned() else { return };
+    let Some(gone) = state.grants.get(id).cloned() else {
+        return;
+    };
     let sessions: Vec<SessionId> = state.sessions_under(id).collect();
     for left in sessions {
         session(state, left);
@@ -58,7 +62,9 @@ fn grant(state: &mut State, id: GrantId) {
 }
 
 fn session(state: &mut State, id: SessionId) {
-    let Some(gone) = state.sessions.get(id).cloned() else { return };
+    let Some(gone) = state.sessions.get(id).cloned() else {
+        return;
+    };
     if let Some(word) = gone.reason {
         state.words.drop(word);
     }

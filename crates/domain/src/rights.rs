@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use crate::assignment::{AssignmentState, Basis};
 use crate::grant::{GrantEnd, GrantState};
-use crate::ids::{AccountId, ApplicationId, Digest32, GrantId, OrganisationId, PersonId, SessionId};
+use crate::ids::{
+    AccountId, ApplicationId, Digest32, GrantId, OrganisationId, PersonId, SessionId,
+};
 use crate::organisation::{Accounts, Party};
 use crate::permission::{Permission, Permissions};
 use crate::refusal::Reason;
@@ -37,6 +39,8 @@ pub struct Compiled {
     pub provider: OrganisationId,
     /// When it ends by the clock.
     pub deadline: Instant,
+    /// Whether somebody ended it before that; if not, the clock's end is the one that counts.
+    pub ended: bool,
     /// What it may do, or why nothing.
     pub rights: Result<Rights, Reason>,
 }
@@ -76,9 +80,11 @@ impl Compiled {
     /// Judges one call at `now`. Total: deny by default, one reason for each no.
     #[must_use]
     pub fn judge(&self, asked: Permission<'_>, resource: Resource, now: Instant) -> Reason {
+        if !self.ended && now >= self.deadline {
+            return Reason::SessionExpired;
+        }
         let rights = match &self.rights {
             Err(reason) => return *reason,
-            Ok(_) if now >= self.deadline => return Reason::SessionExpired,
             Ok(rights) => rights,
         };
         match resource {
@@ -133,6 +139,7 @@ pub fn compile(state: &State, id: SessionId) -> Option<Compiled> {
         customer: grant.customer.organisation,
         provider: grant.provider.organisation,
         deadline: session.deadline,
+        ended: session.ended().is_some(),
         rights,
     })
 }
@@ -148,10 +155,8 @@ fn rights(state: &State, session: &Session) -> Result<Rights, Reason> {
         .iter()
         .filter_map(|id| Some((grant.pinned(*id)?, state.roles.get(*id)?)))
         .fold(Permissions::none(), |all, (pinned, role)| all.join(&role.pinned(pinned.version)));
-    let allowed = roles
-        .meet(&level.ceiling)
-        .meet(&session.mode.ceiling())
-        .meet(&application.permissions);
+    let allowed =
+        roles.meet(&level.ceiling).meet(&session.mode.ceiling()).meet(&application.permissions);
     // The side is checked again for each listed account, so that an account that left is out even
     // while the list still names it.
     let accounts = match grant.accounts.meet(&assignment.accounts) {
@@ -197,7 +202,9 @@ pub fn stands(state: &State, session: &Session) -> Option<SessionEnd> {
             state.active_member(provider, session.person).is_some()
         }
     };
-    if !member_active || !state.party_is_active(grant.customer) || !state.party_is_active(grant.provider)
+    if !member_active
+        || !state.party_is_active(grant.customer)
+        || !state.party_is_active(grant.provider)
     {
         return Some(SessionEnd::Suspended);
     }

@@ -226,7 +226,12 @@ pub(crate) fn put(
 }
 
 /// Deletes a role: from now on it permits nothing, wherever it was given.
-pub(crate) fn delete(d: &mut Draft<'_>, caller: &Caller, organisation: OrganisationId, code: &str) -> Result<(), Refusal> {
+pub(crate) fn delete(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    organisation: OrganisationId,
+    code: &str,
+) -> Result<(), Refusal> {
     organisation::provision(d, caller, Action::DeleteRole, organisation)?;
     let role = d.state.role_by_code(organisation, code).ok_or(Refusal::NotFound)?;
     d.emit(Event::RoleDeleted { role });
@@ -234,7 +239,12 @@ pub(crate) fn delete(d: &mut Draft<'_>, caller: &Caller, organisation: Organisat
 }
 
 /// Defines a level, or a new version of it. The built-in ones stay as they are.
-pub(crate) fn put_level(d: &mut Draft<'_>, caller: &Caller, code: &str, level: Level) -> Result<(), Refusal> {
+pub(crate) fn put_level(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    code: &str,
+    level: Level,
+) -> Result<(), Refusal> {
     may::check(&d.state, caller, Action::PutLevel, Thing::platform(), d.now())?;
     let code = text::code("code", code)?;
     if built_in_levels().iter().any(|(built_in, _)| *built_in == &*code) {

@@ -87,6 +87,20 @@ pub enum SessionEnd {
 }
 
 impl SessionEnd {
+    /// As it is written in the history.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::EndedByCustomer => "ended_by_customer",
+            Self::Revoked => "revoked",
+            Self::GrantEnded => "grant_ended",
+            Self::AssignmentLost => "assignment_lost",
+            Self::Locked => "locked",
+            Self::Suspended => "suspended",
+        }
+    }
+
     /// What a decision says afterwards.
     #[must_use]
     pub fn reason(self) -> Reason {
@@ -127,13 +141,23 @@ pub fn status(deadline: Instant, ended: Option<Instant>, now: Instant) -> Sessio
 
 /// Whole minutes to show: rounded down, and never past the deadline (R13).
 #[must_use]
-pub fn shown_minutes(started: Instant, deadline: Instant, ended: Option<Instant>, now: Instant) -> i64 {
+pub fn shown_minutes(
+    started: Instant,
+    deadline: Instant,
+    ended: Option<Instant>,
+    now: Instant,
+) -> i64 {
     shown_millis(started, deadline, ended, now) / MINUTE
 }
 
 /// The length to show, in milliseconds.
 #[must_use]
-pub fn shown_millis(started: Instant, deadline: Instant, ended: Option<Instant>, now: Instant) -> i64 {
+pub fn shown_millis(
+    started: Instant,
+    deadline: Instant,
+    ended: Option<Instant>,
+    now: Instant,
+) -> i64 {
     ended.unwrap_or(now).min(deadline).since(started).max(0)
 }
 
@@ -191,15 +215,33 @@ pub(crate) fn enter(d: &mut Draft<'_>, caller: &Caller, enter: Enter) -> Result<
 }
 
 /// The one grant that fits; several that fit have to be chosen from.
-fn choose(state: &State, person: PersonId, enter: &Enter, now: Instant) -> Result<GrantId, Refusal> {
+fn choose(
+    state: &State,
+    person: PersonId,
+    enter: &Enter,
+    now: Instant,
+) -> Result<GrantId, Refusal> {
     let own: Vec<(GrantId, &Grant)> = state
         .grants_of(person)
         .filter(|(id, g)| {
-            g.customer.organisation == enter.customer && enter.grant.is_none_or(|wanted| wanted == *id)
+            g.customer.organisation == enter.customer
+                && enter.grant.is_none_or(|wanted| wanted == *id)
         })
         .collect();
     if own.is_empty() {
-        return Err(Refusal::NotFound); // as if the customer were not there
+        // Whose organisation was let in before is told that nothing is left (R19); to everybody
+        // else it is as if the customer were not there.
+        let knew = state.organisations_of(person).any(|provider| {
+            let theirs = |g: GrantId| {
+                state.grants.get(g).is_some_and(|g| g.customer.organisation == enter.customer)
+            };
+            state.active_member(provider, person).is_some() && state.grants_to(provider).any(theirs)
+        });
+        return Err(if knew && enter.grant.is_none() {
+            Refusal::NoAccess
+        } else {
+            Refusal::NotFound
+        });
     }
     let usable: Vec<(GrantId, &Grant)> = own
         .into_iter()
@@ -221,7 +263,13 @@ fn choose(state: &State, person: PersonId, enter: &Enter, now: Instant) -> Resul
 }
 
 /// Judged by the same rule that later keeps the session alive.
-fn would_stand(d: &Draft<'_>, id: GrantId, grant: &Grant, person: PersonId, mode: Mode) -> Option<SessionEnd> {
+fn would_stand(
+    d: &Draft<'_>,
+    id: GrantId,
+    grant: &Grant,
+    person: PersonId,
+    mode: Mode,
+) -> Option<SessionEnd> {
     let session = Session {
         grant: id,
         person,
@@ -236,7 +284,13 @@ fn would_stand(d: &Draft<'_>, id: GrantId, grant: &Grant, person: PersonId, mode
     crate::rights::stands(&d.state, &session)
 }
 
-fn not_too_many(state: &State, grant: GrantId, person: PersonId, mode: Mode, now: Instant) -> Result<(), Refusal> {
+fn not_too_many(
+    state: &State,
+    grant: GrantId,
+    person: PersonId,
+    mode: Mode,
+    now: Instant,
+) -> Result<(), Refusal> {
     let live = state
         .sessions_of(person)
         .filter_map(|id| state.sessions.get(id))
@@ -269,7 +323,8 @@ fn start(
         .min(d.state.policy.session_cap);
     let deadline = d.now().plus(cap.millis()).min(settle::latest_end(&d.state, id, person));
     let known = d.state.people.get(person).ok_or(Refusal::NotFound)?;
-    let [name, email] = [known.name, known.email].map(|w| std::sync::Arc::from(d.state.words.show(w)));
+    let [name, email] =
+        [known.name, known.email].map(|w| std::sync::Arc::from(d.state.words.show(w)));
     let session = SessionId(d.id());
     let event = Event::SessionStarted {
         session,

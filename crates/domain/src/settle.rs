@@ -39,12 +39,16 @@ fn touched_grants(d: &Draft<'_>) -> BTreeSet<GrantId> {
 
 fn assignments(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
     for id in grants {
-        let Some(grant) = d.state.grants.get(*id).cloned() else { continue };
+        let Some(grant) = d.state.grants.get(*id).cloned() else {
+            continue;
+        };
         if !grant.stands(d.now()) {
             continue; // over, and what is over does not change (inv08)
         }
         shrink_accounts(d, *id, &grant);
-        let Some(grant) = d.state.grants.get(*id).cloned() else { continue };
+        let Some(grant) = d.state.grants.get(*id).cloned() else {
+            continue;
+        };
         let people: Vec<PersonId> = d.state.assigned_to(*id).map(|(p, _)| p).collect();
         for person in people {
             if let Some(assignment) = d.state.assignment(*id, person)
@@ -59,8 +63,11 @@ fn assignments(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
 /// Accounts that no longer exist on the customer's side leave the list of a grant, so that one
 /// which comes back under the same name revives nothing.
 fn shrink_accounts(d: &mut Draft<'_>, id: GrantId, grant: &Grant) {
-    let Accounts::List(list) = &grant.accounts else { return };
-    let left: BTreeSet<AccountId> = list.iter().copied().filter(|a| lives(&d.state, grant, *a)).collect();
+    let Accounts::List(list) = &grant.accounts else {
+        return;
+    };
+    let left: BTreeSet<AccountId> =
+        list.iter().copied().filter(|a| lives(&d.state, grant, *a)).collect();
     if left.len() < list.len() {
         d.emit(Event::GrantNarrowed {
             grant: id,
@@ -98,12 +105,18 @@ fn fit(state: &State, grant: &Grant, a: &AssignmentView) -> Option<Event> {
         Accounts::List(list) => Accounts::List(
             list.iter()
                 .copied()
-                .filter(|x| lives(state, grant, *x) && grant.accounts.covers(&Accounts::List([*x].into())))
+                .filter(|x| {
+                    lives(state, grant, *x) && grant.accounts.covers(&Accounts::List([*x].into()))
+                })
                 .collect(),
         ),
     };
     if accounts.is_empty() {
-        return Some(Event::AssignmentEnded { grant: id, person, cause: AssignmentEnd::AccountsGone });
+        return Some(Event::AssignmentEnded {
+            grant: id,
+            person,
+            cause: AssignmentEnd::AccountsGone,
+        });
     }
     let roles: Vec<RoleId> = a
         .roles
@@ -115,7 +128,11 @@ fn fit(state: &State, grant: &Grant, a: &AssignmentView) -> Option<Event> {
         let already = a.row.state == AssignmentState::SuspendedNoRoles;
         return (!already).then_some(Event::AssignmentSuspended { grant: id, person });
     }
-    let ends_at = if a.row.ends_at == Instant::NEVER { Instant::NEVER } else { a.row.ends_at.min(grant.window.end) };
+    let ends_at = if a.row.ends_at == Instant::NEVER {
+        Instant::NEVER
+    } else {
+        a.row.ends_at.min(grant.window.end)
+    };
     let same = roles == a.roles && accounts == a.accounts && ends_at == a.row.ends_at;
     (!same).then_some(Event::AssignmentTrimmed { grant: id, person, roles, accounts, ends_at })
 }
@@ -123,7 +140,9 @@ fn fit(state: &State, grant: &Grant, a: &AssignmentView) -> Option<Event> {
 fn sessions(d: &mut Draft<'_>) {
     let touched: Vec<SessionId> = d.touched().sessions_in(&d.state).into_iter().collect();
     for id in touched {
-        let Some(session) = d.state.sessions.get(id).cloned() else { continue };
+        let Some(session) = d.state.sessions.get(id).cloned() else {
+            continue;
+        };
         if session.state != SessionState::Running || d.now() >= session.deadline {
             continue;
         }
@@ -148,7 +167,7 @@ pub(crate) fn latest_end(state: &State, grant: GrantId, person: PersonId) -> Ins
 fn unattended(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
     let now = d.now();
     for id in grants {
-        let alone = d.ended_assignment_of(*id) && d.state.active_on(*id, now) == 0;
+        let alone = d.took_somebody_off(*id) && d.state.active_on(*id, now) == 0;
         if alone && d.state.grants.get(*id).is_some_and(|g| !g.unattended && g.stands(now)) {
             d.emit(Event::GrantUnattended { grant: *id });
         }

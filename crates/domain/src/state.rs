@@ -9,7 +9,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet, Vector};
 
 use crate::application::{Application, Key, Policy};
-use crate::assignment::Assignment;
+use crate::assignment::{Assignment, Basis};
 use crate::event::Due;
 use crate::grant::Grant;
 use crate::ids::{
@@ -324,19 +324,42 @@ impl State {
             .filter_map(|(_, grant)| Some((self.grants.id_at(*grant)?, self.grants.at(*grant)?)))
     }
 
+    /// Whether an assignment gives access at `now`: it is active, and so is the membership that it
+    /// hangs on.
+    #[must_use]
+    pub fn attends(
+        &self,
+        grant: GrantId,
+        person: PersonId,
+        row: &Assignment,
+        now: Instant,
+    ) -> bool {
+        let member = || {
+            let provider = self.grants.get(grant).map(|g| g.provider.organisation);
+            provider.is_some_and(|p| self.active_member(p, person).is_some())
+        };
+        row.is_active(now) && (row.basis == Basis::Invited || member())
+    }
+
     /// How many people a grant gives access to at `now`.
     #[must_use]
     pub fn active_on(&self, grant: GrantId, now: Instant) -> usize {
-        self.assigned_to(grant).filter(|(_, a)| a.is_active(now)).count()
+        self.assigned_to(grant).filter(|(p, a)| self.attends(grant, *p, a, now)).count()
     }
 
     /// Grants that an organisation made, oldest first.
-    pub fn grants_by(&self, customer: OrganisationId) -> impl DoubleEndedIterator<Item = GrantId> + '_ {
+    pub fn grants_by(
+        &self,
+        customer: OrganisationId,
+    ) -> impl DoubleEndedIterator<Item = GrantId> + '_ {
         pairs(&self.grants_by, customer, GrantId::MIN, GrantId::MAX)
     }
 
     /// Grants that an organisation received, oldest first.
-    pub fn grants_to(&self, provider: OrganisationId) -> impl DoubleEndedIterator<Item = GrantId> + '_ {
+    pub fn grants_to(
+        &self,
+        provider: OrganisationId,
+    ) -> impl DoubleEndedIterator<Item = GrantId> + '_ {
         pairs(&self.grants_to, provider, GrantId::MIN, GrantId::MAX)
     }
 
@@ -346,17 +369,26 @@ impl State {
     }
 
     /// Requests that an organisation received, oldest first.
-    pub fn requests_to(&self, customer: OrganisationId) -> impl DoubleEndedIterator<Item = RequestId> + '_ {
+    pub fn requests_to(
+        &self,
+        customer: OrganisationId,
+    ) -> impl DoubleEndedIterator<Item = RequestId> + '_ {
         pairs(&self.requests_to, customer, RequestId::MIN, RequestId::MAX)
     }
 
     /// Requests that an organisation made, oldest first.
-    pub fn requests_from(&self, provider: OrganisationId) -> impl DoubleEndedIterator<Item = RequestId> + '_ {
+    pub fn requests_from(
+        &self,
+        provider: OrganisationId,
+    ) -> impl DoubleEndedIterator<Item = RequestId> + '_ {
         pairs(&self.requests_from, provider, RequestId::MIN, RequestId::MAX)
     }
 
     /// Sessions under a grant that are still remembered.
-    pub fn sessions_under(&self, grant: GrantId) -> impl DoubleEndedIterator<Item = SessionId> + '_ {
+    pub fn sessions_under(
+        &self,
+        grant: GrantId,
+    ) -> impl DoubleEndedIterator<Item = SessionId> + '_ {
         pairs(&self.sessions_under, grant, SessionId::MIN, SessionId::MAX)
     }
 
@@ -366,17 +398,26 @@ impl State {
     }
 
     /// Accounts of an organisation.
-    pub fn accounts_of(&self, organisation: OrganisationId) -> impl DoubleEndedIterator<Item = AccountId> + '_ {
+    pub fn accounts_of(
+        &self,
+        organisation: OrganisationId,
+    ) -> impl DoubleEndedIterator<Item = AccountId> + '_ {
         pairs(&self.accounts_of, organisation, AccountId::MIN, AccountId::MAX)
     }
 
     /// Units of an organisation.
-    pub fn units_of(&self, organisation: OrganisationId) -> impl DoubleEndedIterator<Item = UnitId> + '_ {
+    pub fn units_of(
+        &self,
+        organisation: OrganisationId,
+    ) -> impl DoubleEndedIterator<Item = UnitId> + '_ {
         pairs(&self.units_of, organisation, UnitId::MIN, UnitId::MAX)
     }
 
     /// Members of an organisation.
-    pub fn members_of(&self, organisation: OrganisationId) -> impl Iterator<Item = (PersonId, &Member)> {
+    pub fn members_of(
+        &self,
+        organisation: OrganisationId,
+    ) -> impl Iterator<Item = (PersonId, &Member)> {
         self.members
             .range((organisation, PersonId::MIN)..=(organisation, PersonId::MAX))
             .map(|((_, person), member)| (*person, member))
@@ -390,7 +431,12 @@ impl State {
 
     /// Whether a customer has locked this partner or this person.
     #[must_use]
-    pub fn is_locked(&self, customer: OrganisationId, provider: OrganisationId, person: Option<PersonId>) -> bool {
+    pub fn is_locked(
+        &self,
+        customer: OrganisationId,
+        provider: OrganisationId,
+        person: Option<PersonId>,
+    ) -> bool {
         self.lock_on(customer, LockTarget::Organisation(provider)).is_some()
             || person.is_some_and(|p| self.lock_on(customer, LockTarget::Person(p)).is_some())
     }

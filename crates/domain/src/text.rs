@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 
 /// Where a word stands: row of the log, place within the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WordId(pub u64, pub u16);
+pub struct WordId(pub u64, pub u32);
 
 /// Whom a word is about: what an erasure names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ pub struct Word {
     /// Whom it is about.
     pub about: Subject,
     /// The event of the row that refers to it: its part carries the word's commitment.
-    pub event: u16,
+    pub event: u32,
     /// The commitment's salt, erased with the text.
     pub salt: [u8; 16],
     /// The text; `None` once erased.

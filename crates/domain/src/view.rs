@@ -10,7 +10,11 @@ use crate::state::State;
 use crate::time::Instant;
 
 /// Requests that a customer has to decide (R3), oldest first.
-pub fn pending_requests(state: &State, customer: OrganisationId, now: Instant) -> impl Iterator<Item = (RequestId, &Request)> {
+pub fn pending_requests(
+    state: &State,
+    customer: OrganisationId,
+    now: Instant,
+) -> impl Iterator<Item = (RequestId, &Request)> {
     state
         .requests_to(customer)
         .filter_map(|id| Some((id, state.requests.get(id)?)))
@@ -33,10 +37,15 @@ pub struct Access<'s> {
 }
 
 /// A customer's standing grants, oldest first (R4).
-pub fn active_access(state: &State, customer: OrganisationId, now: Instant) -> impl Iterator<Item = Access<'_>> {
-    state.grants_by(customer).filter_map(move |id| access(state, id, now)).filter(|a| {
-        matches!(a.phase, GrantPhase::Active | GrantPhase::Scheduled)
-    })
+pub fn active_access(
+    state: &State,
+    customer: OrganisationId,
+    now: Instant,
+) -> impl Iterator<Item = Access<'_>> {
+    state
+        .grants_by(customer)
+        .filter_map(move |id| access(state, id, now))
+        .filter(|a| matches!(a.phase, GrantPhase::Active | GrantPhase::Scheduled))
 }
 
 /// One grant as its customer sees it.
@@ -57,7 +66,9 @@ pub fn access(state: &State, id: GrantId, now: Instant) -> Option<Access<'_>> {
 #[must_use]
 pub fn active_partners(state: &State, customer: OrganisationId, now: Instant) -> usize {
     active_access(state, customer, now)
-        .filter(|a| a.phase == GrantPhase::Active && !a.locked && state.party_is_active(a.grant.provider))
+        .filter(|a| {
+            a.phase == GrantPhase::Active && !a.locked && state.party_is_active(a.grant.provider)
+        })
         .map(|a| a.grant.provider.organisation)
         .collect::<BTreeSet<_>>()
         .len()

@@ -6,13 +6,14 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Mutex;
 
 use comity_domain::ids::{Digest32, SessionId};
 use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};
 
-use crate::sqlite::{StoreError, id, lock_beside, signed};
+use crate::sqlite::{StoreError, id, lock_beside, open_read_only, signed};
 
 /// How many records one segment holds at most.
 pub const SEGMENT: u64 = 10_000;
@@ -64,6 +65,50 @@ pub struct Calls {
     _lock: File,
 }
 
+const COUNTS: &str = "reserved, allowed, refused, late, uncertain";
+
+fn counts_of(r: &rusqlite::Row<'_>) -> rusqlite::Result<StoredCounts> {
+    let n = |ix: usize| r.get::<_, i64>(ix).map(i64::unsigned_abs);
+    Ok(StoredCounts {
+        reserved: n(0)?,
+        allowed: n(1)?,
+        refused: n(2)?,
+        late: n(3)?,
+        uncertain: n(4)?,
+    })
+}
+
+fn counter(
+    connection: &Connection,
+    session: SessionId,
+) -> Result<Option<StoredCounts>, StoreError> {
+    let mut ask =
+        connection.prepare_cached(&format!("SELECT {COUNTS} FROM counter WHERE session = ?1"))?;
+    Ok(ask.query_row([id(session.0)], counts_of).optional()?)
+}
+
+/// Reads counters beside the thread that writes them.
+#[derive(Debug)]
+pub struct CallsReader(Mutex<Connection>);
+
+impl CallsReader {
+    /// A reader over the file at `path`, which must exist.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self(Mutex::new(open_read_only(path)?)))
+    }
+
+    /// A session's counter as it was last made durable.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn counter(&self, session: SessionId) -> Result<Option<StoredCounts>, StoreError> {
+        self.0.lock().map_or(Ok(None), |connection| counter(&connection, session))
+    }
+}
+
 impl Calls {
     /// Opens the file, making it if it is not there.
     ///
@@ -76,9 +121,13 @@ impl Calls {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.execute_batch(include_str!("migrations/sqlite/calls.sql"))?;
-        let clean: Option<bool> =
-            connection.query_row("SELECT clean FROM stop WHERE id = 1", [], |r| r.get(0)).optional()?;
-        connection.execute("INSERT INTO stop (id, clean) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET clean = 0", [])?;
+        let clean: Option<bool> = connection
+            .query_row("SELECT clean FROM stop WHERE id = 1", [], |r| r.get(0))
+            .optional()?;
+        connection.execute(
+            "INSERT INTO stop (id, clean) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET clean = 0",
+            [],
+        )?;
         // A file that was never used before has nothing uncertain in it.
         Ok(Self { connection, was_clean: clean.unwrap_or(true), _lock: lock })
     }
@@ -89,19 +138,26 @@ impl Calls {
         self.was_clean
     }
 
-    /// Every counter.
+    /// Counters with room left: those whose calls were perhaps not all written.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn counters(&self) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
-        let mut ask = self.connection.prepare("SELECT session, reserved, allowed, refused, late, uncertain FROM counter")?;
-        let rows = ask.query_map([], |r| {
-            let n = |ix: usize| r.get::<_, i64>(ix).map(i64::unsigned_abs);
-            let counts =
-                StoredCounts { reserved: n(1)?, allowed: n(2)?, refused: n(3)?, late: n(4)?, uncertain: n(5)? };
-            Ok((SessionId(u128::from_be_bytes(r.get(0)?)), counts))
-        })?;
+    pub fn open_counters(&self) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
+        let sql = format!(
+            "SELECT {COUNTS}, session FROM counter WHERE reserved > allowed + refused + uncertain"
+        );
+        let mut ask = self.connection.prepare(&sql)?;
+        let rows =
+            ask.query_map([], |r| Ok((SessionId(u128::from_be_bytes(r.get(5)?)), counts_of(r)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A session's counter.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn counter(&self, session: SessionId) -> Result<Option<StoredCounts>, StoreError> {
+        counter(&self.connection, session)
     }
 
     /// Makes counters and records durable, in one transaction. When this returns, more may be
@@ -109,7 +165,11 @@ impl Calls {
     ///
     /// # Errors
     /// If it cannot be written; nothing is then.
-    pub fn write(&mut self, counters: &[(SessionId, StoredCounts)], records: &[CallRecord]) -> Result<(), StoreError> {
+    pub fn write(
+        &mut self,
+        counters: &[(SessionId, StoredCounts)],
+        records: &[CallRecord],
+    ) -> Result<(), StoreError> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut put = tx.prepare_cached(
@@ -126,7 +186,14 @@ impl Calls {
                 "INSERT INTO call (session, at, permission, resource, reason, late) VALUES (?1,?2,?3,?4,?5,?6)",
             )?;
             for r in records {
-                put.execute(params![id(r.session.0), r.at.0, r.permission, r.resource, r.reason, r.late])?;
+                put.execute(params![
+                    id(r.session.0),
+                    r.at.0,
+                    r.permission,
+                    r.resource,
+                    r.reason,
+                    r.late
+                ])?;
             }
         }
         Ok(tx.commit()?)
@@ -177,7 +244,8 @@ impl Calls {
     /// # Errors
     /// If it cannot be written.
     pub fn sealed(&mut self, segment: u64) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE segment SET sealed = 1 WHERE segment = ?1", [signed(segment)])?;
+        self.connection
+            .execute("UPDATE segment SET sealed = 1 WHERE segment = ?1", [signed(segment)])?;
         Ok(())
     }
 
@@ -188,10 +256,14 @@ impl Calls {
     pub fn recompute(&self, segment: u64) -> Result<Option<Segment>, StoreError> {
         let last_of = |segment: i64| {
             self.connection
-                .query_row("SELECT last FROM segment WHERE segment = ?1", [segment], |r| r.get::<_, i64>(0))
+                .query_row("SELECT last FROM segment WHERE segment = ?1", [segment], |r| {
+                    r.get::<_, i64>(0)
+                })
                 .optional()
         };
-        let Some(last) = last_of(signed(segment))? else { return Ok(None) };
+        let Some(last) = last_of(signed(segment))? else {
+            return Ok(None);
+        };
         let before = last_of(signed(segment) - 1)?.unwrap_or(0);
         let (_, records, digest) = self.digest(before, last)?;
         Ok(Some(Segment { segment, records, digest }))

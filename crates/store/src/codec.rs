@@ -20,6 +20,8 @@ use crate::leaf::{self, Hash, Part};
 /// The version of every kind of row that this release writes. A change of an event's shape raises
 /// it and adds an upcaster here.
 const KIND_VERSION: u32 = 1;
+/// No row has more events: what claims to is damaged.
+const MOST_EVENTS: usize = 4_000_000;
 
 /// A row as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +71,25 @@ struct Header<'a> {
     command: CommandId,
 }
 
-#[derive(Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize, Default)]
 struct Body {
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<Caller>,
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    events: Vec<(u16, Event)>,
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    words: Vec<(u16, Digest32)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<(u32, Event)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    words: Vec<(u32, Digest32)>,
+}
+
+/// A body read back: a replay needs no commitments.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Facts {
+    caller: Option<Caller>,
+    #[serde(default)]
+    events: Vec<(u32, Event)>,
+    #[serde(default, rename = "words")]
+    _words: serde::de::IgnoredAny,
 }
 
 /// Splits a row by reader and seals it with fresh salts.
@@ -97,11 +109,11 @@ pub fn encode(row: &Row, salts: &mut Ids) -> Result<Stored, CodecError> {
     .map_err(json("header"))?;
     let mut bodies: BTreeMap<Vec<OrganisationId>, Body> = BTreeMap::new();
     bodies.entry(row.acting.clone()).or_default().caller = Some(row.caller.clone());
-    for (ix, recorded) in (0u16..).zip(&row.events) {
+    for (ix, recorded) in (0u32..).zip(&row.events) {
         let body = bodies.entry(recorded.readers.clone()).or_default();
         body.events.push((ix, recorded.event.clone()));
     }
-    for (ix, word) in (0u16..).zip(&row.words) {
+    for (ix, word) in (0u32..).zip(&row.words) {
         if let (Some(text), Some(event)) = (&word.text, row.events.get(word.event as usize)) {
             let commitment = Digest32(leaf::word_commitment(&word.salt, text));
             bodies.entry(event.readers.clone()).or_default().words.push((ix, commitment));
@@ -125,7 +137,7 @@ pub fn encode(row: &Row, salts: &mut Ids) -> Result<Stored, CodecError> {
 ///
 /// # Errors
 /// [`CodecError`] names the row.
-pub fn decode(stored: &Stored, words: Vec<(u16, Word)>) -> Result<Row, CodecError> {
+pub fn decode(stored: &Stored, words: Vec<(u32, Word)>) -> Result<Row, CodecError> {
     let seq = stored.seq;
     let shape = |what| CodecError::Shape { seq, what };
     let header: Header<'_> = serde_json::from_str(&stored.header)
@@ -139,14 +151,18 @@ pub fn decode(stored: &Stored, words: Vec<(u16, Word)>) -> Result<Row, CodecErro
     let mut caller = None;
     let mut events: Vec<Option<Recorded>> = Vec::new();
     for part in &stored.parts {
-        let body: Body = serde_json::from_slice(&part.body)
+        let body: Facts = serde_json::from_slice(&part.body)
             .map_err(|source| CodecError::Json { seq, what: "body", source })?;
-        let readers: Vec<OrganisationId> = part.readers.iter().map(|r| OrganisationId(*r)).collect();
+        let readers: Vec<OrganisationId> =
+            part.readers.iter().map(|r| OrganisationId(*r)).collect();
         if let Some(found) = body.caller {
             caller = Some((found, readers.clone()));
         }
         for (ix, event) in body.events {
-            let ix = usize::from(ix);
+            let ix = ix as usize;
+            if ix >= MOST_EVENTS {
+                return Err(shape("an event stands out of place"));
+            }
             if events.len() <= ix {
                 events.resize(ix + 1, None);
             }
@@ -170,10 +186,10 @@ pub fn decode(stored: &Stored, words: Vec<(u16, Word)>) -> Result<Row, CodecErro
 }
 
 /// Words by their places; an erased one leaves a gap that says nothing.
-fn place(words: Vec<(u16, Word)>) -> Vec<Word> {
+fn place(words: Vec<(u32, Word)>) -> Vec<Word> {
     let mut out: Vec<Word> = Vec::with_capacity(words.len());
     for (ix, word) in words {
-        while out.len() < usize::from(ix) {
+        while out.len() < ix as usize {
             out.push(Word { text: None, salt: [0; 16], ..word.clone() });
         }
         out.push(word);
@@ -211,7 +227,9 @@ pub fn unpack(bytes: &[u8]) -> Option<Vec<Part>> {
     let mut parts = Vec::with_capacity(count.min(64));
     for _ in 0..count {
         let readers = u32::from_be_bytes(take(&mut rest)?) as usize;
-        let readers = (0..readers).map(|_| Some(u128::from_be_bytes(take(&mut rest)?))).collect::<Option<_>>()?;
+        let readers = (0..readers)
+            .map(|_| Some(u128::from_be_bytes(take(&mut rest)?)))
+            .collect::<Option<_>>()?;
         let salt = take(&mut rest)?;
         let length = u32::from_be_bytes(take(&mut rest)?) as usize;
         let body = rest.get(..length)?.to_vec();

@@ -126,19 +126,13 @@ mod tests {
     };
     use serde_json::{Value, json};
 
-    const FILE: &str = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../docs/reference/log-vectors.json"
-    );
+    const FILE: &str =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/log-vectors.json");
     const ACME: u128 = 0x0199_0000_0000_7000_8000_0000_0000_00a1;
     const BOLT: u128 = 0x0199_0000_0000_7000_8000_0000_0000_00b2;
 
     fn hex(bytes: &[u8]) -> String {
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<Vec<_>>()
-            .concat()
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
     }
 
     fn unhex<const N: usize>(value: &Value) -> [u8; N] {
@@ -170,11 +164,7 @@ mod tests {
         let both = r#"{"grant":"g1","roles":["reader","operator"]}"#;
         let named = format!(r#"{{"name":"{name}","note":"{reason}","mail":"{gone}"}}"#);
         vec![
-            (
-                "one reader",
-                "org.add",
-                vec![part(&[ACME], 0x10, r#"{"org":"acme"}"#)],
-            ),
+            ("one reader", "org.add", vec![part(&[ACME], 0x10, r#"{"org":"acme"}"#)]),
             (
                 "two readers, not in the order of their tags",
                 "grant.approve",
@@ -229,10 +219,8 @@ mod tests {
             r#"{{"v":1,"seq":{seq},"at":{at},"kind":"{kind}","kind_v":1,"command":"01990000-0000-7000-8000-{seq:012x}"}}"#
         );
         let leaf = leaf_hash(header.as_bytes(), parts);
-        let entries: Vec<Value> = leaf_entries(parts)
-            .iter()
-            .map(|(tag, part)| json!([hex(tag), hex(part)]))
-            .collect();
+        let entries: Vec<Value> =
+            leaf_entries(parts).iter().map(|(tag, part)| json!([hex(tag), hex(part)])).collect();
         let parts: Vec<Value> = parts
             .iter()
             .map(|part| {
@@ -285,9 +273,7 @@ mod tests {
             .map(|(seq, (name, kind, parts))| row_vector(seq, name, kind, &parts))
             .collect();
         let leaves: Vec<Hash> = rows.iter().map(|row| unhex(&row["leaf"])).collect();
-        let roots: Vec<Hash> = (0..=leaves.len())
-            .map(|size| tree_root(&leaves[..size]))
-            .collect();
+        let roots: Vec<Hash> = (0..=leaves.len()).map(|size| tree_root(&leaves[..size])).collect();
         let words = words().map(|(salt, text, commitment)| {
             let erased = text == "erased";
             json!({
@@ -320,32 +306,15 @@ mod tests {
                 let body = part["body"].as_str().unwrap().as_bytes().to_vec();
                 assert_eq!(part_hash(&salt, &body), unhex(&part["hash"]));
                 let tags = list(&part["tags"], unhex);
-                let named = if readers.is_empty() {
-                    &[PLATFORM][..]
-                } else {
-                    &readers
-                };
-                assert_eq!(
-                    named
-                        .iter()
-                        .map(|id| reader_tag(&salt, *id))
-                        .collect::<Vec<_>>(),
-                    tags
-                );
-                Part {
-                    readers,
-                    salt,
-                    body,
-                }
+                let named = if readers.is_empty() { &[PLATFORM][..] } else { &readers };
+                assert_eq!(named.iter().map(|id| reader_tag(&salt, *id)).collect::<Vec<_>>(), tags);
+                Part { readers, salt, body }
             });
             let mut entries = list(&row["entries"], |pair| (unhex(&pair[0]), unhex(&pair[1])));
             assert_eq!(leaf_entries(&parts), entries);
             assert_eq!(leaf_hash(header, &parts), unhex(&row["leaf"]));
             entries.reverse();
-            assert_eq!(
-                leaf_hash_from_entries(header, &entries),
-                unhex(&row["leaf"])
-            );
+            assert_eq!(leaf_hash_from_entries(header, &entries), unhex(&row["leaf"]));
         }
         for word in file["words"].as_array().unwrap() {
             if let Some(text) = word["text"].as_str() {
@@ -385,9 +354,6 @@ mod tests {
     #[test]
     fn a_part_shows_neither_salt_nor_body_when_printed() {
         let shown = format!("{:?}", part(&[ACME], 0xab, "hidden"));
-        assert!(
-            !shown.contains("hidden") && !shown.contains("171"),
-            "{shown}"
-        );
+        assert!(!shown.contains("hidden") && !shown.contains("171"), "{shown}");
     }
 }

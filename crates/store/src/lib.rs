@@ -18,7 +18,7 @@ mod read;
 mod sqlite;
 mod verify;
 
-pub use calls::{CallRecord, Calls, SEGMENT, Segment, StoredCounts};
+pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
 pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
 pub use merkle::{Edge, Hash};

@@ -330,11 +330,7 @@ mod tests {
             }
             all.get(size).into_iter().for_each(|leaf| edge.push(*leaf));
         }
-        assert_eq!(
-            Edge::from_bytes(&[0x80; 8 + 8 * 32]),
-            None,
-            "beyond any log"
-        );
+        assert_eq!(Edge::from_bytes(&[0x80; 8 + 8 * 32]), None, "beyond any log");
     }
 
     #[test]

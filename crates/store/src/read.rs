@@ -83,7 +83,10 @@ impl Reader {
         Self { path: path.to_path_buf(), idle: Mutex::new(Vec::new()) }
     }
 
-    fn with<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn with<T>(
+        &self,
+        ask: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let idle = self.idle.lock().map(|mut idle| idle.pop()).unwrap_or_default();
         let connection = idle.map_or_else(|| open_read_only(&self.path), Ok)?;
         let answer = ask(&connection);
@@ -120,7 +123,8 @@ impl Reader {
     /// If the file cannot be read.
     pub fn customer_id(&self, organisation: OrganisationId) -> Result<Option<Vec<u8>>, StoreError> {
         self.with(|c| {
-            let mut ask = c.prepare_cached("SELECT sealed FROM customer_id WHERE organisation = ?1")?;
+            let mut ask =
+                c.prepare_cached("SELECT sealed FROM customer_id WHERE organisation = ?1")?;
             Ok(ask.query_row([id(organisation.0)], |r| r.get(0)).optional()?)
         })
     }
@@ -129,7 +133,11 @@ impl Reader {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn history(&self, scope: OrganisationId, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+    pub fn history(
+        &self,
+        scope: OrganisationId,
+        query: &HistoryQuery,
+    ) -> Result<HistoryPage, StoreError> {
         let (own, other) = match query.side {
             HistorySide::Customer => ("customer", "provider"),
             HistorySide::Provider => ("provider", "customer"),
@@ -144,7 +152,8 @@ impl Reader {
              AND (?3 IS NULL OR h.person = ?3) AND h.started >= ?4 AND h.started < ?5 \
              AND (h.started, h.session) < (?6, ?7) ORDER BY h.started DESC, h.session DESC LIMIT ?8"
         );
-        let (after_at, after_id) = query.after.map_or((i64::MAX, id(u128::MAX)), |(at, s)| (at.0, id(s.0)));
+        let (after_at, after_id) =
+            query.after.map_or((i64::MAX, id(u128::MAX)), |(at, s)| (at.0, id(s.0)));
         self.with(|c| {
             let mut ask = c.prepare_cached(&sql)?;
             let rows = ask.query_map(
@@ -168,7 +177,11 @@ impl Reader {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn session(&self, scope: OrganisationId, session: SessionId) -> Result<Option<HistoryRow>, StoreError> {
+    pub fn session(
+        &self,
+        scope: OrganisationId,
+        session: SessionId,
+    ) -> Result<Option<HistoryRow>, StoreError> {
         self.with(|c| {
             let mut ask = c.prepare_cached(
                 "SELECT h.session, h.grant_id, h.customer, h.provider, h.person, h.mode, h.started, h.deadline, h.ended, \
@@ -185,7 +198,12 @@ impl Reader {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn rows(&self, scope: Option<OrganisationId>, after: u64, limit: usize) -> Result<Vec<Row>, StoreError> {
+    pub fn rows(
+        &self,
+        scope: Option<OrganisationId>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         self.with(|c| {
             let mut ask = c.prepare_cached(match scope {
                 Some(_) => "SELECT l.seq, l.at, l.header, l.parts, l.leaf FROM audit_index a JOIN log l ON l.seq = a.seq WHERE a.organisation = ?1 AND a.seq > ?2 ORDER BY a.seq LIMIT ?3",
@@ -206,15 +224,21 @@ impl Reader {
     }
 }
 
-fn words_of(c: &Connection, seq: u64) -> Result<Vec<(u16, Word)>, StoreError> {
-    let mut ask = c.prepare_cached("SELECT ix, about, event, salt, text FROM word WHERE seq = ?1 ORDER BY ix")?;
+fn words_of(c: &Connection, seq: u64) -> Result<Vec<(u32, Word)>, StoreError> {
+    let mut ask = c.prepare_cached(
+        "SELECT ix, about, event, salt, text FROM word WHERE seq = ?1 ORDER BY ix",
+    )?;
     let mut rows = ask.query([signed(seq)])?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
         let about: String = row.get(1)?;
-        let about = serde_json::from_str(&about).map_err(|_| StoreError::Corrupt { seq, what: "a word is about nobody" })?;
+        let about = serde_json::from_str(&about)
+            .map_err(|_| StoreError::Corrupt { seq, what: "a word is about nobody" })?;
         let text: String = row.get(4)?;
-        out.push((row.get(0)?, Word { about, event: row.get(2)?, salt: row.get(3)?, text: Some(text.into()) }));
+        out.push((
+            row.get(0)?,
+            Word { about, event: row.get(2)?, salt: row.get(3)?, text: Some(text.into()) },
+        ));
     }
     Ok(out)
 }

@@ -5,13 +5,16 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Event, Row};
 use comity_domain::ids::{CommandId, Ids};
 use comity_domain::text::Word;
 use comity_domain::time::Instant;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
+};
 
 use crate::codec::{self, CodecError, Stored};
 use crate::merkle::{Edge, Hash};
@@ -149,7 +152,11 @@ impl Store {
     ///
     /// # Errors
     /// See [`AppendError`].
-    pub fn append(&mut self, batch: &[(Row, Vec<SideWrite>)], salts: &mut Ids) -> Result<Head, AppendError> {
+    pub fn append(
+        &mut self,
+        batch: &[(Row, Vec<SideWrite>)],
+        salts: &mut Ids,
+    ) -> Result<Head, AppendError> {
         let none = |e: StoreError| AppendError::NotWritten(e);
         let tx = self
             .connection
@@ -174,12 +181,26 @@ impl Store {
         Ok(header.is_some_and(|h| h.contains(&format!("\"command\":\"{command}\""))))
     }
 
-    /// Reads every row after `after` in order, words included.
+    /// Reads every row after `after` in order, words included: read and decoded on a thread of
+    /// their own while `row` works on those before.
     ///
     /// # Errors
     /// Of the store, or the first that `row` returns.
-    pub fn replay(&self, after: u64, row: impl FnMut(Row) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        replay(&self.connection, after, row)
+    pub fn replay(
+        &self,
+        after: u64,
+        mut row: impl FnMut(Row) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        std::thread::scope(|scope| {
+            let (sender, rows) = sync_channel::<Vec<Row>>(8);
+            let path = self.path();
+            let reading = scope.spawn(move || read_ahead(path, after, &sender));
+            for batch in rows {
+                batch.into_iter().try_for_each(&mut row)?;
+            }
+            let gone = StoreError::Corrupt { seq: after, what: "the reading thread is gone" };
+            reading.join().unwrap_or(Err(gone))
+        })
     }
 
     /// Makes every following commit fail (or stops doing so): how the tests inject a commit that
@@ -197,7 +218,8 @@ pub(crate) fn lock_beside(path: &Path) -> Result<File, StoreError> {
     beside.push(".lock");
     let beside = PathBuf::from(beside);
     let io = |source| StoreError::Io { path: beside.clone(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(io)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&beside).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_path_buf())),
@@ -219,17 +241,21 @@ pub(crate) fn signed(seq: u64) -> i64 {
 }
 
 pub(crate) fn head(connection: &Connection) -> Result<Head, StoreError> {
-    let (seq, root, edge, fork): (i64, Hash, Vec<u8>, i64) = connection.query_row(
-        "SELECT seq, root, edge, fork FROM head WHERE id = 1",
-        [],
-        |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)),
-    )?;
+    let (seq, root, edge, fork): (i64, Hash, Vec<u8>, i64) =
+        connection.query_row("SELECT seq, root, edge, fork FROM head WHERE id = 1", [], |r| {
+            Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))
+        })?;
     let seq = seq.unsigned_abs();
-    let edge = Edge::from_bytes(&edge).ok_or(StoreError::Corrupt { seq, what: "the head's edge cannot be read" })?;
+    let edge = Edge::from_bytes(&edge)
+        .ok_or(StoreError::Corrupt { seq, what: "the head's edge cannot be read" })?;
     Ok(Head { seq, root, fork: fork.unsigned_abs(), edge })
 }
 
-fn write(tx: &Transaction<'_>, batch: &[(Row, Vec<SideWrite>)], salts: &mut Ids) -> Result<Head, StoreError> {
+fn write(
+    tx: &Transaction<'_>,
+    batch: &[(Row, Vec<SideWrite>)],
+    salts: &mut Ids,
+) -> Result<Head, StoreError> {
     let mut head = head(tx)?;
     for (row, side) in batch {
         if row.seq != head.seq + 1 {
@@ -245,28 +271,40 @@ fn write(tx: &Transaction<'_>, batch: &[(Row, Vec<SideWrite>)], salts: &mut Ids)
         head.seq = row.seq;
     }
     head.root = head.edge.root();
-    tx.prepare_cached("UPDATE head SET seq = ?1, root = ?2, edge = ?3 WHERE id = 1")?.execute(params![
-        signed(head.seq),
-        head.root,
-        head.edge.to_bytes()
-    ])?;
+    tx.prepare_cached("UPDATE head SET seq = ?1, root = ?2, edge = ?3 WHERE id = 1")?
+        .execute(params![signed(head.seq), head.root, head.edge.to_bytes()])?;
     Ok(head)
 }
 
 fn insert(tx: &Transaction<'_>, row: &Row, stored: &Stored) -> Result<(), StoreError> {
-    tx.prepare_cached("INSERT INTO log (seq, at, header, parts, leaf) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
-        params![signed(row.seq), row.at.0, stored.header, codec::pack(&stored.parts), stored.leaf],
-    )?;
+    tx.prepare_cached(
+        "INSERT INTO log (seq, at, header, parts, leaf) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        signed(row.seq),
+        row.at.0,
+        stored.header,
+        codec::pack(&stored.parts),
+        stored.leaf
+    ])?;
     let mut words = tx.prepare_cached(
         "INSERT INTO word (seq, ix, about, event, salt, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for (ix, word) in row.words.iter().enumerate() {
         if let Some(text) = &word.text {
             let about = about(word)?;
-            words.execute(params![signed(row.seq), signed(ix as u64), about, word.event, word.salt, &**text])?;
+            words.execute(params![
+                signed(row.seq),
+                signed(ix as u64),
+                about,
+                word.event,
+                word.salt,
+                &**text
+            ])?;
         }
     }
-    let mut index = tx.prepare_cached("INSERT OR IGNORE INTO audit_index (organisation, seq) VALUES (?1, ?2)")?;
+    let mut index =
+        tx.prepare_cached("INSERT OR IGNORE INTO audit_index (organisation, seq) VALUES (?1, ?2)")?;
     for reader in row.events.iter().flat_map(|e| &e.readers).chain(&row.acting) {
         index.execute(params![id(reader.0), signed(row.seq)])?;
     }
@@ -283,7 +321,19 @@ fn about(word: &Word) -> Result<String, StoreError> {
 fn project(tx: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
     for recorded in &row.events {
         match &recorded.event {
-            Event::SessionStarted { session, grant, customer, provider, person, mode, deadline, reason, name, email, .. } => {
+            Event::SessionStarted {
+                session,
+                grant,
+                customer,
+                provider,
+                person,
+                mode,
+                deadline,
+                reason,
+                name,
+                email,
+                ..
+            } => {
                 tx.prepare_cached(
                     "INSERT INTO session_history (session, grant_id, customer, provider, person, mode, started, \
                      deadline, seq, name_ix, email_ix, reason_ix) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
@@ -298,8 +348,10 @@ fn project(tx: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
                     .execute(params![id(session.0), deadline.0])?;
             }
             Event::SessionEnded { session, cause } => {
-                tx.prepare_cached("UPDATE session_history SET ended = ?2, cause = ?3 WHERE session = ?1")?
-                    .execute(params![id(session.0), row.at.0, cause.reason().code()])?;
+                tx.prepare_cached(
+                    "UPDATE session_history SET ended = ?2, cause = ?3 WHERE session = ?1",
+                )?
+                .execute(params![id(session.0), row.at.0, cause.code()])?;
             }
             _ => {}
         }
@@ -319,22 +371,36 @@ fn beside(tx: &Transaction<'_>, write: &SideWrite) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Reads rows with their words in one merged scan.
-pub(crate) fn replay(
-    connection: &Connection,
-    after: u64,
-    mut each: impl FnMut(Row) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    scan(connection, after, |stored, words| each(codec::decode(&stored, words)?))
+/// How many rows go from the reading thread to the applying one at a time.
+const AHEAD: usize = 512;
+
+fn read_ahead(path: &Path, after: u64, to: &SyncSender<Vec<Row>>) -> Result<(), StoreError> {
+    let connection = open_read_only(path)?;
+    let mut batch = Vec::with_capacity(AHEAD);
+    // Nobody takes them any more: whoever applies has an error of its own to tell.
+    let stopped = || StoreError::Corrupt { seq: after, what: "is not wanted any more" };
+    scan(&connection, after, |stored, words| {
+        batch.push(codec::decode(&stored, words)?);
+        if batch.len() == AHEAD {
+            to.send(std::mem::replace(&mut batch, Vec::with_capacity(AHEAD)))
+                .map_err(|_| stopped())?;
+        }
+        Ok(())
+    })?;
+    to.send(batch).map_err(|_| stopped())
 }
 
+/// Reads rows with their words in one merged scan.
 pub(crate) fn scan(
     connection: &Connection,
     after: u64,
-    mut each: impl FnMut(Stored, Vec<(u16, Word)>) -> Result<(), StoreError>,
+    mut each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut logs = connection.prepare("SELECT seq, at, header, parts, leaf FROM log WHERE seq > ?1 ORDER BY seq")?;
-    let mut words = connection.prepare("SELECT seq, ix, about, event, salt, text FROM word WHERE seq > ?1 ORDER BY seq, ix")?;
+    let mut logs = connection
+        .prepare("SELECT seq, at, header, parts, leaf FROM log WHERE seq > ?1 ORDER BY seq")?;
+    let mut words = connection.prepare(
+        "SELECT seq, ix, about, event, salt, text FROM word WHERE seq > ?1 ORDER BY seq, ix",
+    )?;
     let mut logs = logs.query([signed(after)])?;
     let mut words = words.query([signed(after)])?;
     let mut next_word = next(&mut words)?;
@@ -342,11 +408,12 @@ pub(crate) fn scan(
         let seq = row.get::<_, i64>(0)?.unsigned_abs();
         let parts = codec::unpack(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?);
         let parts = parts.ok_or(StoreError::Corrupt { seq, what: "the parts cannot be read" })?;
-        let stored = Stored { seq, at: Instant(row.get(1)?), header: row.get(2)?, parts, leaf: row.get(4)? };
+        let stored =
+            Stored { seq, at: Instant(row.get(1)?), header: row.get(2)?, parts, leaf: row.get(4)? };
         let mut own = Vec::new();
-        while let Some((of, ix, word)) = next_word.take_if(|(of, ..)| *of <= seq) {
+        while let Some((of, word)) = next_word.take_if(|(of, _)| *of <= seq) {
             if of == seq {
-                own.push((ix, word));
+                own.push(word?); // here and not when it was read ahead: the error is this row's
             }
             next_word = next(&mut words)?;
         }
@@ -355,11 +422,24 @@ pub(crate) fn scan(
     Ok(())
 }
 
-fn next(rows: &mut rusqlite::Rows<'_>) -> Result<Option<(u64, u16, Word)>, StoreError> {
-    let Some(row) = rows.next()? else { return Ok(None) };
+/// The next word with the row that it stands at, or what is wrong with it.
+type NextWord = Option<(u64, Result<(u32, Word), StoreError>)>;
+
+fn next(rows: &mut rusqlite::Rows<'_>) -> Result<NextWord, StoreError> {
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
     let seq = row.get::<_, i64>(0)?.unsigned_abs();
+    Ok(Some((seq, word(row, seq))))
+}
+
+fn word(row: &rusqlite::Row<'_>, seq: u64) -> Result<(u32, Word), StoreError> {
     let about: String = row.get(2)?;
-    let about = serde_json::from_str(&about).map_err(|_| StoreError::Corrupt { seq, what: "a word is about nobody" })?;
+    let about = serde_json::from_str(&about)
+        .map_err(|_| StoreError::Corrupt { seq, what: "a word is about nobody" })?;
     let text: String = row.get(5)?;
-    Ok(Some((seq, row.get(1)?, Word { about, event: row.get(3)?, salt: row.get(4)?, text: Some(text.into()) })))
+    Ok((
+        row.get(1)?,
+        Word { about, event: row.get(3)?, salt: row.get(4)?, text: Some(text.into()) },
+    ))
 }

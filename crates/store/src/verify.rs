@@ -67,10 +67,17 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
             Err(error) => Some((edge.size(), error.to_string())),
             Ok(head) if head.seq != edge.size() => {
                 let seq = head.seq.min(edge.size()).saturating_add(1);
-                Some((seq, format!("the head stands at {} and the log has {} rows", head.seq, edge.size())))
+                Some((
+                    seq,
+                    format!("the head stands at {} and the log has {} rows", head.seq, edge.size()),
+                ))
             }
-            Ok(head) if head.root != root => Some((edge.size(), "the head's root is not the log's".into())),
-            Ok(head) if head.edge != edge => Some((edge.size(), "the head's edge is not the log's".into())),
+            Ok(head) if head.root != root => {
+                Some((edge.size(), "the head's root is not the log's".into()))
+            }
+            Ok(head) if head.edge != edge => {
+                Some((edge.size(), "the head's edge is not the log's".into()))
+            }
             Ok(_) => None,
         };
         first_bad = wrong.map(|(seq, what)| Finding { seq, what });
@@ -78,7 +85,12 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
     Ok(Verdict { rows: edge.size(), words, root: Digest32(root), first_bad })
 }
 
-fn check(stored: &codec::Stored, words: Vec<(u16, comity_domain::text::Word)>, position: u64, state: &mut State) -> Result<(), String> {
+fn check(
+    stored: &codec::Stored,
+    words: Vec<(u32, comity_domain::text::Word)>,
+    position: u64,
+    state: &mut State,
+) -> Result<(), String> {
     if stored.seq != position {
         return Err(format!("stands at position {position}: a row before it is missing"));
     }

@@ -62,7 +62,9 @@ fn application(app: &App, who: &Who) -> Result<ApplicationId, Problem> {
     let state = app.state();
     may::check(&state, &who.0, Action::Evaluate, Thing::platform(), app.now())?;
     match who.0.principal {
-        Principal::Key(key) => state.keys.get(key).and_then(|k| k.application).ok_or_else(Problem::not_found),
+        Principal::Key(key) => {
+            state.keys.get(key).and_then(|k| k.application).ok_or_else(Problem::not_found)
+        }
         _ => Err(Problem::not_found()),
     }
 }
@@ -79,13 +81,21 @@ fn resource(state: &World, customer: OrganisationId, kind: &str, id: &str) -> Re
         .map_or(Resource::Unknown, |(id, a)| Resource::Account(id, a.organisation, a.unit))
 }
 
-pub async fn evaluation(State(app): State<Arc<App>>, who: Who, Body(asked): Body<Evaluation>) -> Result<Response, Problem> {
+pub async fn evaluation(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Body(asked): Body<Evaluation>,
+) -> Result<Response, Problem> {
     let application = application(&app, &who)?;
     if asked.subject.kind != "partner_session" {
         return Err(Problem::field("subject.type", "must be partner_session"));
     }
-    let permission = Permission::parse(&asked.action.name)
-        .ok_or_else(|| Problem::field("action.name", "must be resource:verb, each a-z, 0-9, _ or -; a star is no question"))?;
+    let permission = Permission::parse(&asked.action.name).ok_or_else(|| {
+        Problem::field(
+            "action.name",
+            "must be resource:verb, each a-z, 0-9, _ or -; a star is no question",
+        )
+    })?;
     let (kind, id) = (asked.resource.kind.as_str(), asked.resource.id.as_str());
     if !matches!(kind, "account" | "organisation") {
         return Err(Problem::field("resource.type", "must be account or organisation"));
@@ -94,16 +104,18 @@ pub async fn evaluation(State(app): State<Arc<App>>, who: Who, Body(asked): Body
         return Err(Problem::field("resource.id", "must have 1 to 800 bytes"));
     }
     let named = format!("{kind}:{id}");
-    let answer = app.evaluate(application, &asked.subject.id, permission, &named, |state, customer| {
-        resource(state, customer, kind, id)
-    });
+    let answer =
+        app.evaluate(application, &asked.subject.id, permission, &named, |state, customer| {
+            resource(state, customer, kind, id)
+        });
     Ok(show(&answer))
 }
 
 fn show(answer: &Answer) -> Response {
     let reason = answer.reason;
     if matches!(reason, Reason::Stale | Reason::Busy) {
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.sentence()).into_response();
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.sentence())
+            .into_response();
     }
     let mut context = json!({
         "reason": reason.code(),

@@ -75,11 +75,14 @@ pub async fn token(State(app): State<Arc<App>>, request: Request) -> Response {
 }
 
 async fn read(app: &Arc<App>, request: Request) -> Result<Exchange, Response> {
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let kind =
+        request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     if kind.split(';').next().map(str::trim) != Some("application/x-www-form-urlencoded") {
         return Err(invalid("Send the parameters as application/x-www-form-urlencoded."));
     }
-    let bytes = axum::body::Bytes::from_request(request, app).await.map_err(|e| too_large(e).into_response())?;
+    let bytes = axum::body::Bytes::from_request(request, app)
+        .await
+        .map_err(|e| too_large(e).into_response())?;
     let form = axum::extract::RawForm(bytes);
     serde_form(&form.0).map_err(|e| invalid(&e))
 }
@@ -87,7 +90,10 @@ async fn read(app: &Arc<App>, request: Request) -> Result<Exchange, Response> {
 /// Form parameters into the exchange: none unknown, none twice (RFC 6749, section 3.2).
 fn serde_form(bytes: &[u8]) -> Result<Exchange, String> {
     let request = axum::http::Request::builder()
-        .uri(format!("/?{}", std::str::from_utf8(bytes).map_err(|_| "The parameters are not UTF-8.")?))
+        .uri(format!(
+            "/?{}",
+            std::str::from_utf8(bytes).map_err(|_| "The parameters are not UTF-8.")?
+        ))
         .body(())
         .map_err(|_| "The parameters are not URL-encoded.")?;
     let read = axum::extract::Query::<Exchange>::try_from_uri(request.uri());
@@ -105,22 +111,37 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Response>
         ));
     }
     if form.subject_token_type != ACCESS_TOKEN {
-        return Err(invalid("subject_token_type must be urn:ietf:params:oauth:token-type:access_token."));
+        return Err(invalid(
+            "subject_token_type must be urn:ietf:params:oauth:token-type:access_token.",
+        ));
     }
     if form.requested_token_type.as_deref().is_some_and(|t| t != ACCESS_TOKEN) {
-        return Err(invalid("requested_token_type must be urn:ietf:params:oauth:token-type:access_token."));
+        return Err(invalid(
+            "requested_token_type must be urn:ietf:params:oauth:token-type:access_token.",
+        ));
     }
     let caller = app.caller(&form.subject_token, Door::Token);
     let caller = caller.ok_or_else(|| {
-        wrong(StatusCode::BAD_REQUEST, "invalid_grant", "unauthenticated", "subject_token is not a sign-in in force.")
+        wrong(
+            StatusCode::BAD_REQUEST,
+            "invalid_grant",
+            "unauthenticated",
+            "subject_token is not a sign-in in force.",
+        )
     })?;
     if !matches!(caller.principal, Principal::Person { .. }) {
         let no = Refusal::PartnerSession;
         return Err(wrong(StatusCode::BAD_REQUEST, "invalid_grant", no.code(), &no.sentence()));
     }
-    let customer = form.resource.strip_prefix(CUSTOMER).and_then(|id| OrganisationId::from_str(id).ok());
+    let customer =
+        form.resource.strip_prefix(CUSTOMER).and_then(|id| OrganisationId::from_str(id).ok());
     let customer = customer.ok_or_else(|| {
-        wrong(StatusCode::BAD_REQUEST, "invalid_target", "invalid", "resource must be urn:comity:organisation:org_….")
+        wrong(
+            StatusCode::BAD_REQUEST,
+            "invalid_target",
+            "invalid",
+            "resource must be urn:comity:organisation:org_….",
+        )
     })?;
     let grant = form.grant.as_deref().map(GrantId::from_str).transpose();
     let grant = grant.map_err(|_| invalid("grant must be an identifier such as grant_…."))?;
@@ -132,13 +153,27 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Response>
             .ok_or_else(|| invalid("mode must be direct, view or act_as."))?,
     };
     let secret = Secret::new(Kind::Session);
-    let enter = Enter { customer, audience: form.audience, grant, mode, reason: form.reason, token: secret.digest() };
-    let done = app.run(&caller, Command::Enter(enter)).await.map_err(|e| refused(Problem::from(e)))?;
+    let enter = Enter {
+        customer,
+        audience: form.audience,
+        grant,
+        mode,
+        reason: form.reason,
+        token: secret.digest(),
+    };
+    let done =
+        app.run(&caller, Command::Enter(enter)).await.map_err(|e| refused(Problem::from(e)))?;
     let session = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
         Event::SessionStarted { session, .. } => Some(session),
         _ => None,
     });
-    let broken = || refused(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", "The session was not made."));
+    let broken = || {
+        refused(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "broken",
+            "The session was not made.",
+        ))
+    };
     let compiled = session.and_then(|s| rights::compile(&done.state, s)).ok_or_else(broken)?;
     let scope = compiled.rights.as_ref().map(|r| r.allowed.texts().collect::<Vec<_>>().join(" "));
     Ok(Entered {
@@ -162,7 +197,8 @@ fn refused(problem: Problem) -> Response {
         _ => (StatusCode::BAD_REQUEST, "invalid_grant"),
     };
     let grants = problem.grants().to_vec();
-    let mut body = json!({ "error": error, "error_description": problem.detail(), "code": problem.code() });
+    let mut body =
+        json!({ "error": error, "error_description": problem.detail(), "code": problem.code() });
     if !grants.is_empty() {
         body["grants"] = json!(grants);
     }

@@ -29,6 +29,8 @@ pub struct Cost {
 impl Cost {
     /// The default: 46 MiB, one pass, one lane (OWASP ASVS 5.0, appendix C).
     pub const DEFAULT: Self = Self { memory_kib: 46 * 1024, passes: 1 };
+    /// The lighter choice of the same list: 19 MiB, two passes.
+    pub const LIGHT: Self = Self { memory_kib: 19 * 1024, passes: 2 };
     /// For tests only.
     pub const TESTS: Self = Self { memory_kib: 64, passes: 1 };
 }
@@ -85,8 +87,12 @@ impl Passwords {
     /// takes as long and is no.
     #[must_use]
     pub fn verify(&self, password: &str, hash: Option<&str>) -> bool {
-        let Some(argon) = self.argon() else { return false };
-        let Ok(parsed) = PasswordHash::new(hash.unwrap_or(&self.decoy)) else { return false };
+        let Some(argon) = self.argon() else {
+            return false;
+        };
+        let Ok(parsed) = PasswordHash::new(hash.unwrap_or(&self.decoy)) else {
+            return false;
+        };
         let fits = argon.verify_password(password.as_bytes(), &parsed).is_ok();
         fits && hash.is_some()
     }
@@ -95,7 +101,10 @@ impl Passwords {
     ///
     /// # Errors
     /// [`Busy`] when the queue is full.
-    pub async fn slowly<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+    pub async fn slowly<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
         let _waiting = self.waiting.try_acquire().map_err(|_| Busy)?;
         let _running = self.running.acquire().await.map_err(|_| Busy)?;
         tokio::task::spawn_blocking(work).await.map_err(|_| Busy)

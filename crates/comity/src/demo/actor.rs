@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use comity_app::App;
 use comity_app::clock::Clock;
 use comity_app::node::Done;
 use comity_app::tokens::{Kind, Secret};
-use comity_app::App;
 use comity_domain::code::CustomerCode;
 use comity_domain::command::{Ask, AssignmentSpec, Caller, Command, Door, Enter};
+use comity_domain::consent::{self, Terms};
 use comity_domain::event::Event;
-use comity_domain::grant::{self, Terms};
 use comity_domain::ids::{ApplicationId, GrantId, OrganisationId, PersonId, RequestId, SessionId};
 use comity_domain::organisation::Accounts;
 use comity_domain::permission::Permission;
@@ -54,12 +54,24 @@ impl Stage<'_> {
 
     /// Signs in. The clock may have moved far, so everybody does it anew.
     pub async fn sign_in(&self, email: &str) -> anyhow::Result<Caller> {
-        let signed = self.app.sign_in(email, PASSWORD.into()).await.map_err(|e| anyhow!("demo: {email}: {e:?}"))?;
-        self.app.caller(signed.token.reveal(), Door::Cli).context("demo: a fresh sign-in is not in force")
+        let signed = self
+            .app
+            .sign_in(email, PASSWORD.into())
+            .await
+            .map_err(|e| anyhow!("demo: {email}: {e:?}"))?;
+        self.app
+            .caller(signed.token.reveal(), Door::Cli)
+            .context("demo: a fresh sign-in is not in force")
     }
 
     /// Asks to come in.
-    pub async fn ask(&self, by: &Caller, provider: OrganisationId, code: &str, ask: Wish<'_>) -> anyhow::Result<RequestId> {
+    pub async fn ask(
+        &self,
+        by: &Caller,
+        provider: OrganisationId,
+        code: &str,
+        ask: Wish<'_>,
+    ) -> anyhow::Result<RequestId> {
         let code = CustomerCode::parse(code).map_err(|e| anyhow!("demo: {e:?}"))?;
         let words = |list: &[&str]| list.iter().map(ToString::to_string).collect();
         let command = Command::Ask(Ask {
@@ -82,11 +94,20 @@ impl Stage<'_> {
     }
 
     /// Approves with these roles and accounts, echoing the summary like a person would.
-    pub async fn approve(&self, by: &Caller, id: RequestId, roles: &[&str], accounts: &[&str], modes: &[Mode]) -> anyhow::Result<GrantId> {
+    pub async fn approve(
+        &self,
+        by: &Caller,
+        id: RequestId,
+        roles: &[&str],
+        accounts: &[&str],
+        modes: &[Mode],
+    ) -> anyhow::Result<GrantId> {
         let state = self.app.state();
         let request = state.requests.get(id).context("demo: no such request")?;
         let customer = request.customer;
-        let account = |a: &&str| state.words.find(Lookup::Account(customer), a).map(comity_domain::ids::AccountId);
+        let account = |a: &&str| {
+            state.words.find(Lookup::Account(customer), a).map(comity_domain::ids::AccountId)
+        };
         let modes: Modes = modes.iter().copied().collect();
         let terms = Terms {
             roles: roles.iter().filter_map(|code| state.role_by_code(customer, code)).collect(),
@@ -103,8 +124,10 @@ impl Stage<'_> {
             allow_external: false,
             jwt: !modes.contains(Mode::ActAs),
         };
-        let summary = grant::summarise(&state, id, request, &terms, self.app.now()).map_err(|r| anyhow!("demo: {}", r.sentence()))?;
-        let done = self.run(by, Command::Approve { request: id, terms, summary: summary.hash() }).await?;
+        let summary = consent::summarise(&state, id, request, &terms, self.app.now())
+            .map_err(|r| anyhow!("demo: {}", r.sentence()))?;
+        let done =
+            self.run(by, Command::Approve { request: id, terms, summary: summary.hash() }).await?;
         event(&done, |e| match e {
             Event::GrantMade { grant, .. } => Some(*grant),
             _ => None,
@@ -112,19 +135,35 @@ impl Stage<'_> {
     }
 
     /// Puts people on a grant with all its roles and accounts.
-    pub async fn assign(&self, by: &Caller, grant: GrantId, people: &[PersonId]) -> anyhow::Result<()> {
+    pub async fn assign(
+        &self,
+        by: &Caller,
+        grant: GrantId,
+        people: &[PersonId],
+    ) -> anyhow::Result<()> {
         let state = self.app.state();
-        let roles: BTreeSet<_> = state.grants.get(grant).map(|g| g.roles.iter().map(|p| p.role).collect()).unwrap_or_default();
+        let roles: BTreeSet<_> = state
+            .grants
+            .get(grant)
+            .map(|g| g.roles.iter().map(|p| p.role).collect())
+            .unwrap_or_default();
         for person in people {
             let roles = roles.iter().copied().collect();
-            let spec = AssignmentSpec { person: *person, roles, accounts: Accounts::All, ends_at: None };
+            let spec =
+                AssignmentSpec { person: *person, roles, accounts: Accounts::All, ends_at: None };
             self.run(by, Command::Assign { grant, spec }).await?;
         }
         Ok(())
     }
 
     /// Enters a customer.
-    pub async fn enter(&self, by: &Caller, customer: OrganisationId, mode: Mode, reason: Option<&str>) -> anyhow::Result<(SessionId, Secret)> {
+    pub async fn enter(
+        &self,
+        by: &Caller,
+        customer: OrganisationId,
+        mode: Mode,
+        reason: Option<&str>,
+    ) -> anyhow::Result<(SessionId, Secret)> {
         let secret = Secret::new(Kind::Session);
         let command = Command::Enter(Enter {
             customer,
@@ -144,13 +183,26 @@ impl Stage<'_> {
 
     /// Calls the builder's API `times` times.
     pub fn call(&self, token: &Secret, permission: &str, account: &str, times: u32) {
-        let Some(asked) = Permission::parse(permission) else { return };
+        let Some(asked) = Permission::parse(permission) else {
+            return;
+        };
         for _ in 0..times {
-            let _ = self.app.evaluate(self.application, token.reveal(), asked, &format!("account:{account}"), |state, customer| {
-                let id = state.words.find(Lookup::Account(customer), account).map(comity_domain::ids::AccountId);
-                let known = id.and_then(|id| Some((id, state.accounts.get(id)?)));
-                known.map_or(Resource::Unknown, |(id, a)| Resource::Account(id, a.organisation, a.unit))
-            });
+            let _ = self.app.evaluate(
+                self.application,
+                token.reveal(),
+                asked,
+                &format!("account:{account}"),
+                |state, customer| {
+                    let id = state
+                        .words
+                        .find(Lookup::Account(customer), account)
+                        .map(comity_domain::ids::AccountId);
+                    let known = id.and_then(|id| Some((id, state.accounts.get(id)?)));
+                    known.map_or(Resource::Unknown, |(id, a)| {
+                        Resource::Account(id, a.organisation, a.unit)
+                    })
+                },
+            );
         }
     }
 }

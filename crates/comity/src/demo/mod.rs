@@ -1,6 +1,8 @@
 //! `comity demo`: a server with a believable world in it.
 
 mod actor;
+mod cast;
+mod story;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +28,12 @@ const MARK: &str = ".comity-demo";
 #[derive(Debug, Args)]
 pub struct Flags {
     /// Address to listen on; must be loopback
-    #[arg(long, env = "COMITY_DEMO_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8420")]
+    #[arg(
+        long,
+        env = "COMITY_DEMO_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8420"
+    )]
     listen: std::net::SocketAddr,
     /// Folder for everything, made anew at each start
     #[arg(long, env = "COMITY_DEMO_DATA", value_name = "FOLDER", default_value = "comity-demo")]
@@ -35,18 +42,28 @@ pub struct Flags {
 
 /// Seeds the world and serves it.
 pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
-    ensure!(flags.listen.ip().is_loopback(), "--listen: {} is not a loopback address; the demo's passwords are public", flags.listen);
-    tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
+    ensure!(
+        flags.listen.ip().is_loopback(),
+        "--listen: {} is not a loopback address; the demo's passwords are public",
+        flags.listen
+    );
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(flags.listen).await.with_context(|| format!("--listen: {}", flags.listen))?;
+        let stop = serve::told_to_stop()?;
+        let listener = TcpListener::bind(flags.listen)
+            .await
+            .with_context(|| format!("--listen: {}", flags.listen))?;
         fresh(&flags.data)?;
         let real = Clock::system().now();
         let clock = Arc::new(Clock::simulated(real.plus(-DAYS * DAY)));
         let settings = Settings {
             data: flags.data.clone(),
             key_file: flags.data.join("comity.key"),
-            password_cost: Cost::DEFAULT,
+            password_cost: Cost::LIGHT,
         };
         let app = App::start(&settings, clock.clone())?;
         let world = world::seed(&app, &clock, real).await?;
@@ -56,7 +73,7 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         for line in world.lines(&url, &flags.data) {
             say(&line);
         }
-        serve::run(app, listener).await;
+        serve::run(app, listener, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -66,10 +83,25 @@ fn fresh(folder: &Path) -> anyhow::Result<()> {
     if folder.exists() {
         let ours = folder.join(MARK).exists();
         let empty = std::fs::read_dir(folder)?.next().is_none();
-        ensure!(ours || empty, "--data: {} is not a folder of the demo; name another", folder.display());
+        ensure!(
+            ours || empty,
+            "--data: {} is not a folder of the demo; name another",
+            folder.display()
+        );
+        ensure!(
+            !in_use(folder),
+            "--data: a demo is running in {}; stop it first, or name another folder",
+            folder.display()
+        );
         std::fs::remove_dir_all(folder).with_context(|| format!("--data: {}", folder.display()))?;
     }
     std::fs::create_dir_all(folder).with_context(|| format!("--data: {}", folder.display()))?;
     std::fs::write(folder.join(MARK), "made anew by each start of comity demo\n")?;
     Ok(())
+}
+
+/// Whether a server holds the lock beside the database in this folder.
+fn in_use(folder: &Path) -> bool {
+    let lock = std::fs::File::open(folder.join("comity.db.lock"));
+    lock.is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
 }

@@ -16,10 +16,12 @@ use crate::world::{World, anonymous, inside, list, perms};
 /// A harbour that lets brokers in for a day: a bit of everything happens.
 fn one_day(seed: u64) -> World {
     let mut w = World::seeded(seed);
-    let (harbour, brokers) = (w.organisation("harbour", "Harbour"), w.organisation("brokers", "Brokers"));
+    let (harbour, brokers) =
+        (w.organisation("harbour", "Harbour"), w.organisation("brokers", "Brokers"));
     w.unit(brokers, "night");
     let (pier, quay) = (w.account(harbour, "pier"), w.account(harbour, "quay"));
-    let (keeper, reader) = (w.role(harbour, "keeper", &["boats:*"]), w.role(harbour, "reader", &["*:read"]));
+    let (keeper, reader) =
+        (w.role(harbour, "keeper", &["boats:*"]), w.role(harbour, "reader", &["*:read"]));
     let (boss, chief) = (w.admin(harbour, "boss"), w.admin(brokers, "chief"));
     let (rita, ugo) = (w.member(brokers, "rita", None), w.member(brokers, "ugo", None));
     let (by_boss, by_chief, by_rita) = (w.sign_in(boss), w.sign_in(chief), w.sign_in(rita));
@@ -33,15 +35,24 @@ fn one_day(seed: u64) -> World {
     let stay = w.enter(&by_rita, harbour, Mode::Direct);
     w.later(MINUTE);
     w.must(&inside(stay), Command::CloseSession { session: stay });
-    w.must(&w.provision(), Command::RemoveAccount { organisation: harbour, external: "quay".into() });
+    w.must(
+        &w.provision(),
+        Command::RemoveAccount { organisation: harbour, external: "quay".into() },
+    );
     w.must(&w.provision(), Command::DeleteRole { organisation: harbour, code: "keeper".into() });
     w.must(&w.provision(), Command::RemoveMember { organisation: brokers, external: "ugo".into() });
     let (customer, target) = (harbour, LockTarget::Person(rita));
     w.must(&by_boss, Command::Lock { customer, target, reason: Some("Seen at night".into()) });
     let never = perms(&["money:*"]);
-    w.must(&w.operate(), Command::SetPolicy { policy: Policy { never_delegable: never, ..Policy::default() } });
+    w.must(
+        &w.operate(),
+        Command::SetPolicy { policy: Policy { never_delegable: never, ..Policy::default() } },
+    );
     w.later(500 * DAY); // long enough for everything to be let go
-    w.must(&w.operate(), Command::SetStanding { organisation: brokers, standing: Standing::Suspended });
+    w.must(
+        &w.operate(),
+        Command::SetStanding { organisation: brokers, standing: Standing::Suspended },
+    );
     w
 }
 
@@ -80,7 +91,8 @@ fn inv25_rows_are_numbered_without_a_gap_and_time_never_goes_back() {
 #[test]
 fn inv27_t27_a_refusal_leaves_no_trace() {
     let mut w = World::new();
-    let (harbour, brokers) = (w.organisation("harbour", "Harbour"), w.organisation("brokers", "Brokers"));
+    let (harbour, brokers) =
+        (w.organisation("harbour", "Harbour"), w.organisation("brokers", "Brokers"));
     let keeper = w.role(harbour, "keeper", &["boats:*"]);
     let (boss, chief) = (w.admin(harbour, "boss"), w.admin(brokers, "chief"));
     let (by_boss, by_chief) = (w.sign_in(boss), w.sign_in(chief));
@@ -94,15 +106,38 @@ fn inv27_t27_a_refusal_leaves_no_trace() {
     let successor = Some(w.assignment_spec(boss, &[keeper])); // no member of the provider
     let refused = [
         (w.provision(), Command::PutMember(off), "last_admin"),
-        (w.provision(), Command::PutMember(PutMember { unit: Some("nowhere".into()), ..w.member_spec(harbour, "new", None) }), "invalid"),
-        (by_chief.clone(), Command::Unassign { grant, person: chief, successor: None }, "last_user"),
+        (
+            w.provision(),
+            Command::PutMember(PutMember {
+                unit: Some("nowhere".into()),
+                ..w.member_spec(harbour, "new", None)
+            }),
+            "invalid",
+        ),
+        (
+            by_chief.clone(),
+            Command::Unassign { grant, person: chief, successor: None },
+            "last_user",
+        ),
         (by_chief.clone(), Command::Unassign { grant, person: chief, successor }, "invalid"),
-        (by_chief.clone(), Command::Approve { request, terms: terms.clone(), summary }, "forbidden"),
+        (
+            by_chief.clone(),
+            Command::Approve { request, terms: terms.clone(), summary },
+            "forbidden",
+        ),
         (by_boss.clone(), Command::Approve { request, terms, summary }, "wrong_state"),
         (by_boss.clone(), Command::Revoke { grant: GrantId(1) }, "not_found"),
-        (by_boss.clone(), Command::Deny { request: RequestId(1), reason: None, message: None }, "not_found"),
+        (
+            by_boss.clone(),
+            Command::Deny { request: RequestId(1), reason: None, message: None },
+            "not_found",
+        ),
         (anonymous(), Command::Revoke { grant }, "not_found"),
-        (w.operate(), Command::SetStanding { organisation: OrganisationId(1), standing: Standing::Closed }, "not_found"),
+        (
+            w.operate(),
+            Command::SetStanding { organisation: OrganisationId(1), standing: Standing::Closed },
+            "not_found",
+        ),
     ];
     let (state, rows) = (w.state.clone(), w.rows.len());
     w.later(2 * MINUTE);
@@ -134,9 +169,20 @@ fn what_ended_long_ago_is_let_go_without_a_rest() {
     let words = w.state.words.len();
     assert_eq!((w.state.grants.len(), w.state.requests.len(), w.state.sessions.len()), (0, 0, 0));
     // The same relation once more, with its words, comes and goes: nothing is left of it.
-    let (harbour, brokers) = (w.state.organisations.iter().next().unwrap().0, w.state.organisations.iter().last().unwrap().0);
-    let (harbour, brokers) = if w.state.words.show(w.state.organisations.get(harbour).unwrap().external) == "harbour" { (harbour, brokers) } else { (brokers, harbour) };
-    w.must(&w.operate(), Command::SetStanding { organisation: brokers, standing: Standing::Active });
+    let (harbour, brokers) = (
+        w.state.organisations.iter().next().unwrap().0,
+        w.state.organisations.iter().last().unwrap().0,
+    );
+    let (harbour, brokers) =
+        if w.state.words.show(w.state.organisations.get(harbour).unwrap().external) == "harbour" {
+            (harbour, brokers)
+        } else {
+            (brokers, harbour)
+        };
+    w.must(
+        &w.operate(),
+        Command::SetStanding { organisation: brokers, standing: Standing::Active },
+    );
     let (boss, chief) = (w.person(harbour, "boss"), w.person(brokers, "chief"));
     let (by_boss, by_chief) = (w.sign_in(boss), w.sign_in(chief));
     let reader = w.state.role_by_code(harbour, "reader").unwrap();
@@ -150,7 +196,10 @@ fn what_ended_long_ago_is_let_go_without_a_rest() {
     let lock = w.state.lock_on(customer, target).unwrap();
     w.must(&by_boss, Command::Unlock { lock });
     w.later(900 * DAY);
-    w.must(&w.operate(), Command::SetStanding { organisation: brokers, standing: Standing::Suspended });
+    w.must(
+        &w.operate(),
+        Command::SetStanding { organisation: brokers, standing: Standing::Suspended },
+    );
     assert_eq!((w.state.grants.len(), w.state.requests.len(), w.state.sessions.len()), (0, 0, 0));
     assert_eq!(w.state.words.len(), words, "words are left behind");
     assert!(w.replayed() == w.state);

@@ -61,18 +61,9 @@ fn play(file: &str) {
     let faults: Vec<String> = scenario
         .stories
         .iter()
-        .filter_map(|s| {
-            tell(&cast, s)
-                .err()
-                .map(|e| format!("\n  {:?}, {e}", s.name))
-        })
+        .filter_map(|s| tell(&cast, s).err().map(|e| format!("\n  {:?}, {e}", s.name)))
         .collect();
-    assert!(
-        faults.is_empty(),
-        "scenarios/{file} ({}):{}",
-        scenario.title,
-        faults.concat()
-    );
+    assert!(faults.is_empty(), "scenarios/{file} ({}):{}", scenario.title, faults.concat());
 }
 
 fn tell(cast: &Cast, story: &Story) -> Result<(), String> {
@@ -92,11 +83,7 @@ fn tell(cast: &Cast, story: &Story) -> Result<(), String> {
 }
 
 fn take(stage: &mut Stage, step: &Step) -> Result<(), String> {
-    let by_itself = if matches!(step.act, Act::Decide { .. }) {
-        "allowed"
-    } else {
-        "ok"
-    };
+    let by_itself = if matches!(step.act, Act::Decide { .. }) { "allowed" } else { "ok" };
     let expected = step.expect.as_deref().unwrap_or(by_itself);
     match (answer(stage, step), expected) {
         (Ok(got), _) if got == expected => Ok(()),
@@ -112,22 +99,10 @@ fn answer(stage: &mut Stage, step: &Step) -> Result<&'static str, Fault> {
         stage.w.later(r#for.0);
         return Ok("ok");
     }
-    if let Act::Decide {
-        session,
-        permission,
-        account,
-        organisation,
-        application,
-    } = &step.act
-    {
+    if let Act::Decide { session, permission, account, organisation, application } = &step.act {
         let (account, organisation) = (account.as_deref(), organisation.as_deref());
-        let reason = stage.decide(
-            session,
-            permission,
-            account,
-            organisation,
-            application.as_deref(),
-        )?;
+        let reason =
+            stage.decide(session, permission, account, organisation, application.as_deref())?;
         return Ok(reason.code());
     }
     let by_itself = match step.act {
@@ -158,20 +133,11 @@ fn answer(stage: &mut Stage, step: &Step) -> Result<&'static str, Fault> {
 fn every_file_is_listed_under_its_own_name() {
     let there: BTreeSet<String> = std::fs::read_dir(story::folder())
         .expect("the folder scenarios/")
-        .map(|entry| {
-            entry
-                .expect("a file")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned())
         .filter(|name| !["README.md", "cast.toml"].contains(&name.as_str()))
         .collect();
     let listed: BTreeSet<String> = LISTED.iter().map(|(_, file)| (*file).to_string()).collect();
-    assert_eq!(
-        there, listed,
-        "left: in scenarios/; right: listed in tests/it/scenarios.rs"
-    );
+    assert_eq!(there, listed, "left: in scenarios/; right: listed in tests/it/scenarios.rs");
     for (name, file) in LISTED {
         assert_eq!(
             format!("{}.toml", name.replace('_', "-")),
@@ -183,15 +149,10 @@ fn every_file_is_listed_under_its_own_name() {
 
 #[test]
 fn every_row_of_the_first_seed_has_a_scenario() {
-    let played: BTreeSet<String> = LISTED
-        .iter()
-        .flat_map(|(_, file)| story::read::<Scenario>(file).rows)
-        .collect();
+    let played: BTreeSet<String> =
+        LISTED.iter().flat_map(|(_, file)| story::read::<Scenario>(file).rows).collect();
     for row in 1..=20 {
-        assert!(
-            played.contains(&format!("r{row}")),
-            "no scenario names row r{row}"
-        );
+        assert!(played.contains(&format!("r{row}")), "no scenario names row r{row}");
     }
 }
 
@@ -200,11 +161,7 @@ fn no_story_is_empty_and_no_two_of_a_file_have_one_name() {
     for (_, file) in LISTED {
         let scenario: Scenario = story::read(file);
         let names: BTreeSet<&str> = scenario.stories.iter().map(|s| s.name.as_str()).collect();
-        assert_eq!(
-            names.len(),
-            scenario.stories.len(),
-            "{file}: two stories of one name"
-        );
+        assert_eq!(names.len(), scenario.stories.len(), "{file}: two stories of one name");
         assert!(!scenario.rows.is_empty(), "{file}: rows");
         assert!(
             scenario.stories.iter().all(|s| !s.steps.is_empty()),

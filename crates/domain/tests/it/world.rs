@@ -7,9 +7,9 @@ use comity_domain::application::KeyUse;
 use comity_domain::command::{
     Ask, AssignmentSpec, Caller, Command, Door, Enter, FreshCode, Principal, PutMember, Sealed,
 };
+use comity_domain::consent::{self, Terms};
 use comity_domain::draft::Decided;
 use comity_domain::event::{Event, Row};
-use comity_domain::grant::{self, Terms};
 use comity_domain::ids::{
     AccountId, ApplicationId, CommandId, Digest32, GrantId, Ids, KeyId, OrganisationId, PersonId,
     RequestId, RoleId, SessionId, UnitId,
@@ -191,7 +191,12 @@ impl World {
     }
 
     /// A new key.
-    pub fn key(&mut self, caller: &Caller, usage: KeyUse, application: Option<ApplicationId>) -> KeyId {
+    pub fn key(
+        &mut self,
+        caller: &Caller,
+        usage: KeyUse,
+        application: Option<ApplicationId>,
+    ) -> KeyId {
         let digest = self.secret();
         self.must(caller, Command::MakeKey { usage, application, digest });
         self.state.key_by_digest(digest).unwrap()
@@ -232,7 +237,12 @@ impl World {
     }
 
     /// Makes an account in a unit.
-    pub fn account_in(&mut self, organisation: OrganisationId, external: &str, unit: Option<&str>) -> AccountId {
+    pub fn account_in(
+        &mut self,
+        organisation: OrganisationId,
+        external: &str,
+        unit: Option<&str>,
+    ) -> AccountId {
         let (name, unit) = (format!("Account {external}"), unit.map(Into::into));
         let put = Command::PutAccount { organisation, external: external.into(), name, unit };
         self.must(&self.provision(), put);
@@ -240,7 +250,12 @@ impl World {
     }
 
     /// Makes a role, or a new version of it.
-    pub fn role(&mut self, organisation: OrganisationId, code: &str, permissions: &[&str]) -> RoleId {
+    pub fn role(
+        &mut self,
+        organisation: OrganisationId,
+        code: &str,
+        permissions: &[&str],
+    ) -> RoleId {
         let (name, permissions) = (format!("Role {code}"), perms(permissions));
         let put = Command::PutRole { organisation, code: code.into(), name, permissions };
         self.must(&self.provision(), put);
@@ -249,7 +264,12 @@ impl World {
 
     /// A member of the default unit, as the builder would put it: change fields as needed.
     #[must_use]
-    pub fn member_spec(&self, organisation: OrganisationId, external: &str, portal: Option<PortalRole>) -> PutMember {
+    pub fn member_spec(
+        &self,
+        organisation: OrganisationId,
+        external: &str,
+        portal: Option<PortalRole>,
+    ) -> PutMember {
         let own = self.state.organisations.get(organisation).unwrap();
         let domain = self.state.words.show(own.external);
         PutMember {
@@ -265,7 +285,12 @@ impl World {
     }
 
     /// Makes a member of the default unit with the address `external@organisation.example`.
-    pub fn member(&mut self, organisation: OrganisationId, external: &str, portal: Option<PortalRole>) -> PersonId {
+    pub fn member(
+        &mut self,
+        organisation: OrganisationId,
+        external: &str,
+        portal: Option<PortalRole>,
+    ) -> PersonId {
         let put = self.member_spec(organisation, external, portal);
         self.must(&self.provision(), Command::PutMember(put));
         self.person(organisation, external)
@@ -364,7 +389,7 @@ impl World {
     /// What the terms are refused for.
     pub fn summary(&self, request: RequestId, terms: &Terms) -> Result<Digest32, Refusal> {
         let asked = self.state.requests.get(request).ok_or(Refusal::NotFound)?;
-        grant::summarise(&self.state, request, asked, terms, self.now).map(|s| s.hash())
+        consent::summarise(&self.state, request, asked, terms, self.now).map(|s| s.hash())
     }
 
     /// Approves with the right hash.

@@ -1,1 +1,22 @@
-//! x
+//! The promises of `comity_store`, one test for each sentence of its `lib.rs`, and what stands
+//! beside them: the codec and its corpus, the verification, the file of calls.
+
+// A test that fails loudly is a good test; and a test reads the clock to give up waiting.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs
+)]
+
+mod calls;
+mod codec;
+mod contract;
+mod corpus;
+mod story;
+mod tamper;
+#[allow(dead_code, unreachable_pub)] // shared with the kernel's tests; not all of it is needed here
+#[path = "../../../domain/tests/it/world.rs"]
+mod world;

@@ -17,13 +17,24 @@ use super::plain::{Fate, Grant, Plain, Request};
 impl Plain {
     // -- grants -----------------------------------------------------------------------------------
 
-    pub(super) fn judge_grant(&self, caller: &Caller, side: Side, id: GrantId) -> Result<&Grant, &'static str> {
+    pub(super) fn judge_grant(
+        &self,
+        caller: &Caller,
+        side: Side,
+        id: GrantId,
+    ) -> Result<&Grant, &'static str> {
         let grant = self.known_grant(id, self.now).ok_or("not_found")?;
         self.admin(caller, side, grant.customer, grant.provider)?;
         unless(!self.stands(grant), "wrong_state").map(|()| grant)
     }
 
-    pub(super) fn judge_narrow(&self, caller: &Caller, id: GrantId, n: &Narrowing, version: Option<u32>) -> Verdict {
+    pub(super) fn judge_narrow(
+        &self,
+        caller: &Caller,
+        id: GrantId,
+        n: &Narrowing,
+        version: Option<u32>,
+    ) -> Verdict {
         let grant = self.known_grant(id, self.now).ok_or("not_found")?;
         self.admin(caller, Customer, grant.customer, grant.provider)?;
         unless(version.is_some_and(|v| v != grant.version), "version_conflict")?;
@@ -58,7 +69,7 @@ impl Plain {
         unless(self.locked(grant.customer, grant.provider, spec.person), "locked")?;
         unless(!self.side_active(grant.customer, grant.customer_unit), "not_active")?;
         let member = self.active_member(grant.provider, spec.person);
-        unless(!member.is_some_and(|m| grant.provider_unit.is_none_or(|u| u == m.unit)), "invalid")?;
+        unless(member.is_none_or(|m| grant.provider_unit.is_some_and(|u| u != m.unit)), "invalid")?;
         unless(spec.roles.is_empty(), "invalid")?;
         let given = |r: &RoleId| grant.roles.contains_key(r) && !self.roles[r].deleted;
         unless(!spec.roles.iter().all(given), "widening")?;
@@ -70,12 +81,20 @@ impl Plain {
             };
             unless(!list.iter().all(inside), "widening")?;
         }
-        let Some(ends) = spec.ends_at else { return Ok(()) };
+        let Some(ends) = spec.ends_at else {
+            return Ok(());
+        };
         unless(ends > grant.end, "widening")?;
         unless(ends <= self.now || ends <= grant.start, "invalid")
     }
 
-    pub(super) fn judge_unassign(&self, caller: &Caller, id: GrantId, person: PersonId, successor: Option<&AssignmentSpec>) -> Verdict {
+    pub(super) fn judge_unassign(
+        &self,
+        caller: &Caller,
+        id: GrantId,
+        person: PersonId,
+        successor: Option<&AssignmentSpec>,
+    ) -> Verdict {
         let grant = self.known_grant(id, self.now);
         let row = self.assigned.get(&(id, person));
         let leaves = caller.person() == Some(person) && successor.is_none();
@@ -88,21 +107,25 @@ impl Plain {
             None => return Err("not_found"),
         };
         unless(!self.stands(grant), "wrong_state")?;
-        let row = row.ok_or("not_found")?;
+        unless(row.is_none(), "not_found")?;
         if let Some(spec) = successor {
             unless(spec.person == person, "invalid")?;
-            self.judge_spec(grant, spec)?;
-            return Ok(());
+            return self.judge_spec(grant, spec);
         }
-        let active = usize::from(self.gives_access(row));
-        unless(active == 1 && self.active_on(id) == 1, "last_user")
+        unless(
+            self.running(grant) && self.attends(id, person) && self.active_on(id) == 1,
+            "last_user",
+        )
     }
 
     // -- sessions -----------------------------------------------------------------------------------
 
     /// The one grant that fits.
     pub fn judge_enter(&self, caller: &Caller, enter: &Enter) -> Result<GrantId, &'static str> {
-        unless(matches!(caller.principal, Principal::PartnerSession(_)), "partner_session_refused")?;
+        unless(
+            matches!(caller.principal, Principal::PartnerSession(_)),
+            "partner_session_refused",
+        )?;
         let person = caller.person().ok_or("not_found")?;
         unless(enter.audience != crate::world::AUDIENCE, "invalid")?;
         let mine = |id: &GrantId| {
@@ -113,7 +136,15 @@ impl Plain {
             })
         };
         let mine: Vec<GrantId> = self.grants.keys().copied().filter(mine).collect();
-        unless(mine.is_empty(), "not_found")?;
+        if mine.is_empty() {
+            // Whose organisation was let in before is told that nothing is left.
+            let knew = self.grants.iter().any(|(id, g)| {
+                g.customer == enter.customer
+                    && self.known_grant(*id, self.now).is_some()
+                    && self.active_member(g.provider, person).is_some()
+            });
+            return Err(if knew && enter.grant.is_none() { "no_access" } else { "not_found" });
+        }
         let usable = |id: &GrantId| {
             self.running(&self.grants[id]) && self.gives_access(&self.assigned[&(*id, person)])
         };
@@ -157,7 +188,8 @@ impl Plain {
                 LockTarget::Person(person) => {
                     self.assigned.contains_key(&(*id, person))
                         || self.sessions.iter().any(|(s, x)| {
-                            (x.grant, x.person) == (*id, person) && self.known_session(*s, self.now).is_some()
+                            (x.grant, x.person) == (*id, person)
+                                && self.known_session(*s, self.now).is_some()
                         })
                 }
             }

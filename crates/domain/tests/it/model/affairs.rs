@@ -27,14 +27,20 @@ impl Moves<'_> {
         step(By::This(self.w.operate()), Command::SetStanding { organisation, standing: to })
     }
 
-    fn a_member(&mut self, of: impl Fn(&Member) -> bool) -> Option<(OrganisationId, PersonId, Member)> {
+    fn a_member(
+        &mut self,
+        of: impl Fn(&Member) -> bool,
+    ) -> Option<(OrganisationId, PersonId, Member)> {
         if self.rng.percent(12) {
             // The only Admin.
             let m = self.m;
-            let alone = |o: &OrganisationId| m.people.keys().filter(|p| m.is_active_admin(*o, **p)).count() == 1;
+            let alone = |o: &OrganisationId| {
+                m.people.keys().filter(|p| m.is_active_admin(*o, **p)).count() == 1
+            };
             let orgs: Vec<OrganisationId> = self.m.orgs.keys().copied().filter(alone).collect();
             if let Some(org) = self.rng.pick(&orgs) {
-                let person = self.m.people.keys().copied().find(|p| self.m.is_active_admin(org, *p))?;
+                let person =
+                    self.m.people.keys().copied().find(|p| self.m.is_active_admin(org, *p))?;
                 let member = self.m.members[&(org, person)].clone();
                 return of(&member).then_some((org, person, member));
             }
@@ -76,26 +82,48 @@ impl Moves<'_> {
 
     pub fn change_portal(&mut self) -> Option<Step> {
         let (org, person, mut m) = self.a_member(|_| true)?;
-        m.portal = self.rng.pick(&[Some(PortalRole::Admin), Some(PortalRole::Admin), None]).unwrap();
+        m.portal =
+            self.rng.pick(&[Some(PortalRole::Admin), Some(PortalRole::Admin), None]).unwrap();
         step(self.provisioner(org)?, self.put(org, person, m))
     }
 
     pub fn remove_member(&mut self) -> Option<Step> {
-        let (organisation, _, m) = self.a_member(|_| true)?;
+        let (mut organisation, _, mut m) = self.a_member(|_| true)?;
+        let on_both = self.on_both_sides();
+        if let Some((provider, person)) = self.rng.pick(&on_both).filter(|_| self.rng.percent(40)) {
+            (organisation, m) = (provider, self.m.members[&(provider, person)].clone());
+        }
         let command = Command::RemoveMember { organisation, external: m.external };
         step(self.provisioner(organisation)?, command)
     }
 
+    /// Admins of a customer who are members of a provider that waits for its answer.
+    fn on_both_sides(&self) -> Vec<(OrganisationId, PersonId)> {
+        let pending = self.m.requests.values().filter(|r| self.m.pending(r));
+        let both = pending.flat_map(|r| {
+            let admin = |p: &&PersonId| self.m.is_active_admin(r.customer, **p);
+            let here = self.m.people.keys().filter(admin).map(|p| (r.provider, *p));
+            here.filter(|key| self.m.members.contains_key(key))
+        });
+        both.collect()
+    }
+
     /// Somebody who left comes back.
     pub fn rejoin(&mut self) -> Option<Step> {
-        let gone: Vec<_> = self.m.left.keys().filter(|k| !self.m.members.contains_key(*k)).copied().collect();
+        let gone: Vec<_> =
+            self.m.left.keys().filter(|k| !self.m.members.contains_key(*k)).copied().collect();
         let (org, person) = self.rng.pick(&gone)?;
         self.join(org, person)
     }
 
     /// Somebody of one organisation becomes a member of another as well.
     pub fn recruit(&mut self) -> Option<Step> {
-        let (org, (_, person, _)) = (self.org(), self.a_member(|_| true)?);
+        let (mut org, (_, mut person, _)) = (self.org(), self.a_member(|_| true)?);
+        if let Some(request) = self.request().filter(|_| self.rng.percent(50)) {
+            let r = &self.m.requests[&request]; // an Admin of the one who is asked joins the asker
+            let admin = |p: &&PersonId| self.m.is_active_admin(r.customer, **p);
+            (org, person) = (r.provider, *self.m.people.keys().find(admin)?);
+        }
         self.join(org, person)
     }
 
@@ -111,7 +139,8 @@ impl Moves<'_> {
         let some = self.m.units.values().filter(|u| u.external.is_some() && u.active != active);
         let some: Vec<OrganisationId> = some.map(|u| u.org).collect();
         let organisation = self.rng.pick(&some)?;
-        let put = Command::PutUnit { organisation, external: "u".into(), name: "Unit u".into(), active };
+        let put =
+            Command::PutUnit { organisation, external: "u".into(), name: "Unit u".into(), active };
         step(self.provisioner(organisation)?, put)
     }
 
@@ -124,16 +153,25 @@ impl Moves<'_> {
     pub fn put_account(&mut self) -> Option<Step> {
         let organisation = self.org();
         let external: String = self.rng.pick(&["a0", "a1", "a2", "a3"]).unwrap().into();
-        let (name, unit) = (format!("Account {external}"), self.rng.percent(35).then(|| "u".to_owned()));
+        let (name, unit) =
+            (format!("Account {external}"), self.rng.percent(35).then(|| "u".to_owned()));
         let put = Command::PutAccount { organisation, external, name, unit };
         step(self.provisioner(organisation)?, put)
     }
 
     pub fn put_role(&mut self) -> Option<Step> {
-        let organisation = self.org();
-        let code = self.rng.pick(&["clerk", "reader", "cashier"]).unwrap();
+        let deleted = self.m.roles.values().filter(|r| r.deleted).map(|r| (r.org, r.code.clone()));
+        let deleted: Vec<_> = deleted.collect();
+        let any = (self.org(), self.rng.pick(&["clerk", "reader", "cashier"]).unwrap().to_owned());
+        let anew = if self.rng.percent(30) { self.rng.pick(&deleted) } else { None };
+        let (organisation, code) = anew.unwrap_or(any);
         let permissions = perms(self.rng.pick(&ROLES).unwrap());
-        let put = Command::PutRole { organisation, code: code.into(), name: format!("Role {code}"), permissions };
+        let put = Command::PutRole {
+            organisation,
+            code: code.clone(),
+            name: format!("Role {code}"),
+            permissions,
+        };
         step(self.provisioner(organisation)?, put)
     }
 
@@ -167,7 +205,8 @@ impl Moves<'_> {
     }
 
     pub fn policy(&mut self) -> Option<Step> {
-        let never = perms(self.rng.pick(&[&[][..], &["money:pay"], &["money:*"], &["*:write"]]).unwrap());
+        let never =
+            perms(self.rng.pick(&[&[][..], &["money:pay"], &["money:*"], &["*:write"]]).unwrap());
         let session_cap = Minutes(self.rng.pick(&[480, 480, 120, 20]).unwrap());
         let policy = Policy { never_delegable: never, session_cap, ..Policy::default() };
         step(By::This(self.w.operate()), Command::SetPolicy { policy })
@@ -183,7 +222,11 @@ impl Moves<'_> {
     pub fn sign_in_as(&mut self, person: PersonId) -> Step {
         let digest = self.w.secret();
         let auth_epoch = self.m.people[&person].epoch;
-        Step { by: By::This(anonymous()), command: Command::SignIn { person, auth_epoch, digest }, seen: None }
+        Step {
+            by: By::This(anonymous()),
+            command: Command::SignIn { person, auth_epoch, digest },
+            seen: None,
+        }
     }
 
     pub fn sign_in(&mut self) -> Option<Step> {
@@ -198,7 +241,10 @@ impl Moves<'_> {
 
     pub fn sign_out(&mut self, everywhere: bool) -> Option<Step> {
         let (_, person, _) = self.a_member(|_| true)?;
-        step(By::Person(person, false), if everywhere { Command::SignOutEverywhere } else { Command::SignOut })
+        step(
+            By::Person(person, false),
+            if everywhere { Command::SignOutEverywhere } else { Command::SignOut },
+        )
     }
 
     pub fn note_due(&mut self) -> Option<Step> {

@@ -22,7 +22,11 @@ use super::plain::{Assignment, Fate, Plain};
 pub fn objects(m: &Plain, s: &State) {
     for (id, o) in s.organisations.iter() {
         let own = &m.orgs[&id];
-        assert_eq!((o.standing, o.customer_id, o.version), (own.standing, own.code, own.version), "{id}");
+        assert_eq!(
+            (o.standing, o.customer_id, o.version),
+            (own.standing, own.code, own.version),
+            "{id}"
+        );
         assert_eq!(o.settings, own.settings, "{id}");
     }
     for (id, u) in s.units.iter() {
@@ -31,14 +35,26 @@ pub fn objects(m: &Plain, s: &State) {
     let accounts: BTreeSet<AccountId> = s.accounts.iter().map(|(id, _)| id).collect();
     assert_eq!(accounts, m.accounts.keys().copied().collect());
     for (id, r) in s.roles.iter() {
-        assert_eq!((r.versions.len(), r.deleted), (m.roles[&id].versions.len(), m.roles[&id].deleted), "{id}");
+        assert_eq!(
+            (r.versions.len(), r.deleted),
+            (m.roles[&id].versions.len(), m.roles[&id].deleted),
+            "{id}"
+        );
     }
-    let members: BTreeMap<_, _> = s.members.iter().map(|(k, x)| (*k, (x.unit, x.portal, x.standing == Standing::Active))).collect();
-    assert_eq!(members, m.members.iter().map(|(k, x)| (*k, (x.unit, x.portal, x.active))).collect());
+    let members: BTreeMap<_, _> = s
+        .members
+        .iter()
+        .map(|(k, x)| (*k, (x.unit, x.portal, x.standing == Standing::Active)))
+        .collect();
+    assert_eq!(
+        members,
+        m.members.iter().map(|(k, x)| (*k, (x.unit, x.portal, x.active))).collect()
+    );
     for (id, p) in s.people.iter() {
         assert_eq!(p.auth_epoch, m.people[&id].epoch, "{id}");
     }
-    let locks: BTreeMap<_, _> = s.locks.iter().map(|(id, l)| (id, (l.customer, l.target))).collect();
+    let locks: BTreeMap<_, _> =
+        s.locks.iter().map(|(id, l)| (id, (l.customer, l.target))).collect();
     assert_eq!(locks, m.locks);
     requests(m, s);
     grants(m, s);
@@ -58,7 +74,11 @@ fn requests(m: &Plain, s: &State) {
             RequestState::Denied { at, .. } => Fate::Denied(at),
             RequestState::Cancelled { .. } => Fate::Cancelled,
         };
-        assert_eq!((fate, real.customer, real.provider.organisation, real.provider.unit), (r.fate, r.customer, r.provider, r.unit), "{id}");
+        assert_eq!(
+            (fate, real.customer, real.provider.organisation, real.provider.unit),
+            (r.fate, r.customer, r.provider, r.unit),
+            "{id}"
+        );
     }
     assert!(s.requests.iter().all(|(id, _)| m.requests.contains_key(&id)));
 }
@@ -74,17 +94,37 @@ fn grants(m: &Plain, s: &State) {
             GrantState::Running => None,
             GrantState::Ended { cause, .. } => Some(cause),
         };
-        assert_eq!((ended, real.version, real.unattended), (g.ended, g.version, g.unattended), "{id}");
-        assert_eq!((real.window.start, real.window.end, real.cap.0), (g.start, g.end, g.cap), "{id}");
+        assert_eq!(
+            (ended, real.version, real.unattended),
+            (g.ended, g.version, g.unattended),
+            "{id}"
+        );
+        assert_eq!(
+            (real.window.start, real.window.end, real.cap.0),
+            (g.start, g.end, g.cap),
+            "{id}"
+        );
         let roles: BTreeMap<_, _> = real.roles.iter().map(|p| (p.role, p.version)).collect();
-        assert_eq!((roles, listed(&real.accounts), real.modes), (g.roles.clone(), g.accounts.clone(), g.modes), "{id}");
+        assert_eq!(
+            (roles, listed(&real.accounts), real.modes),
+            (g.roles.clone(), g.accounts.clone(), g.modes),
+            "{id}"
+        );
         let assigned: BTreeMap<_, _> = s
             .assigned_to(*id)
             .map(|(person, row)| {
                 let view = s.assignment(*id, person).unwrap();
                 let no_roles = row.state == AssignmentState::SuspendedNoRoles;
                 let roles = view.roles.into_iter().collect();
-                (person, Assignment { roles, accounts: listed(&view.accounts), ends: row.ends_at, no_roles })
+                (
+                    person,
+                    Assignment {
+                        roles,
+                        accounts: listed(&view.accounts),
+                        ends: row.ends_at,
+                        no_roles,
+                    },
+                )
             })
             .collect();
         let expected = m.assigned.iter().filter(|((g, _), _)| g == id);
@@ -112,7 +152,8 @@ fn sessions(m: &Plain, s: &State) {
 /// Compares the answers for a few sessions, most of them alive; counts each reason.
 pub fn decisions(m: &Plain, s: &State, rng: &mut Rng, reasons: &mut BTreeMap<&'static str, u64>) {
     let known: Vec<SessionId> = s.sessions.iter().map(|(id, _)| id).collect();
-    let live: Vec<SessionId> = known.iter().copied().filter(|id| m.live_session(&m.sessions[id])).collect();
+    let live: Vec<SessionId> =
+        known.iter().copied().filter(|id| m.live_session(&m.sessions[id])).collect();
     let everywhere: Vec<AccountId> = m.accounts.keys().copied().collect();
     for from in [&live, &live, &known] {
         let Some(id) = rng.pick(from) else { continue };
@@ -131,7 +172,9 @@ pub fn decisions(m: &Plain, s: &State, rng: &mut Rng, reasons: &mut BTreeMap<&'s
             // A resolver finds an account with its owner, or nothing.
             let (org, resource) = match account.map(|a| (a, s.accounts.get(a))) {
                 None => (org, Resource::Organisation(org)),
-                Some((a, Some(found))) => (found.organisation, Resource::Account(a, found.organisation, found.unit)),
+                Some((a, Some(found))) => {
+                    (found.organisation, Resource::Account(a, found.organisation, found.unit))
+                }
                 Some((_, None)) => (org, Resource::Unknown),
             };
             let pair = asked.split_once(':').unwrap();

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use comity_domain::application::KeyUse;
 use comity_domain::command::{AssignmentSpec, Caller, Command};
+use comity_domain::consent::Terms;
 use comity_domain::event::{Event, Row};
-use comity_domain::grant::{GrantEnd, Terms};
+use comity_domain::grant::GrantEnd;
 use comity_domain::ids::{GrantId, LockId, RequestId, SessionId, SignInId};
 use comity_domain::organisation::Standing;
 use comity_domain::person::SIGN_IN_LASTS;
@@ -31,7 +32,9 @@ impl Plain {
         let now = self.now;
         let mut left = BTreeSet::new();
         match command {
-            C::SetStanding { organisation, standing } => self.set_standing(*organisation, *standing),
+            C::SetStanding { organisation, standing } => {
+                self.set_standing(*organisation, *standing)
+            }
             C::SetPolicy { policy } => {
                 self.never = patterns(&policy.never_delegable);
                 self.policy_cap = policy.session_cap.0;
@@ -82,8 +85,24 @@ impl Plain {
             }
             C::PutMember(put) => {
                 let org = put.organisation;
-                let known = self.member_named(org, &put.external);
-                let person = known.or_else(|| self.person_by_email(&put.email)).unwrap();
+                let new = |e: &Event| match e {
+                    Event::PersonMade { person, .. } => Some(*person),
+                    _ => None,
+                };
+                let person = match (self.member_named(org, &put.external), made(row, new)) {
+                    (Some(known), _) => known,
+                    (None, None) => self.person_by_email(&put.email).unwrap(),
+                    (None, Some(person)) => {
+                        let (email, name) = (put.email.clone(), put.name.clone());
+                        self.people.insert(person, Person { email, name, epoch: 1, proven: false });
+                        person
+                    }
+                };
+                if self.members.get(&(org, person)).is_some_and(|m| m.active != put.active) {
+                    left.extend(
+                        self.assigned.keys().filter(|(_, p)| *p == person).map(|(g, _)| *g),
+                    );
+                }
                 let unit = self.unit_named(org, put.unit.as_deref());
                 let (portal, active, external) = (put.portal, put.active, put.external.clone());
                 self.members.insert((org, person), Member { unit, portal, active, external });
@@ -101,10 +120,12 @@ impl Plain {
                 };
                 let id: SignInId = made(row, new).unwrap();
                 let until = now.plus(SIGN_IN_LASTS);
-                self.sign_ins.insert(id, SignIn { person: *person, at: now, until, epoch: *auth_epoch });
+                self.sign_ins
+                    .insert(id, SignIn { person: *person, at: now, until, epoch: *auth_epoch });
             }
             C::SignOut => {
-                if let comity_domain::command::Principal::Person { sign_in, .. } = caller.principal {
+                if let comity_domain::command::Principal::Person { sign_in, .. } = caller.principal
+                {
                     self.sign_ins.get_mut(&sign_in).unwrap().until = now;
                 }
             }
@@ -145,8 +166,12 @@ impl Plain {
                 };
                 self.requests.insert(id, request);
             }
-            C::CancelRequest { request } => self.requests.get_mut(request).unwrap().fate = Fate::Cancelled,
-            C::Deny { request, .. } => self.requests.get_mut(request).unwrap().fate = Fate::Denied(now),
+            C::CancelRequest { request } => {
+                self.requests.get_mut(request).unwrap().fate = Fate::Cancelled
+            }
+            C::Deny { request, .. } => {
+                self.requests.get_mut(request).unwrap().fate = Fate::Denied(now)
+            }
             C::Approve { request, terms, .. } => {
                 let new = |e: &Event| match e {
                     Event::GrantMade { grant, .. } => Some(*grant),
@@ -155,7 +180,8 @@ impl Plain {
                 self.make_grant(made(row, new).unwrap(), *request, terms);
             }
             C::Revoke { grant } => {
-                let (customer, provider) = (self.grants[grant].customer, self.grants[grant].provider);
+                let (customer, provider) =
+                    (self.grants[grant].customer, self.grants[grant].provider);
                 self.end_grant(*grant, GrantEnd::Revoked);
                 self.cancel_pending(|r| (r.customer, r.provider) == (customer, provider));
             }
@@ -192,9 +218,11 @@ impl Plain {
                 let g = &self.grants[&grant];
                 let own = self.orgs[&g.customer].settings.session_cap.0;
                 let cap = g.cap.min(own).min(self.policy_cap).min(level(&g.level).3);
-                let deadline = now.plus(i64::from(cap) * MINUTE).min(self.latest_end(grant, person));
+                let deadline =
+                    now.plus(i64::from(cap) * MINUTE).min(self.latest_end(grant, person));
                 let (mode, token) = (enter.mode, enter.token);
-                let session = Session { grant, person, mode, started: now, deadline, token, ended: None };
+                let session =
+                    Session { grant, person, mode, started: now, deadline, token, ended: None };
                 self.sessions.insert(id, session);
             }
             C::CloseSession { session } => self.end_session(*session, Reason::SessionClosed),
@@ -314,6 +342,7 @@ impl Plain {
             email: text(p.email),
             name: text(p.name),
             epoch: p.auth_epoch,
+            proven: p.email_verified,
         };
         let member = |m: &comity_domain::person::Member| Member {
             unit: m.unit,

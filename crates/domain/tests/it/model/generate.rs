@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 
 use comity_domain::command::{AssignmentSpec, Caller, Command};
-use comity_domain::grant::{self, Narrowing, Terms};
-use comity_domain::ids::{AccountId, Digest32, GrantId, OrganisationId, PersonId, RequestId, RoleId, SessionId};
+use comity_domain::consent::{self, Terms};
+use comity_domain::grant::Narrowing;
+use comity_domain::ids::{
+    AccountId, Digest32, GrantId, OrganisationId, PersonId, RequestId, RoleId, SessionId,
+};
 use comity_domain::organisation::Accounts;
 use comity_domain::role::{Mode, Modes};
-use comity_domain::time::{DAY, Days, HOUR, Instant, MINUTE, Minutes};
+use comity_domain::time::{DAY, Days, HOUR, MINUTE, Minutes};
 
 use super::plain::{Fate, Grant, Plain, Seen, level};
 use crate::world::World;
@@ -88,7 +91,8 @@ impl Moves<'_> {
 
     pub fn admin(&mut self, org: OrganisationId) -> Option<By> {
         let own = self.m.members.iter().filter(|((o, _), _)| *o == org);
-        let admins: Vec<_> = own.map(|((_, p), _)| *p).filter(|p| self.m.is_active_admin(org, *p)).collect();
+        let able = |p: &PersonId| self.m.is_active_admin(org, *p) && self.m.people[p].proven;
+        let admins: Vec<_> = own.map(|((_, p), _)| *p).filter(able).collect();
         Some(By::Person(self.rng.pick(&admins)?, false))
     }
 
@@ -150,15 +154,22 @@ impl Moves<'_> {
 
     pub fn ask(&mut self) -> Option<Step> {
         let (mut customer, mut provider) = (self.org(), self.org());
-        let denied = self.m.requests.values().filter(|r| matches!(r.fate, Fate::Denied(at) if self.m.now.since(at) < 30 * DAY));
+        let denied = self
+            .m
+            .requests
+            .values()
+            .filter(|r| matches!(r.fate, Fate::Denied(at) if self.m.now.since(at) < 30 * DAY));
         let denied: Vec<_> = denied.map(|r| (r.customer, r.provider)).collect();
-        let often = |pair: &&(OrganisationId, OrganisationId)| denied.iter().filter(|d| d == pair).count();
+        let often =
+            |pair: &&(OrganisationId, OrganisationId)| denied.iter().filter(|d| d == pair).count();
         let again = denied.iter().max_by_key(often).copied();
         let again = if self.rng.percent(15) { again } else { None };
         (customer, provider) = again.unwrap_or((customer, provider));
         let tries = if self.rng.percent(8) { 0 } else { 6 };
         for _ in 0..tries {
-            let waits = |r: &&super::plain::Request| (r.customer, r.provider) == (customer, provider) && self.m.pending(r);
+            let waits = |r: &&super::plain::Request| {
+                (r.customer, r.provider) == (customer, provider) && self.m.pending(r)
+            };
             if customer != provider && self.m.requests.values().find(waits).is_none() {
                 break;
             }
@@ -174,10 +185,16 @@ impl Moves<'_> {
         ask.days = Days(self.rng.pick(&[1, 3, 7, 30, 30, 90, 730, 1000]).unwrap().min(most));
         ask.unit = self.rng.percent(25).then(|| "u".into());
         if self.rng.percent(25) {
-            ask.roles = self.rng.some(&["clerk", "reader", "cashier", "unheard"]).into_iter().map(Into::into).collect();
+            ask.roles = self
+                .rng
+                .some(&["clerk", "reader", "cashier", "unheard"])
+                .into_iter()
+                .map(Into::into)
+                .collect();
         }
         if self.rng.percent(25) {
-            ask.accounts = self.rng.some(&["a0", "a1", "a2", "a9"]).into_iter().map(Into::into).collect();
+            ask.accounts =
+                self.rng.some(&["a0", "a1", "a2", "a9"]).into_iter().map(Into::into).collect();
         }
         if self.rng.percent(6) {
             ask.code = self.rng.pick(self.old_codes).unwrap_or(Digest32([9; 32]));
@@ -196,14 +213,18 @@ impl Moves<'_> {
         for _ in 0..3 {
             // The same partner again and again.
             let r = &self.m.requests[&request];
-            let before = |x: &super::plain::Request| matches!(x.fate, Fate::Denied(_)) && (x.customer, x.provider) == (r.customer, r.provider);
+            let before = |x: &super::plain::Request| {
+                matches!(x.fate, Fate::Denied(_))
+                    && (x.customer, x.provider) == (r.customer, r.provider)
+            };
             if self.m.requests.values().any(before) {
                 break;
             }
             request = self.request()?;
         }
         let by = self.admin(self.m.requests[&request].customer)?;
-        let (reason, message) = (Some("Not now".into()), self.rng.percent(50).then(|| "Sorry".into()));
+        let (reason, message) =
+            (Some("Not now".into()), self.rng.percent(50).then(|| "Sorry".into()));
         step(by, Command::Deny { request, reason, message })
     }
 
@@ -211,13 +232,16 @@ impl Moves<'_> {
         let r = &self.m.requests[&id];
         let wild = self.rng.percent(6);
         let (roles, accounts) = (&self.m.roles, &self.m.accounts);
-        let fits = |list: &Vec<String>, name: &str| wild || list.is_empty() || list.iter().any(|n| n == name);
+        let fits = |list: &Vec<String>, name: &str| {
+            wild || list.is_empty() || list.iter().any(|n| n == name)
+        };
         let roles: Vec<RoleId> = roles
             .iter()
             .filter(|(_, x)| x.org == r.customer && (wild || !x.deleted) && fits(&r.roles, &x.code))
             .map(|(id, _)| *id)
             .collect();
-        let units = self.m.units.iter().filter(|(_, u)| u.org == r.customer && u.external.is_some());
+        let units =
+            self.m.units.iter().filter(|(_, u)| u.org == r.customer && u.external.is_some());
         let units: Vec<_> = units.map(|(id, _)| *id).collect();
         let unit = if self.rng.percent(15) { self.rng.pick(&units) } else { None };
         let accounts: Vec<AccountId> = accounts
@@ -235,7 +259,11 @@ impl Moves<'_> {
         let cap = self.rng.pick(&[5, 15, 60, 60, 480]).unwrap();
         Terms {
             roles: self.rng.some(&roles).into_iter().collect(),
-            accounts: if all { Accounts::All } else { Accounts::List(self.rng.some(&accounts).into_iter().collect()) },
+            accounts: if all {
+                Accounts::All
+            } else {
+                Accounts::List(self.rng.some(&accounts).into_iter().collect())
+            },
             unit,
             modes,
             starts_at: self.rng.percent(18).then(|| self.m.now.plus(later)),
@@ -251,17 +279,27 @@ impl Moves<'_> {
         let id = self.request()?;
         let terms = self.terms(id);
         let asked = self.w.state.requests.get(id)?;
-        let shown = grant::summarise(&self.w.state, id, asked, &terms, self.m.now);
+        let shown = consent::summarise(&self.w.state, id, asked, &terms, self.m.now);
         let seen = self.m.look(id, &terms);
-        assert_eq!(shown.as_ref().map(|_| ()).map_err(|r| r.code()), seen.as_ref().map(|_| ()).map_err(|c| *c));
+        assert_eq!(
+            shown.as_ref().map(|_| ()).map_err(|r| r.code()),
+            seen.as_ref().map(|_| ()).map_err(|c| *c)
+        );
         Some((terms, seen.ok()?, shown.ok()?.hash()))
     }
 
-    fn approve_as(&mut self, request: RequestId, terms: Terms, seen: Option<Seen>, summary: Digest32) -> Option<Step> {
+    fn approve_as(
+        &mut self,
+        request: RequestId,
+        terms: Terms,
+        seen: Option<Seen>,
+        summary: Digest32,
+    ) -> Option<Step> {
         let r = &self.m.requests[&request];
         let both = |p: &PersonId| {
             self.m.is_active_admin(r.customer, *p)
-                && (self.m.members.contains_key(&(r.provider, *p)) || self.m.left.contains_key(&(r.provider, *p)))
+                && (self.m.members.contains_key(&(r.provider, *p))
+                    || self.m.left.contains_key(&(r.provider, *p)))
         };
         let both: Vec<PersonId> = self.m.people.keys().copied().filter(both).collect();
         let by = match self.rng.pick(&both) {
@@ -318,12 +356,17 @@ impl Moves<'_> {
                 let own = self.accounts_on(&g);
                 let some = self.rng.some(if wide { &all } else { &own });
                 let everything = wide && self.rng.percent(50);
-                n.accounts = Some(if everything { Accounts::All } else { Accounts::List(some.into_iter().collect()) });
+                n.accounts = Some(if everything {
+                    Accounts::All
+                } else {
+                    Accounts::List(some.into_iter().collect())
+                });
             }
             2 => n.modes = Some(if wide { Modes::all() } else { self.modes_of(g.modes) }),
             3 => {
                 let left = g.end.since(self.m.now.max(g.start));
-                let ends = [1, left / 2, left - 1, 10 * MINUTE, HOUR, if wide { left + 1 } else { left }];
+                let ends =
+                    [1, left / 2, left - 1, 10 * MINUTE, HOUR, if wide { left + 1 } else { left }];
                 n.end = Some(self.m.now.max(g.start).plus(self.rng.pick(&ends).unwrap()));
             }
             _ => n.cap = Some(Minutes(if wide { 481 } else { g.cap / 2 + 3 })),
@@ -340,16 +383,24 @@ impl Moves<'_> {
 
     fn spec(&mut self, g: &Grant) -> Option<AssignmentSpec> {
         let wild = self.rng.percent(7);
-        let fits = |m: &super::plain::Member| wild || (m.active && g.provider_unit.is_none_or(|u| u == m.unit));
-        let people = self.m.members.iter().filter(|((o, _), x)| (wild || *o == g.provider) && fits(x));
+        let fits = |m: &super::plain::Member| {
+            wild || (m.active && g.provider_unit.is_none_or(|u| u == m.unit))
+        };
+        let people =
+            self.m.members.iter().filter(|((o, _), x)| (wild || *o == g.provider) && fits(x));
         let people: Vec<PersonId> = people.map(|((_, p), _)| *p).collect();
-        let roles = self.m.roles.iter().filter(|(id, r)| wild || (g.roles.contains_key(id) && !r.deleted));
+        let roles =
+            self.m.roles.iter().filter(|(id, r)| wild || (g.roles.contains_key(id) && !r.deleted));
         let roles: Vec<RoleId> = roles.map(|(id, _)| *id).collect();
-        let accounts = if wild { self.m.accounts.keys().copied().collect() } else { self.accounts_on(g) };
+        let accounts =
+            if wild { self.m.accounts.keys().copied().collect() } else { self.accounts_on(g) };
         let all = self.rng.percent(55);
         let from = self.m.now.max(g.start);
         let left = g.end.since(from);
-        let ends = self.rng.pick(&[20 * MINUTE, HOUR, left / 2, left, if wild { left + 1 } else { left }]).unwrap();
+        let ends = self
+            .rng
+            .pick(&[20 * MINUTE, HOUR, left / 2, left, if wild { left + 1 } else { left }])
+            .unwrap();
         let list: BTreeSet<AccountId> = self.rng.some(&accounts).into_iter().collect();
         Some(AssignmentSpec {
             person: self.rng.pick(&people)?,
@@ -380,5 +431,8 @@ impl Moves<'_> {
 
 /// Whether a caller can be exchanged for another one in a step.
 pub fn is_anybodys(command: &Command) -> bool {
-    !matches!(command, Command::SignIn { .. } | Command::SignOut | Command::SignOutEverywhere | Command::NoteDue)
+    !matches!(
+        command,
+        Command::SignIn { .. } | Command::SignOut | Command::SignOutEverywhere | Command::NoteDue
+    )
 }

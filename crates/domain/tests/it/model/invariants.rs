@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use comity_domain::assignment::AssignmentEnd;
 use comity_domain::command::{Command, Principal};
+use comity_domain::consent;
 use comity_domain::event::{Event, Row};
-use comity_domain::grant::{self, Grant};
+use comity_domain::grant::Grant;
 use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Accounts, Standing};
@@ -23,10 +24,13 @@ use comity_domain::time::{DAY, Instant, MINUTE};
 /// What decisions are asked about.
 pub const ASKED: [&str; 5] = ["boats:read", "boats:write", "money:read", "money:pay", "crew:write"];
 
+/// From when to when somebody was a member.
+type Span = (Instant, Option<Instant>);
+
 /// What a log has told so far, kept apart from the state.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    members: BTreeMap<(OrganisationId, PersonId), Vec<(Instant, Option<Instant>)>>,
+    members: BTreeMap<(OrganisationId, PersonId), Vec<Span>>,
     asked: BTreeSet<(OrganisationId, OrganisationId)>,
     granted: BTreeSet<(OrganisationId, OrganisationId)>,
 }
@@ -114,9 +118,15 @@ impl Taken<'_> {
             for side in [g.customer, g.provider] {
                 assert!(side.unit.is_none_or(|u| owner(u) == side.organisation), "{id}");
             }
-            assert!(g.roles.iter().all(|r| s.roles.get(r.role).unwrap().organisation == g.customer.organisation));
+            assert!(
+                g.roles
+                    .iter()
+                    .all(|r| s.roles.get(r.role).unwrap().organisation == g.customer.organisation)
+            );
             if let Accounts::List(list) = &g.accounts {
-                let mine = |a| s.accounts.get(a).is_some_and(|a| g.customer.includes(a.organisation, a.unit));
+                let mine = |a| {
+                    s.accounts.get(a).is_some_and(|a| g.customer.includes(a.organisation, a.unit))
+                };
                 assert!(list.iter().all(|a| mine(*a)), "{id}");
             }
         }
@@ -133,7 +143,8 @@ impl Taken<'_> {
         for (id, g) in self.after.grants.iter() {
             assert!(seen.insert(g.request), "{}: two grants", g.request);
             if let Some(request) = self.after.requests.get(g.request) {
-                let approved = matches!(request.state, RequestState::Approved { grant, .. } if grant == id);
+                let approved =
+                    matches!(request.state, RequestState::Approved { grant, .. } if grant == id);
                 assert!(approved, "{id} without an approval");
             }
         }
@@ -144,39 +155,55 @@ impl Taken<'_> {
         }
         if let Command::Approve { request, terms, summary } = self.command {
             let asked = self.before.requests.get(*request).unwrap();
-            let given = grant::summarise(self.before, *request, asked, terms, self.row.at).unwrap();
+            let given =
+                consent::summarise(self.before, *request, asked, terms, self.row.at).unwrap();
             assert_eq!(given.hash(), *summary);
             let made = self.after.grants.iter().find(|(_, g)| g.request == *request).unwrap().1;
             assert_eq!(made.summary, *summary);
             assert_eq!((made.customer, made.provider), (given.customer, given.provider));
-            assert_eq!((&made.accounts, made.modes, made.cap), (&given.accounts, given.modes, given.cap));
-            let consent = |e: &Event| matches!(e, Event::RequestApproved { summary: s, .. } if s == summary);
+            assert_eq!(
+                (&made.accounts, made.modes, made.cap),
+                (&given.accounts, given.modes, given.cap)
+            );
+            let consent =
+                |e: &Event| matches!(e, Event::RequestApproved { summary: s, .. } if s == summary);
             assert_eq!(self.events().filter(|e| consent(e)).count(), 1);
         }
     }
 
     fn inv04_four_eyes(&self) {
         for event in self.events() {
-            let Event::RequestApproved { request, by, .. } = event else { continue };
+            let Event::RequestApproved { request, by, .. } = event else {
+                continue;
+            };
             let asked = self.before.requests.get(*request).unwrap();
-            assert!(matches!(self.row.caller.principal, Principal::Person { person, .. } if person == *by));
+            assert!(
+                matches!(self.row.caller.principal, Principal::Person { person, .. } if person == *by)
+            );
             assert_ne!(asked.by, *by);
             let spans = self.history.members.get(&(asked.provider.organisation, *by));
-            let inside = |(_, left): &(Instant, Option<Instant>)| left.is_none_or(|l| l >= asked.at);
+            let inside = |(_, left): &Span| left.is_none_or(|l| l >= asked.at);
             assert!(!spans.is_some_and(|s| s.iter().any(inside)), "{by} was on the other side");
         }
     }
 
     fn inv05_no_silent_widening(&self) {
         for (id, before) in self.before.grants.iter() {
-            let Some(after) = self.after.grants.get(id) else { continue };
+            let Some(after) = self.after.grants.get(id) else {
+                continue;
+            };
             assert!(after.roles.iter().all(|r| before.roles.contains(r)), "{id} roles");
             assert!(before.accounts.covers(&after.accounts), "{id} accounts");
             assert!(before.modes.covers(after.modes), "{id} modes");
-            assert!(after.window.end <= before.window.end && after.window.start == before.window.start);
+            assert!(
+                after.window.end <= before.window.end && after.window.start == before.window.start
+            );
             assert!(after.cap <= before.cap, "{id} cap");
             assert_eq!((after.allow_external, after.jwt), (before.allow_external, before.jwt));
-            assert_eq!((after.customer, after.provider, &after.level), (before.customer, before.provider, &before.level));
+            assert_eq!(
+                (after.customer, after.provider, &after.level),
+                (before.customer, before.provider, &before.level)
+            );
             assert!(after.version >= before.version, "{id} version");
         }
     }
@@ -189,7 +216,10 @@ impl Taken<'_> {
                 if !a.row.is_active(self.row.at) {
                     continue;
                 }
-                assert!(!a.roles.is_empty() && a.roles.iter().all(|r| g.pinned(*r).is_some()), "{id} {person}");
+                assert!(
+                    !a.roles.is_empty() && a.roles.iter().all(|r| g.pinned(*r).is_some()),
+                    "{id} {person}"
+                );
                 let inside = a.accounts == Accounts::All || g.accounts.covers(&a.accounts);
                 assert!(inside && !g.accounts.meet(&a.accounts).is_empty(), "{id} {person}");
                 assert!(a.row.ends_at == Instant::NEVER || a.row.ends_at <= g.window.end);
@@ -222,7 +252,9 @@ impl Taken<'_> {
 
     fn inv08_finality(&self) {
         let now = self.row.at;
-        let pending = |id| self.before.requests.get(id).is_some_and(|r| r.phase(now) == RequestPhase::Pending);
+        let pending = |id| {
+            self.before.requests.get(id).is_some_and(|r| r.phase(now) == RequestPhase::Pending)
+        };
         let stands = |id| self.before.grants.get(id).is_some_and(|g| g.stands(now));
         let active = |id| self.before.sessions.get(id).is_some_and(|s| s.is_active(now));
         for event in self.events() {
@@ -238,7 +270,9 @@ impl Taken<'_> {
                 | Event::AssignmentSuspended { grant, .. }
                 | Event::AssignmentEnded { grant, .. }
                 | Event::SessionStarted { grant, .. } => stands(*grant),
-                Event::SessionShortened { session, .. } | Event::SessionEnded { session, .. } => active(*session),
+                Event::SessionShortened { session, .. } | Event::SessionEnded { session, .. } => {
+                    active(*session)
+                }
                 _ => true,
             };
             assert!(may, "{event:?} changes what is over");
@@ -255,10 +289,13 @@ impl Taken<'_> {
             match event {
                 Event::GrantEnded { grant, .. } => covered.extend(s.sessions_under(*grant)),
                 Event::SessionEnded { session, .. } => drop(covered.insert(*session)),
-                Event::AssignmentEnded { grant, person, .. } | Event::AssignmentSuspended { grant, person } => {
+                Event::AssignmentEnded { grant, person, .. }
+                | Event::AssignmentSuspended { grant, person } => {
                     covered.extend(of(*grant, *person));
                 }
-                Event::OrganisationStanding { organisation, standing } if *standing != Standing::Active => {
+                Event::OrganisationStanding { organisation, standing }
+                    if *standing != Standing::Active =>
+                {
                     let grants = s.grants_by(*organisation).chain(s.grants_to(*organisation));
                     covered.extend(grants.flat_map(|g| s.sessions_under(g)));
                 }
@@ -287,10 +324,11 @@ impl Taken<'_> {
             }
             let mut named: BTreeSet<OrganisationId> = BTreeSet::new();
             let json = serde_json::to_string(&recorded.event).unwrap();
-            named.extend(json.match_indices("\"org_").map(|(at, _)| {
-                json[at + 1..at + 31].parse::<OrganisationId>().unwrap()
-            }));
-            for word in self.row.words.iter().filter(|w| usize::from(w.event) == ix) {
+            named.extend(
+                json.match_indices("\"org_")
+                    .map(|(at, _)| json[at + 1..at + 31].parse::<OrganisationId>().unwrap()),
+            );
+            for word in self.row.words.iter().filter(|w| w.event as usize == ix) {
                 if let Subject::Organisation(about) = word.about {
                     named.insert(about);
                 }
@@ -305,18 +343,26 @@ impl Taken<'_> {
 
     fn inv14_members_only(&self) {
         for (id, g) in self.standing() {
-            for (person, a) in self.after.assigned_to(id).filter(|(_, a)| a.is_active(self.row.at)) {
+            for (person, a) in self.after.assigned_to(id).filter(|(_, a)| a.is_active(self.row.at))
+            {
                 let member = self.after.members.get(&(g.provider.organisation, person));
-                let inside = member.is_some_and(|m| g.provider.includes(g.provider.organisation, m.unit));
+                let inside =
+                    member.is_some_and(|m| g.provider.includes(g.provider.organisation, m.unit));
                 assert!(inside, "{person} on {id} by {:?}", a.basis);
             }
         }
     }
 
     fn inv16_last_user(&self) {
-        let Command::Unassign { grant, person, .. } = self.command else { return };
-        let was = self.before.assignment_row(*grant, *person).unwrap().is_active(self.row.at);
-        let removed = |e: &Event| matches!(e, Event::AssignmentEnded { cause: AssignmentEnd::Removed, .. });
+        let Command::Unassign { grant, person, .. } = self.command else {
+            return;
+        };
+        let g = self.before.grants.get(*grant).unwrap();
+        let member = self.before.active_member(g.provider.organisation, *person).is_some();
+        let assigned = self.before.assignment_row(*grant, *person).unwrap().is_active(self.row.at);
+        let was = assigned && member && g.window.contains(self.row.at);
+        let removed =
+            |e: &Event| matches!(e, Event::AssignmentEnded { cause: AssignmentEnd::Removed, .. });
         assert!(self.events().any(removed));
         assert!(!was || self.after.active_on(*grant, self.row.at) > 0, "{grant} is left alone");
         let flagged = |e: &Event| matches!(e, Event::GrantUnattended { .. });
@@ -331,7 +377,10 @@ impl Taken<'_> {
             s.members_of(o).any(|(_, m)| admin(m))
         };
         for (id, _) in self.before.organisations.iter() {
-            assert!(!has_one(self.before, id) || has_one(self.after, id), "{id} lost its last Admin");
+            assert!(
+                !has_one(self.before, id) || has_one(self.after, id),
+                "{id} lost its last Admin"
+            );
         }
     }
 
@@ -340,7 +389,10 @@ impl Taken<'_> {
             let g = self.after.grants.get(s.grant).unwrap();
             assert!(s.deadline > s.started && s.deadline.since(s.started) <= 480 * MINUTE, "{id}");
             if let Some(before) = self.before.sessions.get(id) {
-                assert!(s.deadline <= before.deadline && s.started == before.started, "{id} is longer");
+                assert!(
+                    s.deadline <= before.deadline && s.started == before.started,
+                    "{id} is longer"
+                );
                 assert!(before.ended().is_none() || s.state == before.state, "{id} is alive again");
             } else {
                 let cap = i64::from(g.cap.0) * MINUTE;
@@ -363,11 +415,17 @@ impl Taken<'_> {
             assert!(s.assignment_row(x.grant, x.person).is_some_and(|a| a.is_active(now)), "{id}");
             assert!(s.active_member(g.provider.organisation, x.person).is_some(), "{id}");
             assert!(s.party_is_active(g.customer) && s.party_is_active(g.provider), "{id}");
-            assert!(!s.is_locked(g.customer.organisation, g.provider.organisation, Some(x.person)), "{id}");
+            assert!(
+                !s.is_locked(g.customer.organisation, g.provider.organisation, Some(x.person)),
+                "{id}"
+            );
             assert!(g.modes.contains(x.mode), "{id}");
             *count.entry((x.grant, x.person, x.mode == Mode::ActAs)).or_default() += 1;
         }
-        assert!(count.iter().all(|((_, _, act_as), n)| *n <= if *act_as { 1 } else { 5 }), "{count:?}");
+        assert!(
+            count.iter().all(|((_, _, act_as), n)| *n <= if *act_as { 1 } else { 5 }),
+            "{count:?}"
+        );
     }
 
     fn inv23_token_is_row(&self) {
@@ -377,10 +435,18 @@ impl Taken<'_> {
             assert_eq!(self.after.session_by_token(s.token), Some(id));
             let c = rights::compile(self.after, id).unwrap();
             let g = self.after.grants.get(s.grant).unwrap();
-            assert_eq!((c.token, c.actor, c.grant, c.deadline), (s.token, s.person, s.grant, s.deadline));
-            assert_eq!((c.customer, c.provider), (g.customer.organisation, g.provider.organisation));
+            assert_eq!(
+                (c.token, c.actor, c.grant, c.deadline),
+                (s.token, s.person, s.grant, s.deadline)
+            );
+            assert_eq!(
+                (c.customer, c.provider),
+                (g.customer.organisation, g.provider.organisation)
+            );
         }
-        for (id, _) in self.before.sessions.iter().filter(|(id, _)| self.after.sessions.get(*id).is_none()) {
+        for (id, _) in
+            self.before.sessions.iter().filter(|(id, _)| self.after.sessions.get(*id).is_none())
+        {
             let token = self.before.sessions.get(id).unwrap().token;
             assert_eq!(self.after.session_by_token(token), None, "the token of {id} outlives it");
         }
@@ -412,7 +478,9 @@ impl Taken<'_> {
 
 /// Whether a session is allowed anything anywhere.
 pub fn says_yes(state: &State, id: SessionId, now: Instant) -> bool {
-    let Some(compiled) = rights::compile(state, id) else { return false };
+    let Some(compiled) = rights::compile(state, id) else {
+        return false;
+    };
     let account = |id| {
         let a = state.accounts.get(id).unwrap();
         Resource::Account(id, a.organisation, a.unit)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use comity_domain::application::KeyUse;
 use comity_domain::command::{Ask, Caller, Command, Principal, PutMember};
-use comity_domain::grant::Terms;
+use comity_domain::consent::Terms;
 use comity_domain::ids::{AccountId, OrganisationId, PersonId, RequestId, RoleId, UnitId};
 use comity_domain::organisation::{Accounts, Standing};
 use comity_domain::person::PortalRole;
@@ -50,7 +50,13 @@ impl Plain {
     }
 
     /// Only an Admin of this side, by their own sign-in.
-    pub(super) fn admin(&self, caller: &Caller, side: Side, customer: OrganisationId, provider: OrganisationId) -> Verdict {
+    pub(super) fn admin(
+        &self,
+        caller: &Caller,
+        side: Side,
+        customer: OrganisationId,
+        provider: OrganisationId,
+    ) -> Verdict {
         let person = match caller.principal {
             Principal::PartnerSession(_) => return Err("partner_session_refused"),
             Principal::Key(_) => return Err("forbidden"),
@@ -58,13 +64,17 @@ impl Plain {
             Principal::Person { person, .. } => person,
         };
         let own = if side == Customer { customer } else { provider };
-        if !self.members.contains_key(&(customer, person)) && !self.members.contains_key(&(provider, person)) {
+        if !self.members.contains_key(&(customer, person))
+            && !self.members.contains_key(&(provider, person))
+        {
             return Err("not_found");
         }
         if !self.members.contains_key(&(own, person)) {
             return Err("forbidden");
         }
-        let Some(member) = self.active_member(own, person) else { return Err("not_active") };
+        let Some(member) = self.active_member(own, person) else {
+            return Err("not_active");
+        };
         unless(member.portal != Some(PortalRole::Admin), "forbidden")
     }
 
@@ -88,6 +98,15 @@ impl Plain {
         }
     }
 
+    /// Only its own members learn that an organisation is there, if they may do nothing to it.
+    fn known_to(&self, caller: &Caller, org: OrganisationId) -> Verdict {
+        let Some(person) = caller.person() else {
+            return Ok(());
+        };
+        unless(!self.members.contains_key(&(org, person)), "not_found")?;
+        unless(self.active_member(org, person).is_none(), "not_active")
+    }
+
     /// The platform's key for `provision`, or an Admin; not where it is closed.
     fn manage(&self, caller: &Caller, org: OrganisationId) -> Verdict {
         match caller.principal {
@@ -103,21 +122,29 @@ impl Plain {
         self.authentic(caller)?;
         match command {
             C::SetStanding { organisation, .. } => {
+                self.known_to(caller, *organisation)?;
                 self.by_key(caller, KeyUse::Operate)?;
                 unless(self.orgs[organisation].standing == Standing::Closed, "not_active")
             }
             C::SetPolicy { .. } => self.by_key(caller, KeyUse::Operate),
             C::PutOrganisation { external, .. } => {
                 self.by_key(caller, KeyUse::Provision)?;
-                unless(self.orgs[&self.org_named(external)].standing == Standing::Closed, "not_active")
+                unless(
+                    self.orgs[&self.org_named(external)].standing == Standing::Closed,
+                    "not_active",
+                )
             }
             C::PutUnit { organisation, .. } | C::PutRole { organisation, .. } => {
                 self.manage(caller, *organisation)
             }
             C::PutAccount { organisation, external, unit, .. } => {
                 self.manage(caller, *organisation)?;
-                let known = self.account_named(*organisation, external).map(|id| self.accounts[&id].unit);
-                unless(known.is_some_and(|u| u != self.unit_named(*organisation, unit.as_deref())), "invalid")
+                let known =
+                    self.account_named(*organisation, external).map(|id| self.accounts[&id].unit);
+                unless(
+                    known.is_some_and(|u| u != self.unit_named(*organisation, unit.as_deref())),
+                    "invalid",
+                )
             }
             C::RemoveAccount { organisation, external } => {
                 self.manage(caller, *organisation)?;
@@ -134,7 +161,8 @@ impl Plain {
                 self.keeps_an_admin(*organisation, person)
             }
             C::SignIn { person, auth_epoch, .. } => {
-                unless(self.people[person].epoch != *auth_epoch, "caller_revoked")
+                let known = &self.people[person];
+                unless(known.epoch != *auth_epoch || !known.proven, "caller_revoked")
             }
             C::SignOut | C::SignOutEverywhere => unless(caller.person().is_none(), "not_found"),
             C::RotateCustomerId { organisation, .. } => {
@@ -174,9 +202,15 @@ impl Plain {
             C::Enter(enter) => self.judge_enter(caller, enter).map(|_| ()),
             C::CloseSession { session } => {
                 match caller.principal {
-                    Principal::PartnerSession(own) => return unless(own != *session, "partner_session_refused"),
+                    Principal::PartnerSession(own) => {
+                        return unless(own != *session, "partner_session_refused");
+                    }
                     Principal::Key(_) => {
-                        return Err(if self.known_session(*session, self.now).is_some() { "forbidden" } else { "not_found" });
+                        return Err(if self.known_session(*session, self.now).is_some() {
+                            "forbidden"
+                        } else {
+                            "not_found"
+                        });
                     }
                     _ => {}
                 }
@@ -209,13 +243,19 @@ impl Plain {
     }
 
     pub fn account_named(&self, org: OrganisationId, external: &str) -> Option<AccountId> {
-        self.accounts.iter().find(|(_, a)| a.org == org && a.external == external).map(|(id, _)| *id)
+        self.accounts
+            .iter()
+            .find(|(_, a)| a.org == org && a.external == external)
+            .map(|(id, _)| *id)
     }
 
     /// The unit of this name; the default unit for none.
     pub fn unit_named(&self, org: OrganisationId, external: Option<&str>) -> UnitId {
-        let Some(external) = external else { return self.orgs[&org].default_unit };
-        let named = |u: &super::plain::Unit| u.org == org && u.external.as_deref() == Some(external);
+        let Some(external) = external else {
+            return self.orgs[&org].default_unit;
+        };
+        let named =
+            |u: &super::plain::Unit| u.org == org && u.external.as_deref() == Some(external);
         *self.units.iter().find(|(_, u)| named(u)).unwrap().0
     }
 
@@ -225,11 +265,14 @@ impl Plain {
     }
 
     pub fn member_named(&self, org: OrganisationId, external: &str) -> Option<PersonId> {
-        self.members.iter().find(|((o, _), m)| *o == org && m.external == external).map(|((_, p), _)| *p)
+        self.members
+            .iter()
+            .find(|((o, _), m)| *o == org && m.external == external)
+            .map(|((_, p), _)| *p)
     }
 
     pub fn person_by_email(&self, email: &str) -> Option<PersonId> {
-        self.people.iter().find(|(_, p)| p.email == email).map(|(id, _)| *id)
+        self.people.iter().find(|(_, p)| p.proven && p.email == email).map(|(id, _)| *id)
     }
 
     // -- members ----------------------------------------------------------------------------------
@@ -239,18 +282,23 @@ impl Plain {
         unless(self.is_active_admin(org, without) && !others, "last_admin")
     }
 
-    /// Every person has a verified address already: the cast is closed.
+    /// Every address of the cast is proven: who joins without proof is somebody new, who only says
+    /// so and never gets it proven.
     fn judge_member(&self, caller: &Caller, put: &PutMember) -> Verdict {
         let org = put.organisation;
         self.manage(caller, org)?;
         let Some(person) = self.member_named(org, &put.external) else {
             let person = self.person_by_email(&put.email).unwrap();
             let proven = matches!(caller.principal, Principal::Key(_)) && put.email_verified;
-            return unless(!proven || self.members.contains_key(&(org, person)), "taken");
+            return unless(proven && self.members.contains_key(&(org, person)), "taken");
         };
         unless(self.people[&person].email != put.email, "invalid")?;
-        let stays_admin = put.portal == Some(PortalRole::Admin) && put.active;
-        if stays_admin { Ok(()) } else { self.keeps_an_admin(org, person) }
+        if put.portal != Some(PortalRole::Admin) {
+            self.keeps_an_admin(org, person)?;
+        }
+        let proven = matches!(caller.principal, Principal::Key(_)) && put.email_verified;
+        unless(proven && !self.people[&person].proven, "taken")?;
+        if put.active { Ok(()) } else { self.keeps_an_admin(org, person) }
     }
 
     // -- requests ---------------------------------------------------------------------------------
@@ -274,11 +322,18 @@ impl Plain {
             self.requests.values().filter(|r| (r.customer, r.provider) == (customer, ask.provider))
         };
         unless(earlier().any(|r| self.pending(r)), "already_pending")?;
-        let recent = |r: &&Request| matches!(r.fate, Fate::Denied(at) if self.now.0 - at.0 < 30 * DAY);
+        let recent =
+            |r: &&Request| matches!(r.fate, Fate::Denied(at) if self.now.0 - at.0 < 30 * DAY);
         unless(earlier().filter(recent).count() >= 3, "asked_too_often")
     }
 
-    fn judge_approve(&self, caller: &Caller, id: RequestId, terms: &Terms, seen: Option<&Seen>) -> Verdict {
+    fn judge_approve(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+        terms: &Terms,
+        seen: Option<&Seen>,
+    ) -> Verdict {
         let r = self.known_request(id, self.now).ok_or("not_found")?;
         self.admin(caller, Customer, r.customer, r.provider)?;
         self.fresh(caller)?;
@@ -310,7 +365,10 @@ impl Plain {
             Accounts::List(list) => {
                 unless(list.is_empty(), "invalid")?;
                 for id in list {
-                    let mine = self.accounts.get(id).filter(|a| a.org == r.customer && terms.unit.is_none_or(|u| u == a.unit));
+                    let mine = self
+                        .accounts
+                        .get(id)
+                        .filter(|a| a.org == r.customer && terms.unit.is_none_or(|u| u == a.unit));
                     let external = &mine.ok_or("invalid")?.external;
                     unless(!r.accounts.is_empty() && !r.accounts.contains(external), "widening")?;
                 }
@@ -318,7 +376,11 @@ impl Plain {
         }
         unless(terms.roles.is_empty(), "invalid")?;
         for id in &terms.roles {
-            let role = self.roles.get(id).filter(|x| x.org == r.customer && !x.deleted).ok_or("invalid")?;
+            let role = self
+                .roles
+                .get(id)
+                .filter(|x| x.org == r.customer && !x.deleted)
+                .ok_or("invalid")?;
             unless(!r.roles.is_empty() && !r.roles.contains(&role.code), "widening")?;
         }
         let longest = level_cap.min(self.policy_cap).min(own.settings.session_cap.0);
@@ -327,7 +389,11 @@ impl Plain {
         Ok(Seen {
             request: id,
             terms: terms.clone(),
-            roles: terms.roles.iter().map(|id| (*id, self.roles[id].versions.len() as u32)).collect(),
+            roles: terms
+                .roles
+                .iter()
+                .map(|id| (*id, self.roles[id].versions.len() as u32))
+                .collect(),
             cap,
             never: self.never.clone(),
             renames: (own.renames, self.orgs[&r.provider].renames),

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use comity_domain::application::KeyUse;
-use comity_domain::grant::{GrantEnd, Terms};
+use comity_domain::consent::Terms;
+use comity_domain::grant::GrantEnd;
 use comity_domain::ids::{
     AccountId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId, RequestId, RoleId,
     SessionId, SignInId, UnitId,
@@ -78,6 +79,8 @@ pub struct Person {
     pub email: String,
     pub name: String,
     pub epoch: u32,
+    /// Whether the address is proven, and with it that somebody can sign in.
+    pub proven: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -188,8 +191,15 @@ pub struct Plain {
 pub fn level(code: &str) -> (Patterns, Modes, u32, u32) {
     let pattern = |r: &str, v: &str| vec![(r.to_owned(), v.to_owned())];
     match code {
-        "partner" => (pattern("*", "*"), [Mode::Direct, Mode::View, Mode::ActAs].into_iter().collect(), 730, 480),
-        "referral" => (pattern("*", "read"), [Mode::Direct, Mode::View].into_iter().collect(), 90, 480),
+        "partner" => (
+            pattern("*", "*"),
+            [Mode::Direct, Mode::View, Mode::ActAs].into_iter().collect(),
+            730,
+            480,
+        ),
+        "referral" => {
+            (pattern("*", "read"), [Mode::Direct, Mode::View].into_iter().collect(), 90, 480)
+        }
         other => panic!("no level {other}"),
     }
 }
@@ -216,10 +226,16 @@ impl Plain {
             .is_some_and(|m| m.active && m.portal == Some(PortalRole::Admin))
     }
 
-    pub fn locked(&self, customer: OrganisationId, provider: OrganisationId, person: PersonId) -> bool {
+    pub fn locked(
+        &self,
+        customer: OrganisationId,
+        provider: OrganisationId,
+        person: PersonId,
+    ) -> bool {
         self.locks.values().any(|(by, target)| {
             *by == customer
-                && (*target == LockTarget::Organisation(provider) || *target == LockTarget::Person(person))
+                && (*target == LockTarget::Organisation(provider)
+                    || *target == LockTarget::Person(person))
         })
     }
 
@@ -254,8 +270,15 @@ impl Plain {
         self.assigned.keys().filter(|(g, _)| *g == grant).map(|(_, p)| *p).collect()
     }
 
+    /// Whether an assignment gives access and its person takes part.
+    pub fn attends(&self, grant: GrantId, person: PersonId) -> bool {
+        let provider = self.grants[&grant].provider;
+        let assigned = self.assigned.get(&(grant, person)).is_some_and(|a| self.gives_access(a));
+        assigned && self.active_member(provider, person).is_some()
+    }
+
     pub fn active_on(&self, grant: GrantId) -> usize {
-        self.assigned.iter().filter(|((g, _), a)| *g == grant && self.gives_access(a)).count()
+        self.people_on(grant).into_iter().filter(|p| self.attends(grant, *p)).count()
     }
 
     // -- what is forgotten, as of an instant ------------------------------------------------------
@@ -309,11 +332,11 @@ impl Plain {
         if let Some((_, reason)) = s.ended {
             return reason;
         }
-        if let Some(reason) = self.dead(s) {
-            return reason;
-        }
         if self.now >= s.deadline {
             return Reason::SessionExpired;
+        }
+        if let Some(reason) = self.dead(s) {
+            return reason;
         }
         let grant = &self.grants[&s.grant];
         let known = account.is_none_or(|a| self.accounts.get(&a).is_some_and(|a| a.org == org));
@@ -343,7 +366,8 @@ impl Plain {
             let all = whole && grant.accounts.is_none() && assignment.accounts.is_none();
             return if all { Reason::Allowed } else { Reason::AccountRequired };
         };
-        let listed = |list: &Option<BTreeSet<AccountId>>| list.as_ref().is_none_or(|l| l.contains(&account));
+        let listed =
+            |list: &Option<BTreeSet<AccountId>>| list.as_ref().is_none_or(|l| l.contains(&account));
         if self.on_side(grant, account) && listed(&grant.accounts) && listed(&assignment.accounts) {
             Reason::Allowed
         } else {
@@ -411,9 +435,13 @@ impl Plain {
             .get(&(grant.provider, person))
             .is_some_and(|m| grant.provider_unit.is_none_or(|u| u == m.unit));
         if let Some(list) = &mut a.accounts {
-            list.retain(|x| self.accounts.contains_key(x) && grant.accounts.as_ref().is_none_or(|g| g.contains(x)));
+            list.retain(|x| {
+                self.accounts.contains_key(x)
+                    && grant.accounts.as_ref().is_none_or(|g| g.contains(x))
+            });
         }
-        let nothing = |list: &Option<BTreeSet<AccountId>>| list.as_ref().is_some_and(BTreeSet::is_empty);
+        let nothing =
+            |list: &Option<BTreeSet<AccountId>>| list.as_ref().is_some_and(BTreeSet::is_empty);
         if !belongs || nothing(&a.accounts) || nothing(&grant.accounts) {
             self.assigned.remove(&(id, person));
             self.grants.get_mut(&id).unwrap().version += 1;

@@ -19,7 +19,9 @@ impl Moves<'_> {
             return None;
         }
         let others = self.m.assigned.keys().filter(|(x, p)| {
-            *p == person && self.m.grants[x].customer == g.customer && self.m.running(&self.m.grants[x])
+            *p == person
+                && self.m.grants[x].customer == g.customer
+                && self.m.running(&self.m.grants[x])
         });
         let several = others.count() > 1;
         let mut enter = self.w.enter_spec(g.customer, mode);
@@ -60,13 +62,18 @@ impl Moves<'_> {
             let (grant, who) = self.assigned()?;
             (self.m.grants[&grant].customer, self.m.grants[&grant].provider, who)
         };
-        let target = if person { LockTarget::Person(who) } else { LockTarget::Organisation(provider) };
+        let target =
+            if person { LockTarget::Person(who) } else { LockTarget::Organisation(provider) };
         let customer = if self.rng.percent(8) { self.org() } else { customer };
-        step(self.admin(customer)?, Command::Lock { customer, target, reason: Some("Seen at night".into()) })
+        step(
+            self.admin(customer)?,
+            Command::Lock { customer, target, reason: Some("Seen at night".into()) },
+        )
     }
 
     pub fn unlock(&mut self) -> Option<Step> {
-        let locks: Vec<_> = self.m.locks.iter().map(|(id, (customer, _))| (*id, *customer)).collect();
+        let locks: Vec<_> =
+            self.m.locks.iter().map(|(id, (customer, _))| (*id, *customer)).collect();
         let (lock, customer) = self.rng.pick(&locks)?;
         step(self.fresh_admin(customer)?, Command::Unlock { lock })
     }
@@ -78,9 +85,13 @@ impl Moves<'_> {
         let now = self.m.now;
         let mut edges: Vec<Instant> = Vec::new();
         edges.extend(self.m.sessions.values().filter(|s| s.ended.is_none()).map(|s| s.deadline));
-        edges.extend(self.m.grants.values().filter(|g| self.m.stands(g)).flat_map(|g| [g.start, g.end]));
+        edges.extend(
+            self.m.grants.values().filter(|g| self.m.stands(g)).flat_map(|g| [g.start, g.end]),
+        );
         edges.extend(self.m.assigned.values().map(|a| a.ends).filter(|e| *e != Instant::NEVER));
-        edges.extend(self.m.requests.values().filter(|r| self.m.pending(r)).map(|r| r.at.plus(30 * DAY)));
+        edges.extend(
+            self.m.requests.values().filter(|r| self.m.pending(r)).map(|r| r.at.plus(30 * DAY)),
+        );
         edges.retain(|e| *e > now);
         edges.sort();
         if self.rng.percent(75) {

@@ -2,8 +2,8 @@
 
 use comity_domain::code::CustomerCode;
 use comity_domain::command::{Ask, Caller, Command};
+use comity_domain::consent::{self, Summary, Terms};
 use comity_domain::event::{Event, Row};
-use comity_domain::grant::{self, Summary, Terms};
 use comity_domain::ids::{Digest32, OrganisationId};
 use comity_domain::may::{self, Action};
 use comity_domain::refusal::Refusal;
@@ -47,10 +47,7 @@ impl Stage {
             days: Days(asked.days.unwrap_or(30)),
             roles: asked.roles.clone(),
             accounts: asked.accounts.clone(),
-            reason: asked
-                .reason
-                .clone()
-                .unwrap_or_else(|| "Winter storage".into()),
+            reason: asked.reason.clone().unwrap_or_else(|| "Winter storage".into()),
             ticket: asked.ticket.clone(),
         };
         let row = self.w.run(caller, Command::Ask(ask))?;
@@ -63,12 +60,7 @@ impl Stage {
     /// The organisation for which `who` asks; a session stands in no organisation's name.
     fn home_of(&self, who: &str) -> Played<OrganisationId> {
         if let Some(session) = who.strip_prefix('$') {
-            let grant = self
-                .w
-                .state
-                .sessions
-                .get(self.session(session)?)
-                .map(|s| s.grant);
+            let grant = self.w.state.sessions.get(self.session(session)?).map(|s| s.grant);
             let grant = grant.and_then(|g| self.w.state.grants.get(g));
             return Ok(grant.map_or(OrganisationId::MAX, |g| g.provider.organisation));
         }
@@ -87,9 +79,7 @@ impl Stage {
             unit: given.unit.as_ref().map(|u| self.unit(customer, u)),
             modes,
             starts_at: given.starts_in.map(|s| self.w.now.plus(s.0)),
-            days: given
-                .days
-                .map_or_else(|| asked.map_or(Days(30), |r| r.days), Days),
+            days: given.days.map_or_else(|| asked.map_or(Days(30), |r| r.days), Days),
             cap: given.session_minutes.map(Minutes),
             allow_external: false,
             jwt: !modes.contains(Mode::ActAs),
@@ -101,7 +91,7 @@ impl Stage {
         may::authentic(&self.w.state, caller, self.w.now)?;
         let request = may::check_request(&self.w.state, caller, Action::Approve, id, self.w.now)?;
         let summary =
-            grant::summarise(&self.w.state, id, request, &self.terms(given)?, self.w.now)?;
+            consent::summarise(&self.w.state, id, request, &self.terms(given)?, self.w.now)?;
         self.shows(given, &summary)?;
         Ok(summary.hash())
     }
@@ -111,61 +101,29 @@ impl Stage {
             return Ok(());
         };
         let shown = |what: &str, ok: bool| {
-            if ok {
-                Ok(())
-            } else {
-                wrong(format!("{what} differs in {summary:?}"))
-            }
+            if ok { Ok(()) } else { wrong(format!("{what} differs in {summary:?}")) }
         };
         let roles = summary
             .roles
             .iter()
             .map(|(r, p)| (self.role_called(r.role), p.texts().collect()))
             .collect();
-        let names: Vec<&str> = summary
-            .names
-            .iter()
-            .map(|w| self.w.state.words.show(*w))
-            .collect();
+        let names: Vec<&str> = summary.names.iter().map(|w| self.w.state.words.show(*w)).collect();
         let never: Vec<String> = summary.never_delegable.texts().collect();
-        shown(
-            "partner",
-            shows
-                .partner
-                .as_ref()
-                .is_none_or(|p| names.contains(&p.as_str())),
-        )?;
-        shown(
-            "level",
-            shows
-                .level
-                .as_ref()
-                .is_none_or(|l| **l == *summary.level.code),
-        )?;
+        shown("partner", shows.partner.as_ref().is_none_or(|p| names.contains(&p.as_str())))?;
+        shown("level", shows.level.as_ref().is_none_or(|l| **l == *summary.level.code))?;
         shown("roles", shows.roles.as_ref().is_none_or(|r| *r == roles))?;
         shown(
             "accounts",
-            shows
-                .accounts
-                .as_ref()
-                .is_none_or(|a| *a == self.accounts_called(&summary.accounts)),
+            shows.accounts.as_ref().is_none_or(|a| *a == self.accounts_called(&summary.accounts)),
         )?;
         shown(
             "modes",
-            shows
-                .modes
-                .as_ref()
-                .is_none_or(|m| modes(m).is_ok_and(|m| m == summary.modes)),
+            shows.modes.as_ref().is_none_or(|m| modes(m).is_ok_and(|m| m == summary.modes)),
         )?;
         shown("days", shows.days.is_none_or(|d| d == summary.days.0))?;
-        shown(
-            "session_minutes",
-            shows.session_minutes.is_none_or(|m| m == summary.cap.0),
-        )?;
-        shown(
-            "never_delegable",
-            shows.never_delegable.as_ref().is_none_or(|n| *n == never),
-        )
+        shown("session_minutes", shows.session_minutes.is_none_or(|m| m == summary.cap.0))?;
+        shown("never_delegable", shows.never_delegable.as_ref().is_none_or(|n| *n == never))
     }
 
     fn approve(&mut self, caller: &Caller, given: &Given) -> Played<Option<Saved>> {
@@ -176,14 +134,7 @@ impl Stage {
             // Who may not look has no hash to echo, and must be refused for another reason.
             None => self.w.summary(request, &terms).unwrap_or(Digest32([0; 32])),
         };
-        let row = self.w.run(
-            caller,
-            Command::Approve {
-                request,
-                terms,
-                summary,
-            },
-        )?;
+        let row = self.w.run(caller, Command::Approve { request, terms, summary })?;
         Ok(made(row, |e| match e {
             Event::GrantMade { grant, .. } => Some(Saved::Grant(*grant)),
             _ => None,
@@ -192,15 +143,11 @@ impl Stage {
 }
 
 fn made(row: Option<Row>, what: impl Fn(&Event) -> Option<Saved>) -> Option<Saved> {
-    row.into_iter()
-        .flat_map(|r| r.events)
-        .find_map(|r| what(&r.event))
+    row.into_iter().flat_map(|r| r.events).find_map(|r| what(&r.event))
 }
 
 /// The code with its first character typed wrongly.
 fn misspelt(code: &str) -> String {
     let wrong = if code.starts_with('7') { "8" } else { "7" };
-    code.char_indices()
-        .nth(1)
-        .map_or_else(String::new, |(at, _)| format!("{wrong}{}", &code[at..]))
+    code.char_indices().nth(1).map_or_else(String::new, |(at, _)| format!("{wrong}{}", &code[at..]))
 }

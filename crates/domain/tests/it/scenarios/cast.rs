@@ -29,10 +29,7 @@ impl Cast {
     /// The steps of a prelude and of those before it, in order.
     pub fn prelude(&self, name: Option<&str>) -> Vec<&Step> {
         let Some(name) = name else { return Vec::new() };
-        let prelude = self
-            .preludes
-            .get(name)
-            .unwrap_or_else(|| panic!("no prelude {name:?}"));
+        let prelude = self.preludes.get(name).unwrap_or_else(|| panic!("no prelude {name:?}"));
         let mut steps = self.prelude(prelude.after.as_deref());
         steps.extend(&prelude.steps);
         steps

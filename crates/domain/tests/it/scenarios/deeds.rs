@@ -24,11 +24,7 @@ impl Stage {
         match act {
             Act::ReadCustomerId { organisation } => {
                 let organisation = self.organisation(organisation);
-                self.may(
-                    caller,
-                    Action::ReadCustomerId,
-                    Thing::organisation(organisation),
-                )?;
+                self.may(caller, Action::ReadCustomerId, Thing::organisation(organisation))?;
                 Ok(Some(Saved::Code(self.code(organisation))))
             }
             Act::RotateCustomerId { organisation } => {
@@ -39,13 +35,7 @@ impl Stage {
                 self.put_organisation(caller, organisation, name)?;
                 Ok(None)
             }
-            Act::PutMember {
-                member,
-                same_person_as,
-                portal,
-                unit,
-                active,
-            } => {
+            Act::PutMember { member, same_person_as, portal, unit, active } => {
                 let put = self.changed_member(
                     member,
                     same_person_as.as_deref(),
@@ -56,13 +46,7 @@ impl Stage {
                 self.put_member(caller, member.clone(), put)?;
                 Ok(None)
             }
-            Act::Enter {
-                customer,
-                mode: wanted,
-                application,
-                grant,
-                reason,
-            } => {
+            Act::Enter { customer, mode: wanted, application, grant, reason } => {
                 let enter = Enter {
                     customer: self.organisation(customer),
                     audience: self.audience(application.as_deref())?,
@@ -95,13 +79,7 @@ impl Stage {
     /// Whether the kernel lets `caller` read or do something, as a door would ask it.
     pub fn may(&self, caller: &Caller, action: Action, thing: Thing) -> Played {
         may::authentic(&self.w.state, caller, self.w.now)?;
-        Ok(may::check(
-            &self.w.state,
-            caller,
-            action,
-            thing,
-            self.w.now,
-        )?)
+        Ok(may::check(&self.w.state, caller, action, thing, self.w.now)?)
     }
 
     fn audience(&self, application: Option<&str>) -> Played<String> {
@@ -165,26 +143,16 @@ impl Stage {
 
     fn operator_command(&self, act: &Act) -> Played<Command> {
         Ok(match act {
-            Act::SetStanding {
-                organisation,
-                standing,
-            } => {
+            Act::SetStanding { organisation, standing } => {
                 let standing = match standing.as_str() {
                     "active" => Standing::Active,
                     "suspended" => Standing::Suspended,
                     "closed" => Standing::Closed,
                     other => return wrong(format!("{other:?} is no standing")),
                 };
-                Command::SetStanding {
-                    organisation: self.organisation(organisation),
-                    standing,
-                }
+                Command::SetStanding { organisation: self.organisation(organisation), standing }
             }
-            Act::SetPolicy {
-                never_delegable,
-                session_minutes,
-                longest_grant_days,
-            } => {
+            Act::SetPolicy { never_delegable, session_minutes, longest_grant_days } => {
                 let mut policy = self.w.state.policy.clone();
                 if let Some(never) = never_delegable {
                     policy.never_delegable = permissions(never)?;
@@ -214,38 +182,23 @@ impl Stage {
 
     fn other_command(&self, caller: &Caller, act: &Act) -> Played<Command> {
         Ok(match act {
-            Act::PutUnit {
-                organisation,
-                unit,
-                active,
-            } => Command::PutUnit {
+            Act::PutUnit { organisation, unit, active } => Command::PutUnit {
                 organisation: self.organisation(organisation),
                 external: unit.clone(),
                 name: format!("Unit {unit}"),
                 active: active.unwrap_or(true),
             },
-            Act::PutAccount {
-                organisation,
-                account,
-                unit,
-            } => Command::PutAccount {
+            Act::PutAccount { organisation, account, unit } => Command::PutAccount {
                 organisation: self.organisation(organisation),
                 external: account.clone(),
                 name: format!("Account {account}"),
                 unit: unit.clone(),
             },
-            Act::RemoveAccount {
-                organisation,
-                account,
-            } => Command::RemoveAccount {
+            Act::RemoveAccount { organisation, account } => Command::RemoveAccount {
                 organisation: self.organisation(organisation),
                 external: account.clone(),
             },
-            Act::PutRole {
-                organisation,
-                role,
-                permissions: words,
-            } => Command::PutRole {
+            Act::PutRole { organisation, role, permissions: words } => Command::PutRole {
                 organisation: self.organisation(organisation),
                 code: role.clone(),
                 name: format!("Role {role}"),
@@ -268,17 +221,9 @@ impl Stage {
                 stale,
             } => {
                 let organisation = self.organisation(organisation);
-                self.may(
-                    caller,
-                    Action::ReadSettings,
-                    Thing::organisation(organisation),
-                )?;
-                let known = self
-                    .w
-                    .state
-                    .organisations
-                    .get(organisation)
-                    .ok_or(Refusal::NotFound)?;
+                self.may(caller, Action::ReadSettings, Thing::organisation(organisation))?;
+                let known =
+                    self.w.state.organisations.get(organisation).ok_or(Refusal::NotFound)?;
                 let mut settings = known.settings.clone();
                 settings.customer_id_on = customer_id_on.unwrap_or(settings.customer_id_on);
                 settings.session_cap = session_minutes.map_or(settings.session_cap, Minutes);
@@ -286,41 +231,22 @@ impl Stage {
                 if let Some(blocked) = blocked {
                     settings.blocked = blocked.iter().map(|b| self.organisation(b)).collect();
                 }
-                let version = if *stale {
-                    known.version - 1
-                } else {
-                    known.version
-                };
-                Command::ChangeSettings {
-                    organisation,
-                    settings,
-                    version,
-                }
+                let version = if *stale { known.version - 1 } else { known.version };
+                Command::ChangeSettings { organisation, settings, version }
             }
-            Act::CancelRequest { request } => Command::CancelRequest {
-                request: self.request(request)?,
-            },
-            Act::Deny {
-                request,
-                reason,
-                message,
-            } => Command::Deny {
+            Act::CancelRequest { request } => {
+                Command::CancelRequest { request: self.request(request)? }
+            }
+            Act::Deny { request, reason, message } => Command::Deny {
                 request: self.request(request)?,
                 reason: reason.clone(),
                 message: message.clone(),
             },
-            Act::CloseSession { session } => Command::CloseSession {
-                session: self.session(session)?,
-            },
-            Act::EndSession { session } => Command::EndSession {
-                session: self.session(session)?,
-            },
-            Act::Lock {
-                organisation,
-                partner,
-                member,
-                reason,
-            } => {
+            Act::CloseSession { session } => {
+                Command::CloseSession { session: self.session(session)? }
+            }
+            Act::EndSession { session } => Command::EndSession { session: self.session(session)? },
+            Act::Lock { organisation, partner, member, reason } => {
                 let target = match (partner, member) {
                     (Some(partner), None) => LockTarget::Organisation(self.organisation(partner)),
                     (None, Some(member)) => LockTarget::Person(self.person(member)?),
@@ -332,21 +258,15 @@ impl Stage {
                     reason: reason.clone(),
                 }
             }
-            Act::Unlock { lock } => Command::Unlock {
-                lock: self.lock(lock)?,
-            },
+            Act::Unlock { lock } => Command::Unlock { lock: self.lock(lock)? },
             other => return wrong(format!("{other:?} is not played here")),
         })
     }
 
     fn grant_command(&self, act: &Act) -> Played<Command> {
         Ok(match act {
-            Act::Revoke { grant } => Command::Revoke {
-                grant: self.grant(grant)?,
-            },
-            Act::GiveUp { grant } => Command::GiveUp {
-                grant: self.grant(grant)?,
-            },
+            Act::Revoke { grant } => Command::Revoke { grant: self.grant(grant)? },
+            Act::GiveUp { grant } => Command::GiveUp { grant: self.grant(grant)? },
             Act::Narrow {
                 grant,
                 roles,
@@ -368,19 +288,9 @@ impl Stage {
                     cap: session_minutes.map(Minutes),
                 };
                 let version = known.map(|g| if *stale { g.version - 1 } else { g.version });
-                Command::Narrow {
-                    grant,
-                    narrowing,
-                    version,
-                }
+                Command::Narrow { grant, narrowing, version }
             }
-            Act::Assign {
-                grant,
-                member,
-                roles,
-                accounts,
-                ends_in,
-            } => {
+            Act::Assign { grant, member, roles, accounts, ends_in } => {
                 let (grant, known) = self.known_grant(grant)?;
                 let successor = Successor {
                     member: member.clone(),
@@ -391,22 +301,12 @@ impl Stage {
                 spec.ends_at = ends_in.map(|s| self.w.now.plus(s.0));
                 Command::Assign { grant, spec }
             }
-            Act::Unassign {
-                grant,
-                member,
-                successor,
-            } => {
+            Act::Unassign { grant, member, successor } => {
                 let (grant, known) = self.known_grant(grant)?;
                 let person = self.person(member)?;
-                let successor = successor
-                    .as_ref()
-                    .map(|s| self.assignment(known, s))
-                    .transpose()?;
-                Command::Unassign {
-                    grant,
-                    person,
-                    successor,
-                }
+                let successor =
+                    successor.as_ref().map(|s| self.assignment(known, s)).transpose()?;
+                Command::Unassign { grant, person, successor }
             }
             other => return wrong(format!("{other:?} is not played here")),
         })

@@ -43,16 +43,12 @@ impl Stage {
     /// Looks, if the step is one that looks.
     pub fn look_around(&self, who: &str, caller: &Caller, act: &Act) -> Option<Played> {
         Some(match act {
-            Act::ExpectPending {
-                organisation,
-                count,
-                rows,
-            } => self.pending(caller, organisation, *count, rows),
-            Act::ExpectActive {
-                organisation,
-                partners,
-                rows,
-            } => self.active(caller, organisation, *partners, rows.as_deref()),
+            Act::ExpectPending { organisation, count, rows } => {
+                self.pending(caller, organisation, *count, rows)
+            }
+            Act::ExpectActive { organisation, partners, rows } => {
+                self.active(caller, organisation, *partners, rows.as_deref())
+            }
             Act::ExpectHistory { organisation, rows } => self.history(caller, organisation, rows),
             Act::ExpectRequest { .. } => self.one_request(who, caller, act),
             Act::ExpectGrant { .. } => self.one_grant(caller, act),
@@ -75,17 +71,14 @@ impl Stage {
     ) -> Played {
         let customer = self.organisation(organisation);
         self.may(caller, Action::ReadRequest, Thing::organisation(customer))?;
-        let there: Vec<&Request> = view::pending_requests(&self.w.state, customer, self.w.now)
-            .map(|(_, r)| r)
-            .collect();
+        let there: Vec<&Request> =
+            view::pending_requests(&self.w.state, customer, self.w.now).map(|(_, r)| r).collect();
         must("pending requests", count, there.len())?;
         if rows.is_empty() {
             return Ok(());
         }
         must("rows", rows.len(), there.len())?;
-        rows.iter()
-            .zip(there)
-            .try_for_each(|(row, request)| self.pending_row(row, request))
+        rows.iter().zip(there).try_for_each(|(row, request)| self.pending_row(row, request))
     }
 
     fn pending_row(&self, row: &PendingRow, r: &Request) -> Played {
@@ -95,18 +88,10 @@ impl Stage {
         same("by", row.by.as_ref(), &show(r.who.0))?;
         same("email", row.email.as_ref(), &show(r.who.1))?;
         same("level", row.level.as_ref(), &r.level.code.to_string())?;
-        same(
-            "impersonation",
-            row.impersonation.as_ref(),
-            &grant::impersonation(r.modes),
-        )?;
+        same("impersonation", row.impersonation.as_ref(), &grant::impersonation(r.modes))?;
         same("days", row.days.as_ref(), &r.days.0)?;
         same("reason", row.reason.as_ref(), &show(r.reason))?;
-        same(
-            "ticket",
-            row.ticket.as_ref(),
-            &r.ticket.map(show).unwrap_or_default(),
-        )?;
+        same("ticket", row.ticket.as_ref(), &r.ticket.map(show).unwrap_or_default())?;
         same("roles", row.roles.as_ref(), &all(&r.roles))?;
         same("accounts", row.accounts.as_ref(), &all(&r.accounts))
     }
@@ -128,9 +113,7 @@ impl Stage {
         let there: Vec<Access> = view::active_access(&self.w.state, customer, self.w.now).collect();
         let Some(rows) = rows else { return Ok(()) };
         must("rows", rows.len(), there.len())?;
-        rows.iter()
-            .zip(there)
-            .try_for_each(|(row, access)| self.active_row(row, &access))
+        rows.iter().zip(there).try_for_each(|(row, access)| self.active_row(row, &access))
     }
 
     fn active_row(&self, row: &ActiveRow, a: &Access) -> Played {
@@ -139,19 +122,11 @@ impl Stage {
             () if !self.w.state.party_is_active(a.grant.provider) => "suspended",
             () => a.phase.code(),
         };
-        same(
-            "partner",
-            row.partner.as_ref(),
-            &self.name_of(a.grant.provider.organisation),
-        )?;
+        same("partner", row.partner.as_ref(), &self.name_of(a.grant.provider.organisation))?;
         same("status", row.status.as_ref(), &status.to_string())?;
         same("inside", row.inside.as_ref(), &a.inside)?;
         same("level", row.level.as_ref(), &a.grant.level.code.to_string())?;
-        same(
-            "ends_in",
-            row.ends_in.as_ref(),
-            &Span(a.grant.window.end.since(self.w.now)),
-        )
+        same("ends_in", row.ends_in.as_ref(), &Span(a.grant.window.end.since(self.w.now)))
     }
 
     // -- sessions ---------------------------------------------------------------------------------
@@ -171,18 +146,9 @@ impl Stage {
         for (row, (_, s, g)) in rows.iter().zip(there) {
             let provider = g.provider.organisation;
             same("partner", row.partner.as_ref(), &self.name_of(provider))?;
-            same(
-                "member",
-                row.member.as_ref(),
-                &self.called(provider, s.person),
-            )?;
+            same("member", row.member.as_ref(), &self.called(provider, s.person))?;
             same("mode", row.mode.as_ref(), &s.mode.code().to_string())?;
-            self.session_row(
-                s,
-                row.status.as_ref(),
-                row.cause.as_ref(),
-                row.minutes.as_ref(),
-            )?;
+            self.session_row(s, row.status.as_ref(), row.cause.as_ref(), row.minutes.as_ref())?;
             let millis = session::shown_millis(s.started, s.deadline, s.ended(), self.w.now);
             same("seconds", row.seconds.as_ref(), &(millis / 1_000))?;
         }
@@ -210,33 +176,16 @@ impl Stage {
     }
 
     fn one_session(&self, caller: &Caller, act: &Act) -> Played {
-        let Act::ExpectSession {
-            session,
-            status,
-            minutes,
-            cause,
-            ends_in,
-        } = act
-        else {
+        let Act::ExpectSession { session, status, minutes, cause, ends_in } = act else {
             return Ok(());
         };
         let id = self.session(session)?;
         let Some(s) = self.w.state.sessions.get(id) else {
             return wrong("no such session");
         };
-        may::check_grant(
-            &self.w.state,
-            caller,
-            Action::ReadHistory,
-            s.grant,
-            self.w.now,
-        )?;
+        may::check_grant(&self.w.state, caller, Action::ReadHistory, s.grant, self.w.now)?;
         self.session_row(s, Some(status), cause.as_ref(), minutes.as_ref())?;
-        same(
-            "ends_in",
-            ends_in.as_ref(),
-            &Span(s.deadline.since(self.w.now)),
-        )
+        same("ends_in", ends_in.as_ref(), &Span(s.deadline.since(self.w.now)))
     }
 
     fn tenants(&self, caller: &Caller, customers: &[String]) -> Played {
@@ -245,23 +194,14 @@ impl Stage {
         };
         self.may(caller, Action::ReadSelf, Thing::own(person))?;
         let there = view::tenants(&self.w.state, person, self.w.now);
-        let there = there
-            .map(|t| self.name_of(t.grant.customer.organisation))
-            .collect();
+        let there = there.map(|t| self.name_of(t.grant.customer.organisation)).collect();
         must("tenants", sorted(customers.to_vec()), sorted(there))
     }
 
     // -- one thing ---------------------------------------------------------------------------------
 
     fn one_request(&self, who: &str, caller: &Caller, act: &Act) -> Played {
-        let Act::ExpectRequest {
-            request,
-            status,
-            impersonation,
-            message,
-            reason,
-            hides,
-        } = act
+        let Act::ExpectRequest { request, status, impersonation, message, reason, hides } = act
         else {
             return Ok(());
         };
@@ -269,25 +209,15 @@ impl Stage {
         may::authentic(&self.w.state, caller, self.w.now)?;
         let r = may::check_request(&self.w.state, caller, Action::ReadRequest, id, self.w.now)?;
         must("status", status.as_str(), r.phase(self.w.now).code())?;
-        same(
-            "impersonation",
-            impersonation.as_ref(),
-            &grant::impersonation(r.modes),
-        )?;
+        same("impersonation", impersonation.as_ref(), &grant::impersonation(r.modes))?;
         let (said, why) = match r.state {
-            RequestState::Denied {
-                reason, message, ..
-            } => (message, reason),
+            RequestState::Denied { reason, message, .. } => (message, reason),
             _ => (None, None),
         };
         let show = |w: Option<_>| w.map_or_else(String::new, |w| self.w.state.words.show(w).into());
         same("message", message.as_ref(), &show(said))?;
         let home = self.home(who)?;
-        let for_their_eyes = if home == r.customer {
-            show(why)
-        } else {
-            String::new()
-        };
+        let for_their_eyes = if home == r.customer { show(why) } else { String::new() };
         same("reason", reason.as_ref(), &for_their_eyes)?;
         self.hidden(home, hides)
     }
@@ -322,16 +252,8 @@ impl Stage {
             accounts.as_ref().map(sorted_names).as_ref(),
             &self.accounts_called(&g.accounts),
         )?;
-        same(
-            "modes",
-            modes.clone().map(sorted).as_ref(),
-            &sorted(modes_called(g.modes)),
-        )?;
-        same(
-            "ends_in",
-            ends_in.as_ref(),
-            &Span(g.window.end.since(self.w.now)),
-        )?;
+        same("modes", modes.clone().map(sorted).as_ref(), &sorted(modes_called(g.modes)))?;
+        same("ends_in", ends_in.as_ref(), &Span(g.window.end.since(self.w.now)))?;
         same("session_minutes", session_minutes.as_ref(), &g.cap.0)?;
         same("unattended", unattended.as_ref(), &g.unattended)
     }
@@ -339,23 +261,10 @@ impl Stage {
     fn assigned(&self, caller: &Caller, grant: &str, rows: &[AssignedRow]) -> Played {
         let id = self.grant(grant)?;
         may::authentic(&self.w.state, caller, self.w.now)?;
-        let g = may::check_grant(
-            &self.w.state,
-            caller,
-            Action::ReadAssignments,
-            id,
-            self.w.now,
-        )?;
+        let g = may::check_grant(&self.w.state, caller, Action::ReadAssignments, id, self.w.now)?;
         let people: Vec<_> = self.w.state.assigned_to(id).map(|(p, _)| p).collect();
-        let there = people
-            .iter()
-            .map(|p| self.called(g.provider.organisation, *p))
-            .collect();
-        must(
-            "assigned",
-            sorted(rows.iter().map(|r| r.member.clone()).collect()),
-            sorted(there),
-        )?;
+        let there = people.iter().map(|p| self.called(g.provider.organisation, *p)).collect();
+        must("assigned", sorted(rows.iter().map(|r| r.member.clone()).collect()), sorted(there))?;
         for row in rows {
             let Some(a) = self.w.state.assignment(id, self.person(&row.member)?) else {
                 return wrong("not assigned");
@@ -369,11 +278,7 @@ impl Stage {
             let roles = sorted(a.roles.iter().map(|r| self.role_called(*r)).collect());
             same("roles", row.roles.clone().map(sorted).as_ref(), &roles)?;
             let accounts = self.accounts_called(&a.accounts);
-            same(
-                "accounts",
-                row.accounts.as_ref().map(sorted_names).as_ref(),
-                &accounts,
-            )?;
+            same("accounts", row.accounts.as_ref().map(sorted_names).as_ref(), &accounts)?;
         }
         Ok(())
     }
@@ -381,14 +286,7 @@ impl Stage {
     // -- the feed of events ------------------------------------------------------------------------
 
     fn feed(&self, caller: &Caller, act: &Act) -> Played {
-        let Act::ExpectFeed {
-            organisation,
-            includes,
-            excludes,
-            shows,
-            hides,
-        } = act
-        else {
+        let Act::ExpectFeed { organisation, includes, excludes, shows, hides } = act else {
             return Ok(());
         };
         let reader = self.organisation(organisation);
@@ -401,11 +299,8 @@ impl Stage {
         if let Some(extra) = excludes.iter().find(|k| kind(k)) {
             return wrong(format!("an event {extra} is not for these eyes"));
         }
-        let said = |t: &String| {
-            lines
-                .iter()
-                .any(|l| l.words.iter().any(|w| w.contains(t.as_str())))
-        };
+        let said =
+            |t: &String| lines.iter().any(|l| l.words.iter().any(|w| w.contains(t.as_str())));
         if let Some(missing) = shows.iter().find(|t| !said(t)) {
             return wrong(format!("no event says {missing:?}"));
         }
@@ -435,15 +330,12 @@ impl Stage {
         for row in &self.w.rows {
             for (at, recorded) in row.events.iter().enumerate() {
                 if recorded.readers.contains(&reader) {
-                    let json =
-                        serde_json::to_value(&recorded.event).expect("an event is plain data");
-                    let own = row.words.iter().filter(|w| usize::from(w.event) == at);
+                    let json = recorded.event.told();
+                    let own = row.words.iter().filter(|w| w.event as usize == at);
                     lines.push(Line {
                         kind: json["event"].as_str().unwrap_or_default().to_string(),
                         json: json.to_string(),
-                        words: own
-                            .filter_map(|w| w.text.as_deref().map(String::from))
-                            .collect(),
+                        words: own.filter_map(|w| w.text.as_deref().map(String::from)).collect(),
                     });
                 }
             }

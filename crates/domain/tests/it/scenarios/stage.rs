@@ -77,24 +77,14 @@ impl Stage {
         };
         let operate = stage.w.operate();
         for (code, a) in &cast.applications {
-            let permissions = permissions(&a.permissions)
-                .ok()
-                .expect("the cast's permissions");
+            let permissions = permissions(&a.permissions).ok().expect("the cast's permissions");
             let (code, audience) = (code.clone(), a.audience.clone());
             stage.applications.insert(code.clone(), audience.clone());
-            stage.w.must(
-                &operate,
-                Command::PutApplication {
-                    code,
-                    audience,
-                    permissions,
-                },
-            );
+            stage.w.must(&operate, Command::PutApplication { code, audience, permissions });
         }
         let mut policy = stage.w.state.policy.clone();
-        policy.never_delegable = permissions(&cast.never_delegable)
-            .ok()
-            .expect("the cast's policy");
+        policy.never_delegable =
+            permissions(&cast.never_delegable).ok().expect("the cast's policy");
         stage.w.must(&operate, Command::SetPolicy { policy });
         for (external, organisation) in &cast.organisations {
             stage.introduce(external, organisation);
@@ -122,9 +112,7 @@ impl Stage {
             let mut put = self.w.member_spec(organisation, name, portal);
             (put.name, put.unit) = (m.name.clone(), m.unit.clone());
             let member = format!("{name}@{external}");
-            self.put_member(&self.w.provision(), member, put)
-                .ok()
-                .expect("a member");
+            self.put_member(&self.w.provision(), member, put).ok().expect("a member");
         }
     }
 
@@ -133,13 +121,7 @@ impl Stage {
     /// A customer ID that nobody had before, and what the kernel is told of it.
     pub fn fresh_code(&mut self) -> (CustomerCode, FreshCode) {
         let code = CustomerCode::from_random(self.w.ids.bytes());
-        (
-            code,
-            FreshCode {
-                digest: code.digest(),
-                sealed: Sealed(code.to_string().into_bytes()),
-            },
-        )
+        (code, FreshCode { digest: code.digest(), sealed: Sealed(code.to_string().into_bytes()) })
     }
 
     /// Makes an organisation and remembers its customer ID.
@@ -147,14 +129,7 @@ impl Stage {
         let known = self.known_organisation(external).is_some();
         let (clear, code) = self.fresh_code();
         let (external, name) = (external.to_string(), name.to_string());
-        self.w.run(
-            caller,
-            Command::PutOrganisation {
-                external: external.clone(),
-                name,
-                code,
-            },
-        )?;
+        self.w.run(caller, Command::PutOrganisation { external: external.clone(), name, code })?;
         if !known {
             self.codes.insert(self.organisation(&external), clear);
         }
@@ -164,18 +139,14 @@ impl Stage {
     /// A new customer ID.
     pub fn rotate(&mut self, caller: &Caller, organisation: OrganisationId) -> Played<String> {
         let (clear, code) = self.fresh_code();
-        self.w
-            .run(caller, Command::RotateCustomerId { organisation, code })?;
+        self.w.run(caller, Command::RotateCustomerId { organisation, code })?;
         self.codes.insert(organisation, clear);
         Ok(clear.to_string())
     }
 
     /// The customer ID as its customer's page shows it.
     pub fn code(&self, organisation: OrganisationId) -> String {
-        self.codes
-            .get(&organisation)
-            .map(ToString::to_string)
-            .unwrap_or_default()
+        self.codes.get(&organisation).map(ToString::to_string).unwrap_or_default()
     }
 
     /// Makes or changes a member, and signs a new one in so that they have a password.
@@ -221,34 +192,25 @@ impl Stage {
     // -- names -----------------------------------------------------------------------------------
 
     fn known_organisation(&self, external: &str) -> Option<OrganisationId> {
-        self.w
-            .state
-            .words
-            .find(Lookup::Organisation, external)
-            .map(OrganisationId)
+        self.w.state.words.find(Lookup::Organisation, external).map(OrganisationId)
     }
 
     /// An organisation; a name that nobody has leads to nothing.
     pub fn organisation(&self, external: &str) -> OrganisationId {
-        self.known_organisation(external)
-            .unwrap_or(OrganisationId::MAX)
+        self.known_organisation(external).unwrap_or(OrganisationId::MAX)
     }
 
     /// The builder's identifier of an organisation.
     pub fn name_of(&self, organisation: OrganisationId) -> String {
         let known = self.w.state.organisations.get(organisation);
-        known.map_or_else(
-            || "nobody".into(),
-            |o| self.w.state.words.show(o.external).into(),
-        )
+        known.map_or_else(|| "nobody".into(), |o| self.w.state.words.show(o.external).into())
     }
 
     /// The two parts of `hugo@harbor-help`.
     pub fn split(member: &str) -> Played<(&str, &str)> {
-        member.split_once('@').map_or_else(
-            || wrong(format!("{member:?} is not member@organisation")),
-            Ok,
-        )
+        member
+            .split_once('@')
+            .map_or_else(|| wrong(format!("{member:?} is not member@organisation")), Ok)
     }
 
     /// The organisation of `hugo@harbor-help`.
@@ -258,10 +220,9 @@ impl Stage {
 
     /// A person, also one who has left.
     pub fn person(&self, member: &str) -> Played<PersonId> {
-        self.members.get(member).map_or_else(
-            || wrong(format!("nobody is called {member:?}")),
-            |m| Ok(m.0),
-        )
+        self.members
+            .get(member)
+            .map_or_else(|| wrong(format!("nobody is called {member:?}")), |m| Ok(m.0))
     }
 
     /// A member as last put.
@@ -280,20 +241,12 @@ impl Stage {
 
     /// A unit.
     pub fn unit(&self, organisation: OrganisationId, external: &str) -> UnitId {
-        self.w
-            .state
-            .words
-            .find(Lookup::Unit(organisation), external)
-            .map_or(UnitId::MAX, UnitId)
+        self.w.state.words.find(Lookup::Unit(organisation), external).map_or(UnitId::MAX, UnitId)
     }
 
     /// An account, if it is there.
     pub fn account(&self, organisation: OrganisationId, external: &str) -> Option<AccountId> {
-        self.w
-            .state
-            .words
-            .find(Lookup::Account(organisation), external)
-            .map(AccountId)
+        self.w.state.words.find(Lookup::Account(organisation), external).map(AccountId)
     }
 
     /// Accounts of an organisation.
@@ -312,10 +265,7 @@ impl Stage {
     pub fn accounts_called(&self, accounts: &Accounts) -> AccountNames {
         let state = &self.w.state;
         let name = |a: &AccountId| {
-            state
-                .accounts
-                .get(*a)
-                .map(|a| state.words.show(a.external).to_string())
+            state.accounts.get(*a).map(|a| state.words.show(a.external).to_string())
         };
         match accounts {
             Accounts::All => AccountNames::All,
@@ -329,10 +279,7 @@ impl Stage {
 
     /// A live role of an organisation.
     pub fn role(&self, organisation: OrganisationId, code: &str) -> RoleId {
-        self.w
-            .state
-            .role_by_code(organisation, code)
-            .unwrap_or(RoleId::MAX)
+        self.w.state.role_by_code(organisation, code).unwrap_or(RoleId::MAX)
     }
 
     /// A role of a grant, also a deleted one; otherwise a live one of its customer.
@@ -347,20 +294,14 @@ impl Stage {
 
     /// What a role is called.
     pub fn role_called(&self, role: RoleId) -> String {
-        self.w
-            .state
-            .roles
-            .get(role)
-            .map_or_else(|| role.to_string(), |r| r.code.to_string())
+        self.w.state.roles.get(role).map_or_else(|| role.to_string(), |r| r.code.to_string())
     }
 
     // -- what was saved --------------------------------------------------------------------------
 
     fn saved(&self, name: &str) -> Played<&Saved> {
         let key = name.strip_prefix('$').unwrap_or(name);
-        self.saved
-            .get(key)
-            .map_or_else(|| wrong(format!("no step saved {name:?}")), Ok)
+        self.saved.get(key).map_or_else(|| wrong(format!("no step saved {name:?}")), Ok)
     }
 
     /// A customer ID: a saved one, or the text itself.

@@ -58,31 +58,14 @@ impl TryFrom<toml::Table> for Step {
     fn try_from(mut table: toml::Table) -> Result<Self, String> {
         let shown = table.to_string().replace('\n', "; ");
         let wrong = |e: toml::de::Error| format!("{} in step: {shown}", e.message());
-        let mut text = |key: &str| {
-            table
-                .remove(key)
-                .map(|v| v.try_into::<String>())
-                .transpose()
-        };
+        let mut text = |key: &str| table.remove(key).map(|v| v.try_into::<String>()).transpose();
         let (who, expect, save) = (text("who"), text("expect"), text("save"));
-        let (who, expect, save) = (
-            who.map_err(wrong)?,
-            expect.map_err(wrong)?,
-            save.map_err(wrong)?,
-        );
-        let old = table
-            .remove("old_sign_in")
-            .map(|v| v.try_into::<bool>())
-            .transpose();
+        let (who, expect, save) =
+            (who.map_err(wrong)?, expect.map_err(wrong)?, save.map_err(wrong)?);
+        let old = table.remove("old_sign_in").map(|v| v.try_into::<bool>()).transpose();
         let old_sign_in = old.map_err(wrong)?.unwrap_or(false);
         let act = Act::deserialize(toml::Value::Table(table)).map_err(wrong)?;
-        Ok(Self {
-            who,
-            expect,
-            save,
-            old_sign_in,
-            act,
-        })
+        Ok(Self { who, expect, save, old_sign_in, act })
     }
 }
 
@@ -377,10 +360,9 @@ impl TryFrom<toml::Value> for AccountNames {
     fn try_from(value: toml::Value) -> Result<Self, String> {
         match value {
             toml::Value::String(all) if all == "all" => Ok(Self::All),
-            list @ toml::Value::Array(_) => list
-                .try_into()
-                .map(Self::List)
-                .map_err(|e| e.message().into()),
+            list @ toml::Value::Array(_) => {
+                list.try_into().map(Self::List).map_err(|e| e.message().into())
+            }
             other => Err(format!("accounts must be \"all\" or a list, not {other}")),
         }
     }
@@ -399,9 +381,7 @@ impl TryFrom<String> for Span {
         text.split_whitespace()
             .map(|part| {
                 let unit = part.trim_start_matches(|c: char| c.is_ascii_digit());
-                let number: i64 = part[..part.len() - unit.len()]
-                    .parse()
-                    .map_err(|_| wrong())?;
+                let number: i64 = part[..part.len() - unit.len()].parse().map_err(|_| wrong())?;
                 let millis = match unit {
                     "d" => 86_400_000,
                     "h" => 3_600_000,

@@ -1,0 +1,130 @@
+//! What the door itself must do, whatever the rules: read strictly, tell nothing to strangers, keep
+//! secrets, page and feed without gaps.
+
+mod edges;
+mod feed;
+mod foreign;
+mod inside;
+mod pages;
+mod quiet;
+mod strict;
+
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{House, copy, text};
+use crate::town::{Known, Town};
+
+/// A town in which something is going on: Harbor Help has a grant of Marina Bay with Hugo and Hana
+/// on it, Hugo is inside, Harbor Help asks for more, Sail Support is locked out.
+pub struct Scene {
+    pub town: Town,
+    pub there: There,
+}
+
+/// Comity's identifiers of what is there.
+#[derive(Debug, Clone, Default)]
+pub struct There {
+    pub code: String,
+    pub request: String,
+    pub asked: String,
+    pub grant: String,
+    pub session: String,
+    pub token: String,
+    pub lock: String,
+    /// The hash of what Ana would give for `asked` by [`terms`].
+    pub summary: String,
+    /// The version of Marina Bay's settings.
+    pub version: String,
+    pub fjord_code: String,
+    /// A key that nobody uses.
+    pub key: String,
+    /// An enrolment token of Nina, a new member of Marina Bay.
+    pub enrolment: String,
+}
+
+impl std::ops::Deref for Scene {
+    type Target = Town;
+    fn deref(&self) -> &Town {
+        &self.town
+    }
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        static FIRST: OnceLock<(TempDir, Known, There)> = OnceLock::new();
+        let (files, known, there) = FIRST.get_or_init(|| {
+            let Self { town: Town { house, known }, there } = Self::set();
+            house.app.stop();
+            let House { folder, .. } = house;
+            (folder, known, there)
+        });
+        let town = Town { house: House::start(copy(files.path())), known: known.clone() };
+        Self { town, there: there.clone() }
+    }
+
+    fn set() -> Self {
+        let town = Town::new();
+        let mut there = There::default();
+        let (ana, pia, hugo) =
+            (town.at("ana@marina"), town.at("pia@harbor-help"), town.at("hugo@harbor-help"));
+        there.code =
+            text(&town.get(ana, "/v1/organisations/marina/customer-id").ok()["customer_id"]);
+        there.request = ask(&town, "pia@harbor-help", &there.code, "Winter storage");
+        let terms = json!({ "roles": ["skipper", "clerk"], "accounts": ["boat-1", "boat-2"], "modes": ["direct", "view"] });
+        there.grant = approve(&town, ana, &there.request, &terms);
+        for who in ["hugo@harbor-help", "hana@harbor-help"] {
+            let path = format!("/v1/grants/{}/assignments/{}", there.grant, town.person(who));
+            town.put(
+                pia,
+                &path,
+                &json!({ "roles": ["skipper", "clerk"], "accounts": ["boat-1", "boat-2"] }),
+            )
+            .ok();
+        }
+        let entered = town.enter(hugo, "marina", &[]).ok();
+        (there.session, there.token) = (text(&entered["session"]), text(&entered["access_token"]));
+        there.asked = ask(&town, "pia@harbor-help", &there.code, "Engine checks");
+        // Only who ever had to do with a customer can be locked out.
+        ask(&town, "sara@sailsupport", &there.code, "Sails");
+        let lock = json!({ "organisation": town.known.organisations["sailsupport"], "reason": "Odd downloads" });
+        there.lock = text(&town.post(ana, "/v1/organisations/marina/locks", &lock).ok()["id"]);
+        let nina =
+            json!({ "name": "Nina Nau", "email": "nina@marina.example", "email_verified": true });
+        town.put(&town.known.provision, "/v1/organisations/marina/members/nina", &nina).ok();
+        let at = "/v1/organisations/marina/members/nina/enrolment";
+        there.enrolment = text(&town.call(&town.known.provision, "POST", at, None).ok()["token"]);
+        let path = format!("/v1/requests/{}/summary", there.asked);
+        there.summary = text(&town.post(ana, &path, &self::terms()).ok()["summary"]);
+        let settings = town.get(ana, "/v1/organisations/marina/settings");
+        there.version = settings.header(axum::http::header::ETAG).to_owned();
+        let freya = town.at("freya@fjord");
+        let read = town.get(freya, "/v1/organisations/fjord/customer-id").ok();
+        there.fjord_code = text(&read["customer_id"]);
+        let key = json!({ "use": "provision" });
+        there.key = text(&town.post(&town.known.operate, "/v1/platform/keys", &key).ok()["id"]);
+        Self { town, there }
+    }
+}
+
+/// What an approver gives.
+pub fn terms() -> Value {
+    json!({ "roles": ["skipper"], "accounts": ["boat-1"] })
+}
+
+/// Asks to come in.
+pub fn ask(town: &Town, who: &str, code: &str, reason: &str) -> String {
+    let home = who.split_once('@').unwrap().1;
+    let body = json!({ "customer_id": code, "level": "partner", "modes": ["direct", "view"], "reason": reason });
+    text(&town.post(town.at(who), &format!("/v1/organisations/{home}/requests"), &body).ok()["id"])
+}
+
+/// Approves what the summary shows.
+pub fn approve(town: &Town, token: &str, request: &str, terms: &Value) -> String {
+    let path = format!("/v1/requests/{request}");
+    let seen = town.post(token, &format!("{path}/summary"), terms).ok();
+    let body = json!({ "summary": seen["summary"], "terms": terms });
+    text(&town.post(token, &format!("{path}/approve"), &body).ok()["grant"])
+}

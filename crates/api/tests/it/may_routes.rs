@@ -1,0 +1,249 @@
+//! The whole table of who is told what: every route and method for each kind of caller. The table
+//! is a file that is reviewed; `COMITY_BLESS=1` writes it anew. A route of `routes.rs` that has no
+//! row here fails the test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use serde_json::{Value, json};
+
+use crate::doors::{Scene, terms};
+use crate::harness::{PASSWORD, request};
+
+/// One call: a route with what a fitting caller would send.
+pub struct Call {
+    pub method: &'static str,
+    pub route: &'static str,
+    pub path: String,
+    pub body: Option<Value>,
+    pub version: Option<String>,
+}
+
+impl Call {
+    /// The request, with this body instead of the usual one.
+    pub fn request(&self, token: &str, body: Option<&Value>) -> Request<Body> {
+        let mut request = request(token, self.method, &self.path, body.or(self.body.as_ref()));
+        if let Some(version) = &self.version {
+            request.headers_mut().insert(header::IF_MATCH, version.parse().unwrap());
+        }
+        request
+    }
+}
+
+/// Every call, in the order of `routes.rs`.
+#[rustfmt::skip]
+pub fn calls(scene: &Scene) -> Vec<Call> {
+    let there = &scene.there;
+    let harbor_help = scene.known.organisations["harbor-help"].clone();
+    let audience = &scene.known.applications["boats"].0;
+    let member = scene.known.members["sue@marina"].wire();
+    let assign = json!({ "roles": ["skipper"], "accounts": ["boat-1"] });
+    let settings = json!({ "customer_id_on": true, "session_minutes": 60, "longest_grant_days": 90, "retention_days": 400,
+        "blocked_partners": [] });
+    let policy = json!({ "never_delegable": ["staff:*", "money:payout"], "offers_need_acceptance": true, "session_minutes": 480,
+        "longest_grant_days": 366 });
+    let terms = terms();
+    let evaluation = json!({ "subject": { "type": "partner_session", "id": there.token }, "action": { "name": "boats:read" },
+        "resource": { "type": "account", "id": "boat-1" }, "context": {} });
+    let level = json!({ "permissions": ["boats:read"], "modes": ["direct"], "longest_grant_days": 30, "session_minutes": 60 });
+    let (no, some) = (None, Some);
+    let rows: Vec<(&'static str, &'static str, Option<Value>)> = vec![
+        ("GET", "/healthz", no),
+        ("GET", "/readyz", None),
+        ("GET", "/v1/platform/applications", None),
+        ("PUT", "/v1/platform/applications/{code}", some(json!({ "audience": audience, "permissions": ["boats:*"] }))),
+        ("GET", "/v1/platform/keys", None),
+        ("POST", "/v1/platform/keys", Some(json!({ "use": "provision" }))),
+        ("DELETE", "/v1/platform/keys/{key}", None),
+        ("GET", "/v1/platform/policy", None),
+        ("PUT", "/v1/platform/policy", Some(policy)),
+        ("GET", "/v1/platform/levels", None),
+        ("PUT", "/v1/platform/levels/{code}", Some(level)),
+        ("PUT", "/v1/organisations/{organisation}/standing", Some(json!({ "standing": "suspended" }))),
+        ("GET", "/v1/organisations/{organisation}", None),
+        ("PUT", "/v1/organisations/{organisation}", Some(json!({ "name": "Marina Bay II" }))),
+        ("GET", "/v1/organisations/{organisation}/units", None),
+        ("PUT", "/v1/organisations/{organisation}/units/{id}", Some(json!({ "name": "Pier", "active": true }))),
+        ("GET", "/v1/organisations/{organisation}/accounts", None),
+        ("PUT", "/v1/organisations/{organisation}/accounts/{id}", Some(json!({ "name": "Boat" }))),
+        ("DELETE", "/v1/organisations/{organisation}/accounts/{id}", None),
+        ("GET", "/v1/organisations/{organisation}/roles", None),
+        ("PUT", "/v1/organisations/{organisation}/roles/{id}", Some(json!({ "name": "Clerk", "permissions": ["bookings:read"] }))),
+        ("DELETE", "/v1/organisations/{organisation}/roles/{id}", None),
+        ("GET", "/v1/organisations/{organisation}/members", None),
+        ("PUT", "/v1/organisations/{organisation}/members/{id}", Some(member)),
+        ("DELETE", "/v1/organisations/{organisation}/members/{id}", None),
+        ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", None),
+        ("POST", "/v1/sign-in", Some(json!({ "email": "ana@marina.example", "password": PASSWORD }))),
+        ("POST", "/v1/sign-out", Some(json!({ "everywhere": false }))),
+        ("POST", "/v1/enrol", Some(json!({ "token": there.enrolment, "password": PASSWORD }))),
+        ("GET", "/v1/me", None),
+        ("GET", "/v1/me/tenants", None),
+        ("GET", "/v1/organisations/{organisation}/customer-id", None),
+        ("POST", "/v1/organisations/{organisation}/customer-id/rotate", None),
+        ("GET", "/v1/organisations/{organisation}/settings", None),
+        ("PUT", "/v1/organisations/{organisation}/settings", Some(settings)),
+        ("GET", "/v1/organisations/{organisation}/locks", None),
+        ("POST", "/v1/organisations/{organisation}/locks", Some(json!({ "organisation": harbor_help }))),
+        ("DELETE", "/v1/locks/{lock}", None),
+        ("GET", "/v1/organisations/{organisation}/requests", None),
+        ("POST", "/v1/organisations/{organisation}/requests", Some(json!({ "customer_id": there.fjord_code, "level": "partner",
+            "modes": ["direct"], "reason": "Hull" }))),
+        ("GET", "/v1/requests/{request}", None),
+        ("POST", "/v1/requests/{request}/summary", Some(terms.clone())),
+        ("POST", "/v1/requests/{request}/approve", Some(json!({ "summary": there.summary, "terms": terms }))),
+        ("POST", "/v1/requests/{request}/deny", Some(json!({ "reason": "No" }))),
+        ("POST", "/v1/requests/{request}/cancel", None),
+        ("GET", "/v1/organisations/{organisation}/grants", None),
+        ("GET", "/v1/grants/{grant}", None),
+        ("POST", "/v1/grants/{grant}/revoke", None),
+        ("POST", "/v1/grants/{grant}/narrow", Some(json!({ "modes": ["view"] }))),
+        ("POST", "/v1/grants/{grant}/give-up", None),
+        ("GET", "/v1/grants/{grant}/assignments", None),
+        ("PUT", "/v1/grants/{grant}/assignments/{person}", Some(assign)),
+        ("DELETE", "/v1/grants/{grant}/assignments/{person}", None),
+        ("GET", "/v1/organisations/{organisation}/sessions", None),
+        ("GET", "/v1/organisations/{organisation}/sessions/{session}", None),
+        ("POST", "/v1/sessions/{session}/close", None),
+        ("POST", "/v1/sessions/{session}/end", None),
+        ("GET", "/v1/events", None),
+        ("POST", "/oauth/token", Some(json!({}))),
+        ("POST", "/access/v1/evaluation", Some(evaluation)),
+    ];
+    rows.into_iter().map(|(method, route, body)| {
+        let asks = (method, route) == ("POST", "/v1/organisations/{organisation}/requests");
+        let id = ["units", "accounts", "roles", "members"].into_iter().zip(["north-pier", "boat-3", "clerk", "sue"])
+            .find(|(noun, _)| route.contains(&format!("/{noun}/"))).map_or("?", |(_, id)| id);
+        let id = if route.ends_with("enrolment") { "nina" } else { id };
+        let path = route
+            .replace("{organisation}", if asks { "harbor-help" } else { "marina" })
+            .replace("{id}", id)
+            .replace("{code}", if route.contains("levels") { "surveyor" } else { "boats" })
+            .replace("{key}", &there.key)
+            .replace("{lock}", &there.lock)
+            .replace("{request}", &there.asked)
+            .replace("{grant}", &there.grant)
+            .replace("{person}", scene.person("hana@harbor-help"))
+            .replace("{session}", &there.session);
+        let path = if route == "/v1/events" { format!("{path}?organisation=marina") } else { path };
+        let changes = (method, route) == ("PUT", "/v1/organisations/{organisation}/settings");
+        let version = changes.then(|| there.version.clone());
+        Call { method, route, path, body, version }
+    }).collect()
+}
+
+/// The callers, in the order of the columns.
+const CALLERS: [(&str, &str); 11] = [
+    ("none", "no token"),
+    ("oper", "operate key"),
+    ("prov", "provision key"),
+    ("dec", "decide key"),
+    ("cAdm", "customer Admin, fresh sign-in"),
+    ("cSup", "customer Customer Support"),
+    ("cMem", "customer member without a role"),
+    ("pAdm", "provider Admin"),
+    ("pMem", "provider member on the grant, without a role"),
+    ("out", "Admin of an unrelated organisation"),
+    ("sess", "partner session of that provider member, the one that {session} names"),
+];
+
+fn token<'s>(scene: &'s Scene, caller: &str) -> &'s str {
+    match caller {
+        "none" => "",
+        "oper" => &scene.known.operate,
+        "prov" => &scene.known.provision,
+        "dec" => scene.decide_key("boats"),
+        "cAdm" => scene.at("ana@marina"),
+        "cSup" => scene.at("sue@marina"),
+        "cMem" => scene.at("max@marina"),
+        "pAdm" => scene.at("pia@harbor-help"),
+        "pMem" => scene.at("hugo@harbor-help"),
+        "out" => scene.at("quinn@quayside"),
+        _ => &scene.there.token,
+    }
+}
+
+/// Every method and path of `routes.rs`.
+pub fn routed() -> BTreeSet<(String, String)> {
+    let source = include_str!("../../src/routes.rs");
+    let mut found = BTreeSet::new();
+    for part in source.split(".route(").skip(1) {
+        let path = part.split('"').nth(1).expect("a path");
+        // The methods stand between this route and the next.
+        let methods =
+            part.split("\")").next().and_then(|_| part.split_once("\",")).expect("methods").1;
+        for (verb, name) in [
+            ("get(", "GET"),
+            ("put(", "PUT"),
+            ("post(", "POST"),
+            ("delete(", "DELETE"),
+            ("patch(", "PATCH"),
+        ] {
+            let calls = methods.match_indices(verb).any(|(at, _)| {
+                let before = methods[..at].chars().last();
+                before.is_none_or(|c| c == ' ' || c == '.' || c == '\n')
+            });
+            if calls {
+                found.insert((name.to_owned(), path.to_owned()));
+            }
+        }
+        assert!(found.iter().any(|(_, p)| p == path), "{path}: with a method that is read here");
+    }
+    found
+}
+
+#[test]
+fn every_route_has_a_row() {
+    let scene = Scene::new();
+    let rows: BTreeSet<_> =
+        calls(&scene).iter().map(|c| (c.method.to_owned(), c.route.to_owned())).collect();
+    assert_eq!(routed(), rows, "left: routes.rs; right: tests/it/may_routes.rs");
+    assert!(rows.len() >= 60);
+}
+
+#[test]
+fn the_table_is_the_one_that_was_reviewed() {
+    let mut scene = Scene::new();
+    let mut table = String::from(
+        "What each caller is told, by route. The organisation is the customer's but for asking, the session is\n\
+         the partner session's own, and bodies are what a fitting caller would send. At /oauth/token the caller is\n\
+         the subject_token.\n\n",
+    );
+    for (short, long) in CALLERS {
+        writeln!(table, "  {short:<5} {long}").unwrap();
+    }
+    let heads: Vec<String> = CALLERS.iter().map(|(short, _)| format!("{short:<5}")).collect();
+    writeln!(table, "\n{:<66}{}", "route", heads.concat().trim_end()).unwrap();
+    for at in 0..calls(&scene).len() {
+        let mut cells: BTreeMap<&str, u16> = BTreeMap::new();
+        for (caller, _) in CALLERS {
+            let call = calls(&scene).swap_remove(at);
+            let token = token(&scene, caller);
+            let reply = if call.route == "/oauth/token" {
+                scene.enter(token, "marina", &[])
+            } else {
+                scene.send(call.request(token, None))
+            };
+            cells.insert(caller, reply.status);
+            if call.method != "GET" && reply.status < 300 {
+                scene = Scene::new();
+            }
+        }
+        let call = calls(&scene).swap_remove(at);
+        let cells: Vec<String> = CALLERS.iter().map(|(c, _)| format!("{:<5}", cells[c])).collect();
+        let line = format!("{:<7}{:<59}{}", call.method, call.route, cells.concat());
+        writeln!(table, "{}", line.trim_end()).unwrap();
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/output/routes.txt");
+    if std::env::var_os("COMITY_BLESS").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, &table).unwrap();
+    }
+    let reviewed = std::fs::read_to_string(&file).unwrap_or_default();
+    let differs: Vec<(&str, &str)> =
+        reviewed.lines().zip(table.lines()).filter(|(a, b)| a != b).collect();
+    assert!(reviewed == table, "COMITY_BLESS=1 writes it anew; (reviewed, now): {differs:#?}");
+}

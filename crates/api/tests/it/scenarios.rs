@@ -1,0 +1,155 @@
+//! The stories of `scenarios/`, played through HTTP alone, as foreign programs would: the platform
+//! by its keys, people by their sign-ins, applications by theirs. The kernel's runner plays the
+//! same files; this one follows the data and knows no rule.
+//!
+//! Where the door has another word than the kernel, the runner knows it and not the data:
+//! `caller_revoked` is `unauthenticated` here.
+
+#[path = "../../../domain/tests/it/scenarios/cast.rs"]
+pub mod cast;
+mod deeds;
+mod names;
+mod sights;
+#[path = "../../../domain/tests/it/scenarios/story.rs"]
+pub mod story;
+
+use std::collections::BTreeSet;
+
+use names::{Fault, Stage};
+use story::{Act, Scenario, Step, Story};
+
+/// One test for each file, named like it.
+macro_rules! scenarios {
+    ($($name:ident => $file:literal,)*) => {
+        $(#[test] fn $name() { play($file); })*
+        const LISTED: &[(&str, &str)] = &[$((stringify!($name), $file)),*];
+    };
+}
+
+scenarios! {
+    r01_customer_id => "r01-customer-id.toml",
+    r02_partner_asks => "r02-partner-asks.toml",
+    r03_pending_requests => "r03-pending-requests.toml",
+    r04_active_access => "r04-active-access.toml",
+    r05_history => "r05-history.toml",
+    r06_access_levels => "r06-access-levels.toml",
+    r07_impersonation => "r07-impersonation.toml",
+    r08_review => "r08-review.toml",
+    r09_consent => "r09-consent.toml",
+    r10_limited_in_time => "r10-limited-in-time.toml",
+    r11_deny => "r11-deny.toml",
+    r12_revoke => "r12-revoke.toml",
+    r13_history_columns => "r13-history-columns.toml",
+    r14_session_length => "r14-session-length.toml",
+    r15_session_status => "r15-session-status.toml",
+    r16_api_calls => "r16-api-calls.toml",
+    r17_who_decides => "r17-who-decides.toml",
+    r18_what_was_authorised => "r18-what-was-authorised.toml",
+    r19_why_it_fails => "r19-why-it-fails.toml",
+    r20_report_and_lock => "r20-report-and-lock.toml",
+    x_clock => "x-clock.toml",
+    x_foreign_is_missing => "x-foreign-is-missing.toml",
+    x_four_eyes => "x-four-eyes.toml",
+    x_last_user => "x-last-user.toml",
+    x_leaving => "x-leaving.toml",
+    x_narrowing => "x-narrowing.toml",
+    x_roles => "x-roles.toml",
+    x_suspension => "x-suspension.toml",
+    x_two_grants => "x-two-grants.toml",
+}
+
+/// Plays a file; says all that went wrong in it.
+fn play(file: &str) {
+    let cast: cast::Cast = story::read("cast.toml");
+    let scenario: Scenario = story::read(file);
+    let told = |s: &Story| tell(&cast, s).err().map(|e| format!("\n  {:?}, {e}", s.name));
+    let faults: Vec<String> = scenario.stories.iter().filter_map(told).collect();
+    assert!(faults.is_empty(), "scenarios/{file} ({}):{}", scenario.title, faults.concat());
+}
+
+fn tell(cast: &cast::Cast, story: &Story) -> Result<(), String> {
+    let mut stage = Stage::new();
+    for step in cast.prelude(story.after.as_deref()) {
+        take(&mut stage, step).map_err(|e| format!("in its prelude: {e}\n    {:?}", step.act))?;
+    }
+    for (at, step) in story.steps.iter().enumerate() {
+        take(&mut stage, step).map_err(|e| format!("step {}: {e}\n    {:?}", at + 1, step.act))?;
+    }
+    match stage.missing.borrow().len() {
+        0 | 1 => Ok(()),
+        _ => Err(format!("not_found has several faces: {:?}", stage.missing.borrow())),
+    }
+}
+
+fn take(stage: &mut Stage, step: &Step) -> Result<(), String> {
+    let by_itself = if matches!(step.act, Act::Decide { .. }) { "allowed" } else { "ok" };
+    let expected = match step.expect.as_deref().unwrap_or(by_itself) {
+        "caller_revoked" => "unauthenticated",
+        other => other,
+    };
+    match answer(stage, step) {
+        Ok(got) if got == expected => Ok(()),
+        Ok(got) => Err(format!("expected {expected:?}, got {got:?}")),
+        Err(Fault::Refused(code, _)) if code == expected => Ok(()),
+        Err(Fault::Refused(_, told)) => Err(format!("expected {expected:?}, refused with {told}")),
+        Err(Fault::Wrong(why)) => Err(format!("expected {expected:?}, {why}")),
+    }
+}
+
+/// What a step is answered: a decision's reason, or `ok`.
+fn answer(stage: &mut Stage, step: &Step) -> Result<String, Fault> {
+    match &step.act {
+        Act::Wait { r#for } => {
+            stage.town.wait(r#for.0);
+            return Ok("ok".into());
+        }
+        Act::Decide { .. } => return stage.decide(&step.act),
+        _ => {}
+    }
+    let by_itself = match step.act {
+        Act::SetStanding { .. } | Act::SetPolicy { .. } | Act::PutLevel { .. } => "operator",
+        _ => "platform",
+    };
+    let who = step.who.as_deref().unwrap_or(by_itself);
+    let token = stage.token(who, step.old_sign_in)?;
+    if let Some(seen) = stage.look_around(who, &token, &step.act) {
+        return seen.map(|()| "ok".into());
+    }
+    let made = stage.perform(who, &token, &step.act)?;
+    if let Some(name) = &step.save {
+        let made = made.ok_or_else(|| {
+            Fault::Wrong(format!("nothing came of it that could be saved as {name}"))
+        })?;
+        stage.saved.insert(name.clone(), made);
+    }
+    Ok("ok".into())
+}
+
+// -- the list of files ------------------------------------------------------------------------------
+
+#[test]
+fn every_file_is_listed_under_its_own_name() {
+    let folder = std::fs::read_dir(story::folder()).expect("the folder scenarios/");
+    let there: BTreeSet<String> = folder
+        .map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned())
+        .filter(|name| !["README.md", "cast.toml"].contains(&name.as_str()))
+        .collect();
+    let listed: BTreeSet<String> = LISTED.iter().map(|(_, file)| (*file).to_string()).collect();
+    assert_eq!(there, listed, "left: in scenarios/; right: listed in tests/it/scenarios.rs");
+    for (name, file) in LISTED {
+        assert_eq!(
+            format!("{}.toml", name.replace('_', "-")),
+            *file,
+            "a test is named like its file"
+        );
+    }
+}
+
+#[test]
+fn every_row_of_the_first_seed_is_played_through_http() {
+    let played: BTreeSet<String> =
+        LISTED.iter().flat_map(|(_, file)| story::read::<Scenario>(file).rows).collect();
+    for row in 1..=20 {
+        assert!(played.contains(&format!("r{row}")), "no scenario names row r{row}");
+    }
+}

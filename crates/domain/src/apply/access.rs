@@ -1,0 +1,249 @@
+//! Requests, grants and who is on them.
+
+use crate::assignment::{Assignment, AssignmentState};
+use crate::event::{Due, Event};
+use crate::grant::{self, Grant, GrantState};
+use crate::ids::{GrantId, OrganisationId, PersonId, RequestId};
+use crate::organisation::Accounts;
+use crate::request::{Direction, KEPT_AFTER_MAKING, Request, RequestState};
+use crate::state::{Retire, State};
+use crate::time::Instant;
+
+use super::{Context, Touched};
+
+pub(super) fn requests(state: &mut State, c: &Context<'_>, event: &Event) {
+    let set = |state: &mut State, request: RequestId, to: RequestState| {
+        if let Some(expires) = state.requests.get(request).map(Request::expires) {
+            state.due.remove(&(expires, Due::Request(request)));
+        }
+        state.requests.change(request, |r| r.state = to);
+    };
+    match event {
+        Event::RequestAsked {
+            request,
+            provider,
+            by,
+            level,
+            modes,
+            days,
+            roles,
+            accounts,
+            reason,
+            ticket,
+            name,
+            email,
+            company,
+        } => {
+            let made = Request {
+                direction: Direction::PartnerRequest,
+                customer: OrganisationId::MIN, // named by the event that follows
+                provider: *provider,
+                by: *by,
+                at: c.at,
+                level: level.clone(),
+                modes: *modes,
+                days: *days,
+                roles: roles.iter().map(|w| c.word(state, *w)).collect(),
+                accounts: accounts.iter().map(|w| c.word(state, *w)).collect(),
+                reason: c.word(state, *reason),
+                ticket: ticket.map(|w| c.word(state, w)),
+                who: (c.word(state, *name), c.word(state, *email), c.word(state, *company)),
+                state: RequestState::Pending,
+            };
+            state.due.insert((made.expires(), Due::Request(*request)));
+            state.retire.insert((c.at.plus(KEPT_AFTER_MAKING), Retire::Request(*request)));
+            state.requests.insert(*request, made);
+            state.requests_from.insert((provider.organisation, *request));
+        }
+        Event::RequestAddressed { request, customer } => {
+            state.requests.change(*request, |r| r.customer = *customer);
+            state.requests_to.insert((*customer, *request));
+        }
+        Event::RequestCancelled { request, cause } => {
+            set(state, *request, RequestState::Cancelled { at: c.at, cause: *cause });
+        }
+        Event::RequestDenied { request, message } => {
+            let message = message.map(|w| c.word(state, w));
+            let denied = RequestState::Denied { at: c.at, by: None, reason: None, message };
+            set(state, *request, denied);
+        }
+        Event::DenialNoted { request, by: who, reason: why } => {
+            let why = why.map(|w| c.word(state, w));
+            state.requests.change(*request, |r| {
+                if let RequestState::Denied { by, reason, .. } = &mut r.state {
+                    (*by, *reason) = (Some(*who), why);
+                }
+            });
+        }
+        Event::RequestApproved { request, grant, by, .. } => {
+            set(state, *request, RequestState::Approved { at: c.at, by: *by, grant: *grant });
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched: &mut Touched) {
+    let id = match event {
+        Event::GrantMade {
+            grant,
+            request,
+            customer,
+            provider,
+            level,
+            roles,
+            accounts,
+            modes,
+            window,
+            cap,
+            allow_external,
+            jwt,
+            summary,
+        } => {
+            let made = Grant {
+                request: *request,
+                customer: *customer,
+                provider: *provider,
+                level: level.clone(),
+                roles: roles.clone(),
+                accounts: accounts.clone(),
+                modes: *modes,
+                window: *window,
+                cap: *cap,
+                allow_external: *allow_external,
+                jwt: *jwt,
+                summary: *summary,
+                version: 1,
+                unattended: false,
+                state: GrantState::Running,
+            };
+            for role in roles {
+                state.grants_with.insert((role.role, *grant));
+            }
+            state.grants.insert(*grant, made);
+            state.grants_by.insert((customer.organisation, *grant));
+            state.grants_to.insert((provider.organisation, *grant));
+            state.due.insert((window.end, Due::Grant(*grant)));
+            keep_until(state, *grant, window.end);
+            grant
+        }
+        Event::GrantNarrowed { grant, roles, accounts, modes, end, cap, .. } => {
+            let before = state.grants.get(*grant).map(|g| g.window.end);
+            let had: Vec<_> = state.grants.get(*grant).map(|g| g.roles.clone()).unwrap_or_default();
+            for gone in had.iter().filter(|p| !roles.contains(p)) {
+                state.grants_with.remove(&(gone.role, *grant));
+            }
+            state.grants.change(*grant, |g| {
+                (g.roles, g.accounts, g.modes) = (roles.clone(), accounts.clone(), *modes);
+                (g.window.end, g.cap) = (*end, *cap);
+                g.version = g.version.saturating_add(1);
+            });
+            if let Some(before) = before.filter(|b| b != end) {
+                state.due.remove(&(before, Due::Grant(*grant)));
+                state.due.insert((*end, Due::Grant(*grant)));
+                state.retire.remove(&(before.plus(grant::KEPT_AFTER_END), Retire::Grant(*grant)));
+                keep_until(state, *grant, *end);
+            }
+            grant
+        }
+        Event::GrantEnded { grant, cause, by } => {
+            if let Some(end) = state.grants.get(*grant).map(|g| g.window.end) {
+                state.due.remove(&(end, Due::Grant(*grant)));
+            }
+            state.grants.change(*grant, |g| {
+                g.state = GrantState::Ended { at: c.at, cause: *cause, by: *by };
+                g.version = g.version.saturating_add(1);
+                g.unattended = false;
+            });
+            drop_assignments(state, *grant);
+            grant
+        }
+        Event::GrantUnattended { grant } => {
+            state.grants.change(*grant, |g| g.unattended = true);
+            return;
+        }
+        _ => return,
+    };
+    touched.grants.insert(*id);
+}
+
+fn keep_until(state: &mut State, grant: GrantId, end: Instant) {
+    state.retire.insert((end.plus(grant::KEPT_AFTER_END), Retire::Grant(grant)));
+}
+
+/// Assignments end with their grant, in the same event.
+pub(crate) fn drop_assignments(state: &mut State, grant: GrantId) {
+    let people: Vec<PersonId> = state.assigned_to(grant).map(|(p, _)| p).collect();
+    for person in people {
+        drop_assignment(state, grant, person);
+    }
+}
+
+fn drop_assignment(state: &mut State, grant: GrantId, person: PersonId) {
+    if let (Some(g), Some(p)) = (state.grants.slot(grant), state.people.slot(person)) {
+        state.assignments.remove(&(g, p));
+        state.assigned.remove(&(p, g));
+    }
+}
+
+pub(super) fn assignments(state: &mut State, event: &Event, touched: &mut Touched) {
+    let sets = |state: &mut State, roles: &[crate::ids::RoleId], accounts: &Accounts| {
+        let roles = state.role_sets.intern(roles.to_vec());
+        let accounts = match accounts {
+            Accounts::All => None,
+            Accounts::List(list) => Some(state.account_sets.intern(list.iter().copied().collect())),
+        };
+        (roles, accounts)
+    };
+    let (grant, person) = match event {
+        Event::Assigned { grant, person, roles, accounts, ends_at, basis } => {
+            let (roles, accounts) = sets(state, roles, accounts);
+            let (g, p) = (state.grants.slot(*grant), state.people.slot(*person));
+            if let (Some(g), Some(p)) = (g, p) {
+                let active = AssignmentState::Active;
+                let made =
+                    Assignment { roles, accounts, ends_at: *ends_at, basis: *basis, state: active };
+                state.assignments.insert((g, p), made);
+                state.assigned.insert((p, g));
+            }
+            state.grants.change(*grant, |g| {
+                g.unattended = false;
+                g.version = g.version.saturating_add(1);
+            });
+            (grant, person)
+        }
+        Event::AssignmentTrimmed { grant, person, roles, accounts, ends_at } => {
+            let (roles, accounts) = sets(state, roles, accounts);
+            change_assignment(state, *grant, *person, |a| {
+                (a.roles, a.accounts, a.ends_at) = (roles, accounts, *ends_at);
+            });
+            (grant, person)
+        }
+        Event::AssignmentSuspended { grant, person } => {
+            change_assignment(state, *grant, *person, |a| {
+                a.state = AssignmentState::SuspendedNoRoles;
+            });
+            (grant, person)
+        }
+        Event::AssignmentEnded { grant, person, .. } => {
+            drop_assignment(state, *grant, *person);
+            state.grants.change(*grant, |g| g.version = g.version.saturating_add(1));
+            (grant, person)
+        }
+        _ => return,
+    };
+    touched.grants.insert(*grant);
+    touched.people.insert(*person);
+}
+
+fn change_assignment(
+    state: &mut State,
+    grant: GrantId,
+    person: PersonId,
+    change: impl FnOnce(&mut Assignment),
+) {
+    if let (Some(g), Some(p)) = (state.grants.slot(grant), state.people.slot(person))
+        && let Some(row) = state.assignments.get_mut(&(g, p))
+    {
+        change(row);
+    }
+}

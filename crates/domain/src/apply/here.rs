@@ -1,0 +1,184 @@
+//! Who there is: the platform's own things, organisations, roles.
+
+use crate::application::{Application, Key};
+use crate::event::Event;
+use crate::ids::OrganisationId;
+use crate::organisation::{Account, Organisation, Settings, Standing, Unit};
+use crate::role::Role;
+use crate::state::State;
+use crate::text::Lookup;
+
+use super::{Context, Touched};
+
+pub(super) fn platform(state: &mut State, event: &Event, touched: &mut Touched) {
+    match event {
+        Event::ApplicationDefined { application, code, audience, permissions } => {
+            let (code, audience) = (code.clone(), audience.clone());
+            let permissions = permissions.clone();
+            state.applications.insert(*application, Application { code, audience, permissions });
+            touched.all = true;
+        }
+        Event::KeyMade { key, usage, application, digest } => {
+            let made =
+                Key { usage: *usage, application: *application, digest: *digest, retired: false };
+            state.keys.insert(*key, made);
+            state.key_digests.insert(*digest, *key);
+        }
+        Event::KeyRetired { key } => state.keys.change(*key, |k| k.retired = true),
+        Event::PolicySet { policy } => {
+            state.policy = policy.clone();
+            touched.all = true;
+        }
+        Event::LevelDefined { code, level, .. } => {
+            let mut versions = state.levels.get(code).cloned().unwrap_or_default();
+            versions.push_back(level.clone());
+            state.levels.insert(code.clone(), versions);
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn organisations(
+    state: &mut State,
+    c: &Context<'_>,
+    event: &Event,
+    touched: &mut Touched,
+) {
+    match event {
+        Event::OrganisationMade { organisation, unit, external, name } => {
+            let external = c.indexed(state, *external, Lookup::Organisation, organisation.0);
+            let name = c.word(state, *name);
+            let made = Organisation {
+                external,
+                name,
+                standing: Standing::Active,
+                default_unit: *unit,
+                customer_id: crate::ids::Digest32([0; 32]),
+                settings: Settings::default(),
+                version: 1,
+            };
+            state.organisations.insert(*organisation, made);
+            let default = Unit {
+                organisation: *organisation,
+                external: None,
+                name: None,
+                standing: Standing::Active,
+            };
+            state.units.insert(*unit, default);
+            state.units_of.insert((*organisation, *unit));
+        }
+        Event::OrganisationRenamed { organisation, name } => {
+            let name = c.word(state, *name);
+            let old = state.organisations.get(*organisation).map(|o| o.name);
+            state.organisations.change(*organisation, |o| o.name = name);
+            old.into_iter().for_each(|w| state.words.drop(w));
+        }
+        Event::OrganisationStanding { organisation, standing } => {
+            state.organisations.change(*organisation, |o| o.standing = *standing);
+            touch_organisation(state, *organisation, touched);
+        }
+        Event::CustomerIdSet { organisation, digest } => {
+            if let Some(old) = state.organisations.get(*organisation).map(|o| o.customer_id) {
+                state.customer_ids.remove(&old);
+            }
+            state.customer_ids.insert(*digest, *organisation);
+            state.organisations.change(*organisation, |o| {
+                o.customer_id = *digest;
+                o.version = o.version.saturating_add(1);
+            });
+        }
+        Event::SettingsChanged { organisation, settings } => {
+            state.organisations.change(*organisation, |o| {
+                o.settings = settings.clone();
+                o.version = o.version.saturating_add(1);
+            });
+        }
+        Event::UnitMade { organisation, unit, external, name } => {
+            let external = c.indexed(state, *external, Lookup::Unit(*organisation), unit.0);
+            let name = c.word(state, *name);
+            let made = Unit {
+                organisation: *organisation,
+                external: Some(external),
+                name: Some(name),
+                standing: Standing::Active,
+            };
+            state.units.insert(*unit, made);
+            state.units_of.insert((*organisation, *unit));
+        }
+        Event::UnitRenamed { unit, name } => {
+            let name = c.word(state, *name);
+            let old = state.units.get(*unit).and_then(|u| u.name);
+            state.units.change(*unit, |u| u.name = Some(name));
+            old.into_iter().for_each(|w| state.words.drop(w));
+        }
+        Event::UnitStanding { unit, standing } => {
+            state.units.change(*unit, |u| u.standing = *standing);
+            if let Some(organisation) = state.units.get(*unit).map(|u| u.organisation) {
+                touch_organisation(state, organisation, touched);
+            }
+        }
+        Event::AccountMade { organisation, unit, account, external, name } => {
+            let external = c.indexed(state, *external, Lookup::Account(*organisation), account.0);
+            let name = c.word(state, *name);
+            let made = Account { organisation: *organisation, unit: *unit, external, name };
+            state.accounts.insert(*account, made);
+            state.accounts_of.insert((*organisation, *account));
+        }
+        Event::AccountRenamed { account, name } => {
+            let name = c.word(state, *name);
+            let old = state.accounts.get(*account).map(|a| a.name);
+            state.accounts.change(*account, |a| a.name = name);
+            old.into_iter().for_each(|w| state.words.drop(w));
+        }
+        Event::AccountRemoved { account } => {
+            if let Some(gone) = state.accounts.get(*account).cloned() {
+                state.words.drop(gone.external);
+                state.words.drop(gone.name);
+                state.accounts_of.remove(&(gone.organisation, *account));
+                state.accounts.remove(*account);
+                touched.grants.extend(state.grants_by(gone.organisation));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn touch_organisation(state: &State, organisation: OrganisationId, touched: &mut Touched) {
+    touched.grants.extend(state.grants_by(organisation));
+    touched.grants.extend(state.grants_to(organisation));
+}
+
+pub(super) fn roles(state: &mut State, event: &Event, touched: &mut Touched) {
+    let role = match event {
+        Event::RoleMade { organisation, role, code, name, permissions } => {
+            let made = Role {
+                organisation: *organisation,
+                code: code.clone(),
+                name: name.clone(),
+                versions: vec![permissions.clone()],
+                deleted: false,
+            };
+            state.roles.insert(*role, made);
+            state.roles_by_code.insert((*organisation, code.clone()), *role);
+            return;
+        }
+        Event::RoleChanged { role, name, permissions, .. } => {
+            state.roles.change(*role, |r| {
+                r.name = name.clone();
+                r.versions.push(permissions.clone());
+            });
+            role
+        }
+        Event::RoleDeleted { role } => {
+            state.roles.change(*role, |r| r.deleted = true);
+            if let Some((organisation, code)) =
+                state.roles.get(*role).map(|r| (r.organisation, r.code.clone()))
+            {
+                state.roles_by_code.remove(&(organisation, code));
+            }
+            role
+        }
+        _ => return,
+    };
+    touched.grants.extend(state.grants_with(*role));
+}

@@ -1,0 +1,295 @@
+//! One test for each sentence of `src/lib.rs`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use comity_domain::command::Sealed;
+use comity_domain::draft::SideWrite;
+use comity_domain::event::Row;
+use comity_domain::ids::{OrganisationId, PersonId};
+use comity_domain::kernel;
+use comity_domain::state::State;
+use comity_store::{
+    AppendError, Edge, Reader, Store, StoreError, leaf_hash, merkle, unpack, verify,
+};
+
+use crate::story::{Shelf, alone, counted, long_story, odd_rows, read_all, salts, stands};
+
+#[test]
+fn positions_are_gapless_from_one_and_there_is_one_order() {
+    let rows = long_story().rows;
+    let shelf = Shelf::empty();
+    let mut store = shelf.open();
+    assert_eq!(store.head().unwrap().seq, 0);
+    for wrong in [&rows[1..2], &rows[2..5]] {
+        let refused = store.append(&alone(wrong), &mut salts());
+        assert!(
+            matches!(refused, Err(AppendError::NotWritten(StoreError::Corrupt { .. }))),
+            "a gap: {refused:?}"
+        );
+    }
+    store.append(&alone(&rows[..3]), &mut salts()).unwrap();
+    for wrong in [&rows[..1], &rows[2..3], &rows[4..5]] {
+        assert!(
+            store.append(&alone(wrong), &mut salts()).is_err(),
+            "row {} again or too early",
+            wrong[0].seq
+        );
+    }
+    let mut swapped = rows[3..6].to_vec();
+    swapped.swap(1, 2);
+    assert!(store.append(&alone(&swapped), &mut salts()).is_err(), "out of order within a batch");
+    assert_eq!(store.head().unwrap().seq, 3);
+    store.append(&alone(&rows[3..]), &mut salts()).unwrap();
+    let seqs: Vec<u64> = read_all(&store).iter().map(|r| r.seq).collect();
+    assert_eq!(seqs, (1..=rows.len() as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn t39_a_batch_is_written_whole_or_not_at_all_with_everything_beside_it() {
+    let rows = long_story().rows;
+    let shelf = Shelf::empty();
+    let mut store = shelf.open();
+    store.append(&alone(&rows[..10]), &mut salts()).unwrap();
+    let before = (stands(&store), tables(&shelf));
+    let mut bad = alone(&rows[10..40]);
+    for (ix, (_, side)) in bad.iter_mut().enumerate() {
+        side.push(SideWrite::Credential(PersonId(ix as u128), "$argon2id$".into()));
+        side.push(SideWrite::CustomerId(OrganisationId(ix as u128), Sealed(vec![1, 2, 3])));
+    }
+    let mut broken = bad.clone();
+    broken[15].0.seq += 1;
+    assert!(store.append(&broken, &mut salts()).is_err());
+    assert_eq!((stands(&store), tables(&shelf)), before, "a bad row in the middle leaves nothing");
+    store.append(&bad, &mut salts()).unwrap();
+    assert_eq!(counted(&shelf.path, "credential"), 30);
+    assert_eq!(counted(&shelf.path, "customer_id"), 30);
+    let reader = Reader::new(&shelf.path);
+    assert_eq!(reader.credential(PersonId(29)).unwrap().as_deref(), Some("$argon2id$"));
+    assert_eq!(reader.customer_id(OrganisationId(29)).unwrap(), Some(vec![1, 2, 3]));
+    // The later row of two about the same thing wins.
+    let new = [(rows[40].clone(), vec![SideWrite::Credential(PersonId(29), "$new$".into())])];
+    store.append(&new, &mut salts()).unwrap();
+    assert_eq!(reader.credential(PersonId(29)).unwrap().as_deref(), Some("$new$"));
+}
+
+fn tables(shelf: &Shelf) -> [i64; 7] {
+    ["log", "word", "head", "audit_index", "credential", "customer_id", "session_history"]
+        .map(|t| counted(&shelf.path, t))
+}
+
+#[test]
+fn inv27_what_was_confirmed_is_there_when_the_file_is_opened_again() {
+    let world = long_story();
+    let shelf = Shelf::empty();
+    let mut confirmed = 0;
+    for part in world.rows.chunks(11) {
+        let mut store = shelf.open();
+        assert_eq!(store.head().unwrap().seq, confirmed);
+        confirmed = store.append(&alone(part), &mut salts()).unwrap().seq;
+        // Dropped without a farewell: there is none to say.
+    }
+    let store = shelf.open();
+    assert_eq!(read_all(&store), world.rows);
+    // What a machine that lost its power would have: the files as they are, the WAL included.
+    let copy = Shelf::empty();
+    for end in ["", "-wal"] {
+        let of = |p: &std::path::Path| format!("{}{end}", p.display());
+        if std::path::Path::new(&of(&shelf.path)).exists() {
+            std::fs::copy(of(&shelf.path), of(&copy.path)).unwrap();
+        }
+    }
+    assert_eq!(read_all(&copy.open()), world.rows);
+}
+
+#[test]
+fn t52_when_a_commits_outcome_is_unknown_the_head_tells_it() {
+    let rows = long_story().rows;
+    let shelf = Shelf::empty();
+    let mut store = shelf.open();
+    store.append(&alone(&rows[..5]), &mut salts()).unwrap();
+    let before = (stands(&store), tables(&shelf));
+    store.fail_commits(true).unwrap();
+    for _ in 0..3 {
+        let unknown = store.append(&alone(&rows[5..9]), &mut salts());
+        assert!(matches!(unknown, Err(AppendError::Unknown(_))), "{unknown:?}");
+        assert_eq!((stands(&store), tables(&shelf)), before, "the file is untouched");
+        assert!(!store.find_command(9, rows[8].command).unwrap());
+    }
+    store.fail_commits(false).unwrap();
+    store.append(&alone(&rows[5..9]), &mut salts()).unwrap();
+    assert!(store.find_command(9, rows[8].command).unwrap());
+    assert!(!store.find_command(8, rows[8].command).unwrap(), "another row's command");
+    assert_eq!(verify(&shelf.path).unwrap().first_bad, None);
+}
+
+const OTHER: &str = "COMITY_TEST_OTHER_PROCESS";
+
+#[test]
+fn a_second_process_cannot_write_to_the_same_file() {
+    let shelf = Shelf::with(&long_story().rows[..3]);
+    let store = shelf.open();
+    assert!(matches!(Store::open(&shelf.path), Err(StoreError::InUse(_))), "in the same process");
+    assert!(try_in_another_process(&shelf).contains("in use"), "in another process");
+    assert_eq!(Reader::new(&shelf.path).head().unwrap().seq, 3, "reading is free");
+    assert_eq!(verify(&shelf.path).unwrap().first_bad, None);
+    drop(store);
+    assert!(try_in_another_process(&shelf).contains("opened"), "once the first is gone");
+}
+
+fn try_in_another_process(shelf: &Shelf) -> String {
+    let tool = std::env::current_exe().unwrap();
+    let mut tool = std::process::Command::new(tool);
+    tool.args(["--exact", "contract::the_other_process", "--ignored", "--nocapture"])
+        .env(OTHER, &shelf.path);
+    String::from_utf8(tool.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+#[ignore = "runs in a process of its own, started by another test"]
+fn the_other_process() {
+    let Some(path) = std::env::var_os(OTHER) else {
+        return;
+    };
+    match Store::open(path.as_ref()) {
+        Ok(_) => println!("opened"),
+        Err(StoreError::InUse(_)) => println!("in use"),
+        Err(other) => println!("{other}"),
+    }
+}
+
+#[test]
+fn inv25_every_leaf_root_and_edge_recomputes() {
+    let rows = long_story().rows;
+    let shelf = Shelf::empty();
+    let mut store = shelf.open();
+    for part in rows.chunks(3) {
+        let told = store.append(&alone(part), &mut salts()).unwrap();
+        let head = store.head().unwrap();
+        assert_eq!(told, head, "what append returns is what the file says");
+        let leaves = leaves(&shelf);
+        assert_eq!(leaves.len() as u64, head.seq);
+        assert_eq!(merkle::tree_root(&leaves), head.root);
+        let mut edge = Edge::new();
+        leaves.iter().for_each(|leaf| edge.push(*leaf));
+        assert_eq!(edge, head.edge);
+    }
+}
+
+/// Every leaf, recomputed from its header and parts.
+fn leaves(shelf: &Shelf) -> Vec<[u8; 32]> {
+    let raw = shelf.raw();
+    let mut ask = raw.prepare("SELECT header, parts, leaf FROM log ORDER BY seq").unwrap();
+    let rows = ask.query_map([], |r| {
+        Ok((r.get::<_, String>(0)?, r.get::<_, Vec<u8>>(1)?, r.get::<_, [u8; 32]>(2)?))
+    });
+    rows.unwrap()
+        .map(|row| {
+            let (header, parts, leaf) = row.unwrap();
+            assert_eq!(leaf_hash(header.as_bytes(), &unpack(&parts).unwrap()), leaf);
+            leaf
+        })
+        .collect()
+}
+
+#[test]
+fn inv24_what_is_read_leads_to_the_state_that_was_decided() {
+    let world = long_story();
+    let shelf = Shelf::with(&world.rows);
+    let store = shelf.open();
+    let mut state = State::default();
+    store
+        .replay(0, |row| {
+            kernel::apply(&mut state, &row);
+            Ok(())
+        })
+        .unwrap();
+    assert!(state == world.state);
+    // The same from the middle, as a follower reads.
+    let middle = world.rows.len() as u64 / 2;
+    let mut rest = Vec::new();
+    store
+        .replay(middle, |row| {
+            rest.push(row);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(rest, world.rows[world.rows.len() / 2..]);
+}
+
+#[test]
+fn readers_never_wait_for_the_writer_and_never_see_half_a_batch() {
+    const BATCH: usize = 8;
+    let world = long_story();
+    let mut rows = world.rows.clone();
+    while rows.len() < 60 * BATCH {
+        rows.extend(odd_rows(rows.len() as u64, world.now));
+    }
+    rows.truncate(60 * BATCH);
+    let shelf = Shelf::empty();
+    let mut store = shelf.open();
+    let (reader, done) = (Reader::new(&shelf.path), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let looking: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut looks, mut last) = (0u64, 0);
+                    while !done.load(Ordering::Acquire) || looks == 0 {
+                        let began = std::time::Instant::now();
+                        let head = reader.head().unwrap();
+                        assert_eq!(head.seq % BATCH as u64, 0, "half a batch");
+                        assert_eq!(head.edge.root(), head.root);
+                        assert!(head.seq >= last, "never backwards");
+                        last = head.seq;
+                        let page = reader.rows(None, 0, 10_000).unwrap();
+                        assert_eq!(page.len() % BATCH, 0, "half a batch");
+                        assert!(page.len() as u64 >= head.seq);
+                        assert!(began.elapsed() < Duration::from_secs(4), "waited for the writer");
+                        looks += 1;
+                    }
+                    looks
+                })
+            })
+            .collect();
+        for batch in rows.chunks(BATCH) {
+            store.append(&alone(batch), &mut salts()).unwrap();
+        }
+        // A transaction of the writer that stays open holds up no reader.
+        let raw = shelf.raw();
+        raw.execute_batch("BEGIN IMMEDIATE; DELETE FROM log WHERE seq = 1").unwrap();
+        assert_eq!(reader.rows(None, 0, 1).unwrap()[0].seq, 1);
+        raw.execute_batch("ROLLBACK").unwrap();
+        done.store(true, Ordering::Release);
+        assert!(looking.into_iter().map(|t| t.join().unwrap()).sum::<u64>() >= 3);
+    });
+}
+
+#[test]
+fn t12_an_organisation_is_shown_the_rows_that_hold_a_part_for_it_and_no_others() {
+    let world = long_story();
+    let shelf = Shelf::with(&world.rows);
+    let reader = Reader::new(&shelf.path);
+    let orgs: Vec<OrganisationId> = world.state.organisations.iter().map(|(id, _)| id).collect();
+    for org in orgs {
+        let own =
+            |r: &&Row| r.acting.contains(&org) || r.events.iter().any(|e| e.readers.contains(&org));
+        let wanted: Vec<u64> = world.rows.iter().filter(own).map(|r| r.seq).collect();
+        let mut found = Vec::new();
+        while let page = reader.rows(Some(org), found.last().copied().unwrap_or(0), 5).unwrap()
+            && !page.is_empty()
+        {
+            found.extend(page.iter().map(|r| r.seq));
+        }
+        assert_eq!(found, wanted);
+    }
+}
+
+#[test]
+fn a_file_of_a_newer_release_is_refused() {
+    let shelf = Shelf::with(&long_story().rows[..2]);
+    shelf.raw().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(
+        Store::open(&shelf.path),
+        Err(StoreError::TooNew { found: 99, known: 1, .. })
+    ));
+}

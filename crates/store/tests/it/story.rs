@@ -1,0 +1,320 @@
+//! A log in which everything that can happen has happened, and the files that the tests break.
+
+use std::path::{Path, PathBuf};
+
+use comity_domain::application::{KeyUse, Policy};
+use comity_domain::assignment::{AssignmentEnd, Basis};
+use comity_domain::command::{Caller, Command};
+use comity_domain::draft::SideWrite;
+use comity_domain::event::{Due, Event, Recorded, Row};
+use comity_domain::grant::{GrantEnd, Narrowing};
+use comity_domain::ids::{
+    CommandId, Digest32, GrantId, Ids, OrganisationId, PersonId, RequestId, SessionId, UnitId,
+};
+use comity_domain::lock::LockTarget;
+use comity_domain::organisation::{Accounts, Settings, Standing};
+use comity_domain::request::RequestCancel;
+use comity_domain::role::{Level, Mode};
+use comity_domain::session::SessionEnd;
+use comity_domain::time::{DAY, Days, HOUR, Instant, MINUTE, Minutes};
+use comity_store::{Head, Store};
+use tempfile::TempDir;
+
+use crate::world::{World, inside, list, perms};
+
+/// Two organisations, a grant, people on it, and then each way in which something changes or ends.
+pub fn long_story() -> World {
+    let mut w = World::seeded(7);
+    let (harbour, brokers) =
+        (w.organisation("harbour", "Harbour Zoë"), w.organisation("brokers", "Brokers 東京"));
+    platform(&mut w);
+    places(&mut w, harbour, brokers);
+    let (pier, quay) = (w.account(harbour, "pier"), w.account(harbour, "quay"));
+    let (keeper, reader) =
+        (w.role(harbour, "keeper", &["boats:*"]), w.role(harbour, "reader", &["*:read"]));
+    let (boss, chief) = (w.admin(harbour, "boss"), w.admin(brokers, "chief"));
+    let [rita, ugo, ida] = ["rita", "ugo", "ida"].map(|who| w.member(brokers, who, None));
+    let (by_boss, by_chief, by_rita) = (w.sign_in(boss), w.sign_in(chief), w.sign_in(rita));
+
+    // Asked, taken back, denied, approved.
+    let mut ask = w.ask_spec(brokers, harbour);
+    (ask.roles, ask.accounts, ask.ticket) = (
+        vec!["keeper".into(), "reader".into()],
+        vec!["pier".into(), "quay".into()],
+        Some("T-1".into()),
+    );
+    let first = w.ask(&by_chief, ask.clone());
+    w.must(&by_chief, Command::CancelRequest { request: first });
+    let second = w.ask(&by_chief, ask.clone());
+    let (reason, message) = (Some("Not in winter".into()), Some("Ask in spring".into()));
+    w.must(&by_boss, Command::Deny { request: second, reason, message });
+    let third = w.ask(&by_chief, ask);
+    let mut terms = w.terms(&[keeper, reader]);
+    terms.accounts = list(&[pier, quay]);
+    let grant = w.approve(&by_boss, third, terms);
+    w.assign(&by_chief, grant, rita, &[keeper]);
+    w.assign(&by_chief, grant, ugo, &[keeper, reader]);
+    w.assign(&by_chief, grant, ida, &[reader]);
+
+    // Entered, narrowed, shortened, closed.
+    let stay = w.enter(&by_rita, harbour, Mode::ActAs);
+    w.enter(&by_rita, harbour, Mode::Direct);
+    w.later(MINUTE);
+    let narrowing = Narrowing {
+        end: Some(w.now.plus(20 * MINUTE)),
+        accounts: Some(list(&[pier])),
+        ..Narrowing::default()
+    };
+    w.must(&by_boss, Command::Narrow { grant, narrowing, version: None });
+    w.must(&inside(stay), Command::CloseSession { session: stay });
+    w.must(&w.provision(), Command::DeleteRole { organisation: harbour, code: "keeper".into() });
+    w.must(&w.provision(), Command::RemoveMember { organisation: brokers, external: "ugo".into() });
+    let lock = |target| Command::Lock {
+        customer: harbour,
+        target,
+        reason: Some("Seen at night\nand again".into()),
+    };
+    w.must(&by_boss, lock(LockTarget::Person(rita)));
+    w.must(&by_boss, lock(LockTarget::Organisation(brokers)));
+    let placed = w.state.lock_on(harbour, LockTarget::Organisation(brokers)).unwrap();
+    w.must(&by_boss, Command::Unlock { lock: placed });
+    w.must(&w.provision(), Command::RemoveMember { organisation: brokers, external: "ida".into() });
+    w.must(
+        &w.provision(),
+        Command::RemoveMember { organisation: brokers, external: "rita".into() },
+    );
+
+    // Run out, sealed, revoked, gone.
+    w.later(HOUR);
+    w.must(&Caller::system(), Command::NoteDue);
+    w.must(
+        &Caller::system(),
+        Command::SealCalls { segment: 1, records: 3, digest: Digest32::of(b"calls") },
+    );
+    let fourth = w.ask(&by_chief, w.ask_spec(brokers, harbour));
+    w.later(-HOUR); // a clock set back: the row's time is that of the row before
+    let (by_boss, by_chief) = (w.sign_in(boss), w.sign_in(chief));
+    let terms = w.terms(&[reader]);
+    let again = w.approve(&by_boss, fourth, terms);
+    w.assign(&by_chief, again, chief, &[reader]);
+    w.must(&by_boss, Command::Revoke { grant: again });
+    w.must(&by_boss, Command::SignOut);
+    w.must(&by_chief, Command::SignOutEverywhere);
+    w.must(
+        &w.operate(),
+        Command::SetStanding { organisation: brokers, standing: Standing::Suspended },
+    );
+    w
+}
+
+fn platform(w: &mut World) {
+    let operate = w.operate();
+    let key = w.key(&operate, KeyUse::Operate, None);
+    w.must(&operate, Command::RetireKey { key });
+    let policy = Policy { never_delegable: perms(&["money:*"]), ..Policy::default() };
+    w.must(&operate, Command::SetPolicy { policy });
+    let (_, known) = w.state.newest_level("partner").unwrap();
+    let level = Level { longest_grant: Days(90), session_cap: Minutes(45), ..known.clone() };
+    w.must(&operate, Command::PutLevel { code: "guest".into(), level });
+}
+
+fn places(w: &mut World, harbour: OrganisationId, brokers: OrganisationId) {
+    let provision = w.provision();
+    w.unit(brokers, "night");
+    for active in [false, true] {
+        let (external, name) = ("night".into(), "Night watch".into());
+        w.must(&provision, Command::PutUnit { organisation: brokers, external, name, active });
+    }
+    let code = w.fresh_code();
+    w.must(
+        &provision,
+        Command::PutOrganisation { external: "harbour".into(), name: "Harbour".into(), code },
+    );
+    w.account(harbour, "shed");
+    let (external, name, unit) = ("shed".into(), "Old shed".into(), None);
+    w.must(&provision, Command::PutAccount { organisation: harbour, external, name, unit });
+    w.must(&provision, Command::RemoveAccount { organisation: harbour, external: "shed".into() });
+    w.role(harbour, "painter", &["boats:paint"]);
+    w.role(harbour, "painter", &["boats:paint", "boats:read"]);
+    let (admin, _) = (w.admin(harbour, "first"), w.admin(harbour, "other"));
+    let by_admin = w.sign_in(admin);
+    let code = w.fresh_code();
+    w.must(&by_admin, Command::RotateCustomerId { organisation: harbour, code });
+    let settings = Settings {
+        session_cap: Minutes(30),
+        blocked: [OrganisationId(9)].into(),
+        ..Settings::default()
+    };
+    let version = w.state.organisations.get(harbour).unwrap().version;
+    w.must(&by_admin, Command::ChangeSettings { organisation: harbour, settings, version });
+    for (name, unit, active) in [
+        ("Nia", None, true),
+        ("Nia Noor", None, true),
+        ("Nia Noor", Some("night"), true),
+        ("Nia Noor", None, false),
+        ("Nia Noor", None, true),
+    ] {
+        let mut put = w.member_spec(brokers, "nia", None);
+        (put.name, put.unit, put.active) = (name.into(), unit.map(Into::into), active);
+        w.must(&provision, Command::PutMember(put));
+    }
+    for email_verified in [false, true] {
+        let put = w.member_spec(brokers, "ole", None);
+        w.must(
+            &provision,
+            Command::PutMember(comity_domain::command::PutMember { email_verified, ..put }),
+        );
+    }
+}
+
+/// Rows for values that a story reaches only with effort, so that their stored form is fixed too.
+pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
+    let (grant, person, session, request) =
+        (GrantId(11), PersonId(12), SessionId(13), RequestId(14));
+    let mut events = Vec::new();
+    events.extend(
+        [Due::Request(request), Due::Grant(grant), Due::Session(session)]
+            .map(|what| Event::ExpiryNoted { what }),
+    );
+    events.extend(
+        [
+            RequestCancel::ByAsker,
+            RequestCancel::Revoked,
+            RequestCancel::Locked,
+            RequestCancel::Closed,
+        ]
+        .map(|cause| Event::RequestCancelled { request, cause }),
+    );
+    events.extend(
+        [GrantEnd::Revoked, GrantEnd::GivenUp, GrantEnd::Closed].map(|cause| Event::GrantEnded {
+            grant,
+            cause,
+            by: None,
+        }),
+    );
+    events.extend(
+        [
+            AssignmentEnd::Removed,
+            AssignmentEnd::LeftProvider,
+            AssignmentEnd::LeftUnit,
+            AssignmentEnd::AccountsGone,
+        ]
+        .map(|cause| Event::AssignmentEnded { grant, person, cause }),
+    );
+    events.extend(
+        [
+            SessionEnd::Closed,
+            SessionEnd::EndedByCustomer,
+            SessionEnd::Revoked,
+            SessionEnd::GrantEnded,
+            SessionEnd::AssignmentLost,
+            SessionEnd::Locked,
+            SessionEnd::Suspended,
+        ]
+        .map(|cause| Event::SessionEnded { session, cause }),
+    );
+    events.extend([Basis::Individual, Basis::Automatic, Basis::Invited].map(|basis| {
+        Event::Assigned {
+            grant,
+            person,
+            roles: Vec::new(),
+            accounts: Accounts::All,
+            ends_at: Instant::NEVER,
+            basis,
+        }
+    }));
+    events.extend(
+        [Standing::Active, Standing::Suspended, Standing::Closed]
+            .map(|standing| Event::UnitStanding { unit: UnitId(15), standing }),
+    );
+    (after + 1..)
+        .zip(events)
+        .map(|(seq, event)| Row {
+            seq,
+            at: at.plus(DAY),
+            command: CommandId(u128::from(seq)),
+            kind: "note_due".into(),
+            caller: Caller::system(),
+            acting: Vec::new(),
+            events: vec![Recorded { event, readers: vec![OrganisationId(1), OrganisationId(2)] }],
+            words: Vec::new(),
+        })
+        .collect()
+}
+
+/// Nothing beside.
+pub fn alone(rows: &[Row]) -> Vec<(Row, Vec<SideWrite>)> {
+    rows.iter().map(|row| (row.clone(), Vec::new())).collect()
+}
+
+/// Salts that are the same in each run.
+pub fn salts() -> Ids {
+    Ids::new([5; 32])
+}
+
+/// A folder with a log in it.
+pub struct Shelf {
+    pub folder: TempDir,
+    pub path: PathBuf,
+}
+
+impl Shelf {
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("comity.db");
+        Self { folder, path }
+    }
+
+    /// A closed log that holds these rows.
+    pub fn with(rows: &[Row]) -> Self {
+        let shelf = Self::empty();
+        let mut store = shelf.open();
+        for part in rows.chunks(7) {
+            store.append(&alone(part), &mut salts()).unwrap();
+        }
+        drop(store);
+        shelf
+    }
+
+    pub fn open(&self) -> Store {
+        Store::open(&self.path).unwrap()
+    }
+
+    /// A copy of this closed log in a folder of its own.
+    pub fn copy(&self) -> Self {
+        let other = Self::empty();
+        std::fs::copy(&self.path, &other.path).unwrap();
+        other
+    }
+
+    /// A connection that is under no promise.
+    pub fn raw(&self) -> rusqlite::Connection {
+        let raw = rusqlite::Connection::open(&self.path).unwrap();
+        raw.pragma_update(None, "synchronous", "OFF").unwrap();
+        raw
+    }
+}
+
+/// Every row of a log.
+pub fn read_all(store: &Store) -> Vec<Row> {
+    let mut rows = Vec::new();
+    store
+        .replay(0, |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .unwrap();
+    rows
+}
+
+/// What the file says besides its rows.
+pub fn counted(path: &Path, table: &str) -> i64 {
+    let raw = rusqlite::Connection::open(path).unwrap();
+    raw.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get(0)).unwrap()
+}
+
+/// The head as plain values.
+pub fn stands(store: &Store) -> (u64, [u8; 32]) {
+    let Head { seq, root, .. } = store.head().unwrap();
+    (seq, root)
+}
