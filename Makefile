@@ -50,6 +50,7 @@ layers: ## prove who imports whom, and the budget of dependencies
 
 docs: ## links in Markdown, and rustdoc without warnings
 	python3 scripts/check-docs
+	python3 docs/reference/check_vectors.py
 	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --quiet --workspace --no-deps --document-private-items
 
 deny: ## licences, advisories and sources (only if cargo-deny is installed)

@@ -119,7 +119,8 @@ fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
         }
         out.push(json!({
             "seq": row.seq,
-            "index": ix,
+            // Counted among what this reader sees: the rest is nobody else's business.
+            "index": out.len(),
             "at": shown::time(row.at),
             "command": row.kind,
             "caller": caller,

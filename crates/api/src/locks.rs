@@ -46,7 +46,6 @@ pub async fn lock(
     Path(named): Path<String>,
     Body(body): Body<WireLock>,
 ) -> Result<Response, Problem> {
-    let customer = organisation(&app.state(), &named)?;
     let target = match (body.organisation, body.person) {
         (Some(o), None) => LockTarget::Organisation(o),
         (None, Some(p)) => LockTarget::Person(p),
@@ -54,6 +53,7 @@ pub async fn lock(
             return Err(Problem::field("organisation", "or person must be given, and not both"));
         }
     };
+    let customer = organisation(&app.state(), &named)?;
     let done = app.run(&who.0, Command::Lock { customer, target, reason: body.reason }).await?;
     let status = if done.row.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let id = done.state.lock_on(customer, target);

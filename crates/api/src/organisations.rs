@@ -259,8 +259,10 @@ pub async fn put_role(
     Path((named, code)): Path<(String, String)>,
     Body(body): Body<PutRole>,
 ) -> Result<Response, Problem> {
-    let id = organisation(&app.state(), &named)?;
+    // What is sent is judged before anything is looked up, so that a mistake says the same about an
+    // organisation that is there and one that is not.
     let permissions = Permissions::parse("permissions", &body.permissions)?;
+    let id = organisation(&app.state(), &named)?;
     let command =
         Command::PutRole { organisation: id, code: code.clone(), name: body.name, permissions };
     let done = app.run(&who.0, command).await?;
@@ -470,6 +472,7 @@ pub async fn change_settings(
     headers: HeaderMap,
     Body(body): Body<WireSettings>,
 ) -> Result<Response, Problem> {
+    let version = if_match(&headers)?;
     let id = organisation(&app.state(), &named)?;
     let settings = Settings {
         customer_id_on: body.customer_id_on,
@@ -478,8 +481,7 @@ pub async fn change_settings(
         retention: Days(body.retention_days),
         blocked: body.blocked_partners,
     };
-    let command =
-        Command::ChangeSettings { organisation: id, settings, version: if_match(&headers)? };
+    let command = Command::ChangeSettings { organisation: id, settings, version };
     let done = app.run(&who.0, command).await?;
     shown_settings(&done.state, id)
 }

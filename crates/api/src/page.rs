@@ -79,17 +79,14 @@ pub enum Order {
 
 /// Cuts a list whose items are named by identifiers into a page. `items` stand in `order`; the
 /// cursor names the last one shown, and it goes on behind that even if it is gone from the list.
-pub fn by_id<I: ToString, T>(
+pub fn by_id<I: Copy + ToString, T>(
     app: &App,
     question: &str,
     paging: &Paging,
     order: Order,
     items: impl Iterator<Item = I>,
     show: impl Fn(I) -> Option<T>,
-) -> Result<Page<T>, Problem>
-where
-    I: Copy,
-{
+) -> Result<Page<T>, Problem> {
     let limit = limit(paging.limit)?;
     let after = paging.cursor.as_deref().map(|c| place(app, question, c)).transpose()?;
     let mut items = items.peekable();

@@ -15,6 +15,7 @@ use comity_domain::event::Event;
 use comity_domain::grant::{self, DEFAULT_DAYS};
 use comity_domain::ids::{Digest32, RequestId, UnitId};
 use comity_domain::may::{self, Action, Thing};
+use comity_domain::organisation::Party;
 use comity_domain::request::{Request, RequestPhase};
 use comity_domain::role::{Mode, Modes};
 use comity_domain::state::State as World;
@@ -50,13 +51,13 @@ pub async fn ask(
     Path(named): Path<String>,
     Body(body): Body<WireAsk>,
 ) -> Result<Response, Problem> {
-    let provider = organisation(&app.state(), &named)?;
     let code = CustomerCode::parse(&body.customer_id).map_err(|e| match e {
         CodeError::Shape => Problem::field("customer_id", "must be 22 characters, such as 7K2MQ-…"),
         CodeError::Check => {
             Problem::field("customer_id", "has a typing mistake: its check symbol does not fit")
         }
     })?;
+    let provider = organisation(&app.state(), &named)?;
     let command = Command::Ask(Ask {
         provider,
         unit: body.unit,
@@ -268,6 +269,14 @@ fn sentences(state: &World, request: &Request, s: &Summary) -> Vec<String> {
             ))
         })
         .collect();
+    let unit = |party: Party| {
+        let unit = party.unit.and_then(|u| state.units.get(u))?;
+        Some(unit.name.map_or("its own unit", |w| state.words.show(w)))
+    };
+    let of = |party| unit(party).map_or(String::new(), |unit| format!(" of the unit {unit}"));
+    let (given, sent) = (of(s.customer), of(s.provider));
+    let external = if s.allow_external { "may" } else { "may not" };
+    let offline = if s.jwt { "may go on for up to 60 seconds" } else { "stop at once" };
     let start = s.starts_at.map_or("at once".to_owned(), |t| format!("on {}", shown::time(t)));
     let act_as = if grant::impersonation(s.modes) {
         format!("They may act as {customer} itself, with a reason each time.")
@@ -276,17 +285,20 @@ fn sentences(state: &World, request: &Request, s: &Summary) -> Vec<String> {
     };
     vec![
         format!(
-            "People of {partner} may enter {customer}, as {} asked.",
+            "People{sent} of {partner} may enter {customer}, as {} asked.",
             state.words.show(request.who.0)
         ),
         format!("With these roles: {}.", roles.join("; ")),
-        format!("On {accounts}."),
+        format!("On {accounts}{given}."),
         act_as,
         format!(
             "It starts {start} and ends {} days later; you can end it at any moment.",
             s.days.0
         ),
         format!("Each stay lasts at most {} minutes.", s.cap.0),
+        format!(
+            "{partner} {external} invite people from outside; after an ending, services {offline}."
+        ),
     ]
 }
 

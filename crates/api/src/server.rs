@@ -19,14 +19,31 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// How long running requests may take once the server stops.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// How many connections are open at once.
-const MOST_CONNECTIONS: usize = 4_096;
+/// How many connections are open at once, if the system allows as many files.
+const MOST_CONNECTIONS: u64 = 4_096;
+/// Open files that connections leave for everything else.
+const FILES_KEPT: u64 = 128;
+/// How long what was sent may stay unread before the system gives the client up.
+const UNREAD_WITHIN_MS: u32 = 30_000;
+
+/// Raises the limit of open files as far as it goes, and says how many connections fit under it.
+fn room_for_connections() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = MOST_CONNECTIONS + FILES_KEPT;
+    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    if limit.current.is_some_and(|now| now < raised) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit });
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(wanted);
+    usize::try_from(files.saturating_sub(FILES_KEPT).clamp(16, MOST_CONNECTIONS)).unwrap_or(16)
+}
 
 /// Serves until `stop` resolves.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let router = router.layer(axum::middleware::from_fn(within));
     let graceful = GracefulShutdown::new();
-    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(MOST_CONNECTIONS));
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(room_for_connections()));
     tokio::pin!(stop);
     loop {
         let stream = tokio::select! {
@@ -44,6 +61,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             continue;
         }; // full: closed at once
         let _ = stream.set_nodelay(true);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_WITHIN_MS);
         let service = TowerToHyperService::new(router.clone());
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder

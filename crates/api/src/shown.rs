@@ -207,7 +207,7 @@ pub fn request(
             shown.decided_at = Some(time(*at));
             // Why it fell away is the customer's affair unless the asker took it back.
             shown.cancelled_because =
-                Some(*cause).filter(|c| for_customer || *c == RequestCancel::ByAsker);
+                cause.filter(|c| for_customer || *c == RequestCancel::ByAsker);
         }
     }
     Some(shown)

@@ -299,6 +299,9 @@ impl App {
         let Some((Kind::Enrolment, token)) = tokens::parse(token) else {
             return Err(Refusal::NotFound.into());
         };
+        if self.state().enrolling(token).is_none() {
+            return Err(Refusal::NotFound.into()); // before anything is hashed for nobody
+        }
         let hasher = self.passwords.clone();
         let hash = self.passwords.slowly(move || hasher.hash(&password)).await?;
         let password_hash = hash.ok_or_else(|| Failure::Broken("argon2 failed".into()))?;
@@ -325,13 +328,18 @@ impl App {
     /// # Errors
     /// If it cannot be read or opened.
     pub fn customer_id(&self, organisation: OrganisationId) -> Result<String, Failure> {
-        let sealed = self.reader.customer_id(organisation)?.ok_or(Refusal::NotFound)?;
-        let state = self.state();
-        let digest = state.organisations.get(organisation).ok_or(Refusal::NotFound)?.customer_id;
-        let plain = self.keys.open_sealed(&code_place(digest), &sealed);
-        plain.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
-            Failure::Broken("a customer ID cannot be opened with this key file".into())
-        })
+        // File and state are read one after the other: a rotation in between is read again.
+        for _ in 0..20 {
+            let state = self.state();
+            let known = state.organisations.get(organisation).ok_or(Refusal::NotFound)?;
+            let sealed = self.reader.customer_id(organisation)?.ok_or(Refusal::NotFound)?;
+            let plain = self.keys.open_sealed(&code_place(known.customer_id), &sealed);
+            if let Some(code) = plain.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                return Ok(code);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        Err(Failure::Broken("a customer ID cannot be opened with this key file".into()))
     }
 
     // -- keys -------------------------------------------------------------------------------------

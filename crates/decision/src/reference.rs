@@ -87,6 +87,9 @@ pub fn decide(
     if owner != customer {
         return Reason::WrongResource;
     }
+    if account.is_some_and(|(_, u)| !unit(u)) {
+        return Reason::Suspended;
+    }
     // What.
     if state.policy.never_delegable.permits(asked) {
         return Reason::NeverDelegable;

@@ -20,6 +20,8 @@ use crate::state::State;
 use crate::text::WordId;
 use crate::time::{DAY, Days, Instant, Minutes, Window};
 
+/// How many roles one grant may hold.
+pub const MOST_ROLES: usize = 50;
 /// How far ahead a grant may start.
 pub const FARTHEST_START: i64 = 365 * DAY;
 
@@ -228,6 +230,9 @@ fn check_roles(
     level: &Level,
 ) -> Result<Vec<(PinnedRole, Permissions)>, Refusal> {
     let wished: BTreeSet<&str> = request.roles.iter().filter_map(|w| state.words.get(*w)).collect();
+    if terms.roles.len() > MOST_ROLES {
+        return Err(Refusal::invalid("roles", format!("must name at most {MOST_ROLES} roles")));
+    }
     if terms.roles.is_empty() {
         return Err(Refusal::invalid("roles", "must name at least one role"));
     }

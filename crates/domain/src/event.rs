@@ -180,7 +180,9 @@ pub enum Event {
     /// Whom the request asks, for the customer's eyes.
     RequestAddressed { request: RequestId, customer: OrganisationId },
     /// A request was taken back or fell away.
-    RequestCancelled { request: RequestId, cause: RequestCancel },
+    RequestCancelled { request: RequestId, by_asker: bool },
+    /// Why a request fell away, for the customer's eyes.
+    CancellationNoted { request: RequestId, cause: RequestCancel },
     /// A request was denied.
     RequestDenied { request: RequestId, message: Option<W> },
     /// Who denied it and why, for the customer's eyes.
@@ -365,7 +367,9 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
                 to.extend([request.customer, request.provider.organisation]);
             }
         }
-        E::RequestAddressed { request, .. } | E::DenialNoted { request, .. } => {
+        E::RequestAddressed { request, .. }
+        | E::DenialNoted { request, .. }
+        | E::CancellationNoted { request, .. } => {
             to.extend(state.requests.get(*request).map(|r| r.customer));
         }
         E::GrantMade { grant, .. }

@@ -249,8 +249,13 @@ pub fn check(
         },
         Principal::Key(id) => {
             let usage = state.keys.get(id).filter(|k| !k.retired).map(|k| k.usage);
+            let owned = thing.customer.or(thing.provider).is_some() || thing.owner.is_some();
             match (needs, usage) {
                 (_, None) => Err(Refusal::CallerRevoked),
+                // An application's key has no business with anybody's things: they are not there.
+                (needs, Some(KeyUse::Decide)) if owned && needs != Needs::Key(KeyUse::Decide) => {
+                    Err(Refusal::NotFound)
+                }
                 (Needs::Key(u) | Needs::KeyOr(u, _) | Needs::KeyOrMember(u), Some(usage))
                     if u == usage =>
                 {

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::grant::GrantEnd;
 use crate::ids::{AccountId, Digest32, OrganisationId, UnitId};
 use crate::may::{self, Action, Thing};
+use crate::person;
 use crate::refusal::Refusal;
 use crate::request::{self, RequestCancel};
 use crate::state::State;
@@ -252,7 +253,11 @@ pub(crate) fn put_unit(
     };
     let standing = if active { Standing::Active } else { Standing::Suspended };
     if d.state.units.get(unit).is_some_and(|u| u.standing != standing) {
+        let had_admin = person::has_admin(&d.state, organisation);
         d.emit(Event::UnitStanding { unit, standing });
+        if had_admin && !person::has_admin(&d.state, organisation) {
+            return Err(Refusal::LastAdmin);
+        }
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ use crate::text::is_code;
 
 /// How many patterns one set may hold.
 pub const MOST_PATTERNS: usize = 500;
+/// How many a role's new version and one that a grant pinned may have in common.
+pub const MOST_IN_COMMON: usize = 2_000;
 
 /// One entry of a set; `None` is the star.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,14 +140,21 @@ impl Permissions {
         Ok(Self::from_patterns(patterns))
     }
 
+    /// Sorted and minimal. What covers an entry can only be one of three, so nothing is compared
+    /// pair by pair: sets come from people, and their size must not be a weapon.
     fn from_patterns(mut patterns: Vec<Pattern>) -> Self {
         patterns.sort();
         patterns.dedup();
-        let minimal: Vec<Pattern> = patterns
-            .iter()
-            .filter(|p| !patterns.iter().any(|q| q != *p && q.covers(p)))
-            .cloned()
-            .collect();
+        let has = |resource: Option<&Arc<str>>, verb: Option<&Arc<str>>| {
+            let wanted = Pattern { resource: resource.cloned(), verb: verb.cloned() };
+            patterns.binary_search(&wanted).is_ok()
+        };
+        let covered = |p: &Pattern| match (&p.resource, &p.verb) {
+            (None, None) => false,
+            (Some(r), Some(v)) => has(Some(r), None) || has(None, Some(v)) || has(None, None),
+            _ => has(None, None),
+        };
+        let minimal: Vec<Pattern> = patterns.iter().filter(|p| !covered(p)).cloned().collect();
         Self(minimal.into())
     }
 
@@ -158,13 +167,23 @@ impl Permissions {
     /// Whether `asked` is in the set.
     #[must_use]
     pub fn permits(&self, asked: Permission<'_>) -> bool {
-        self.0.iter().any(|p| {
-            p.resource.as_deref().is_none_or(|r| r == asked.resource)
-                && p.verb.as_deref().is_none_or(|v| v == asked.verb)
-        })
+        let as_asked = |r: Option<&str>, v: Option<&str>| {
+            self.0
+                .binary_search_by(|p| (p.resource.as_deref(), p.verb.as_deref()).cmp(&(r, v)))
+                .is_ok()
+        };
+        let (r, v) = (Some(asked.resource), Some(asked.verb));
+        as_asked(r, v) || as_asked(r, None) || as_asked(None, v) || as_asked(None, None)
     }
 
-    /// What is in both.
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What is in both. The result may have as many entries as both sizes multiplied; decisions
+    /// never make it, they ask both sets.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
         if self == other || other.covers_all() {
@@ -178,13 +197,19 @@ impl Permissions {
         )
     }
 
-    /// What is in either.
+    /// How many entries [`Self::meet`] would make at most.
     #[must_use]
-    pub fn join(&self, other: &Self) -> Self {
-        if self.is_empty() {
-            return other.clone();
+    pub fn in_common(&self, other: &Self) -> usize {
+        if self == other || self.covers_all() || other.covers_all() {
+            return self.len().max(other.len());
         }
-        Self::from_patterns(self.0.iter().chain(other.0.iter()).cloned().collect())
+        self.0.iter().map(|a| other.0.iter().filter(|b| a.meet(b).is_some()).count()).sum()
+    }
+
+    /// What is in any of them.
+    #[must_use]
+    pub fn union(sets: impl IntoIterator<Item = Self>) -> Self {
+        Self::from_patterns(sets.into_iter().flat_map(|s| s.0.to_vec()).collect())
     }
 
     /// Whether every permission of `other` is in `self`.
@@ -237,6 +262,18 @@ mod tests {
         assert!(Permissions::parse("p", ["boats:"]).is_err());
     }
 
+    #[test]
+    fn t44_sets_that_cross_are_counted_before_they_are_multiplied() {
+        let many = |side: fn(usize) -> String| {
+            Permissions::parse("p", (0..MOST_PATTERNS).map(side)).unwrap()
+        };
+        let (rows, columns) = (many(|n| format!("r{n}:*")), many(|n| format!("*:v{n}")));
+        assert_eq!(rows.in_common(&columns), MOST_PATTERNS * MOST_PATTERNS);
+        assert_eq!(rows.in_common(&rows), MOST_PATTERNS);
+        assert_eq!(rows.in_common(&Permissions::reading()), MOST_PATTERNS);
+        assert!(Permissions::parse("p", (0..=MOST_PATTERNS).map(|n| format!("r{n}:x"))).is_err());
+    }
+
     const WORDS: [&str; 4] = ["a", "b", "read", "*"];
     fn any_set() -> impl Strategy<Value = Permissions> {
         prop::collection::vec((0usize..4, 0usize..4), 0..6).prop_map(|pairs| {
@@ -254,11 +291,11 @@ mod tests {
                     let text = format!("{r}:{v}");
                     let asked = Permission::parse(&text).unwrap();
                     prop_assert_eq!(x.meet(&y).permits(asked), x.permits(asked) && y.permits(asked));
-                    prop_assert_eq!(x.join(&y).permits(asked), x.permits(asked) || y.permits(asked));
+                    prop_assert_eq!(Permissions::union([x.clone(), y.clone()]).permits(asked), x.permits(asked) || y.permits(asked));
                 }
             }
             prop_assert!(x.covers(&x.meet(&y)));
-            prop_assert!(x.join(&y).covers(&x));
+            prop_assert!(Permissions::union([x.clone(), y.clone()]).covers(&x));
             prop_assert_eq!(x.meet(&y), y.meet(&x));
         }
     }

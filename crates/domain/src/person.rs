@@ -11,6 +11,7 @@ use crate::ids::{Digest32, OrganisationId, PersonId, SignInId, UnitId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::{self, Standing};
 use crate::refusal::Refusal;
+use crate::session::SessionEnd;
 use crate::state::State;
 use crate::text::{self, Lookup, Subject, WordId};
 use crate::time::{DAY, HOUR, Instant, MINUTE};
@@ -145,10 +146,9 @@ pub(crate) fn put_member(
     let standing = if put.active { Standing::Active } else { Standing::Suspended };
     let member = d.state.members.get(&(organisation, person)).ok_or(Refusal::NotFound)?;
     if member.standing != standing {
-        if standing == Standing::Suspended {
-            keep_an_admin(&d.state, organisation, person)?;
-        }
+        let was_admin = known.is_some() && was_working_admin(d, organisation, person);
         d.emit(Event::MemberStanding { organisation, person, standing });
+        kept_an_admin(d, was_admin, organisation)?;
     }
     Ok(())
 }
@@ -212,10 +212,9 @@ fn change_member(
     }
     let member = d.state.members.get(&(organisation, person)).ok_or(Refusal::NotFound)?;
     if (member.unit, member.portal) != (unit, portal) {
-        if member.portal == Some(PortalRole::Admin) && portal != Some(PortalRole::Admin) {
-            keep_an_admin(&d.state, organisation, person)?;
-        }
+        let was_admin = was_working_admin(d, organisation, person);
         d.emit(Event::MemberChanged { organisation, person, unit, portal });
+        kept_an_admin(d, was_admin, organisation)?;
     }
     Ok(())
 }
@@ -237,17 +236,26 @@ fn verify_email(
     Ok(())
 }
 
-/// An organisation that has an Admin keeps one (T30, inv17).
-fn keep_an_admin(
-    state: &State,
-    organisation: OrganisationId,
-    without: PersonId,
-) -> Result<(), Refusal> {
-    let is_admin =
-        |m: &Member| m.portal == Some(PortalRole::Admin) && m.standing == Standing::Active;
-    let leaves_one = state.members_of(organisation).any(|(p, m)| p != without && is_admin(m));
-    let was = state.members.get(&(organisation, without)).is_some_and(is_admin);
-    if was && !leaves_one { Err(Refusal::LastAdmin) } else { Ok(()) }
+/// Whether somebody in the organisation can act as its Admin.
+pub(crate) fn has_admin(state: &State, organisation: OrganisationId) -> bool {
+    state.members_of(organisation).any(|(_, member)| is_working_admin(state, member))
+}
+
+fn is_working_admin(state: &State, member: &Member) -> bool {
+    member.portal == Some(PortalRole::Admin)
+        && member.standing == Standing::Active
+        && state.unit_is_active(member.unit)
+}
+
+/// An organisation that had an Admin who could act keeps one (T30, inv17): judged after the fact,
+/// on the draft that a refusal throws away.
+fn kept_an_admin(d: &Draft<'_>, before: bool, organisation: OrganisationId) -> Result<(), Refusal> {
+    if before && !has_admin(&d.state, organisation) { Err(Refusal::LastAdmin) } else { Ok(()) }
+}
+
+fn was_working_admin(d: &Draft<'_>, organisation: OrganisationId, person: PersonId) -> bool {
+    let member = d.state.members.get(&(organisation, person));
+    member.is_some_and(|m| is_working_admin(&d.state, m))
 }
 
 /// Takes a member out: off every grant, out of every session, in the same row (T35).
@@ -260,9 +268,9 @@ pub(crate) fn remove_member(
     organisation::provision(d, caller, Action::RemoveMember, organisation)?;
     let person = d.state.words.find(Lookup::Member(organisation), external).map(PersonId);
     let person = person.ok_or(Refusal::NotFound)?;
-    keep_an_admin(&d.state, organisation, person)?;
+    let was_admin = was_working_admin(d, organisation, person);
     d.emit(Event::MemberLeft { organisation, person });
-    Ok(())
+    kept_an_admin(d, was_admin, organisation)
 }
 
 /// Makes a token by which a member sets a first password. Never for somebody who has one: a
@@ -302,7 +310,10 @@ pub(crate) fn enrol(
     if caller.principal != Principal::Anonymous {
         return Err(Refusal::NotFound);
     }
-    let person = d.state.enrolments.get(&token).copied().ok_or(Refusal::NotFound)?;
+    let person = d.state.enrolling(token).ok_or(Refusal::NotFound)?;
+    if d.state.organisations_of(person).next().is_none() {
+        return Err(Refusal::NotFound);
+    }
     let known = d.state.people.get(person).ok_or(Refusal::NotFound)?;
     let now = d.now();
     if !known.enrolment.is_some_and(|(digest, until)| digest == token && now < until) {
@@ -355,5 +366,13 @@ pub(crate) fn sign_out_everywhere(d: &mut Draft<'_>, caller: &Caller) -> Result<
     let (person, _) = own_sign_in(caller)?;
     may::check(&d.state, caller, Action::SignOut, Thing::own(person), d.now())?;
     d.emit(Event::SignedOutEverywhere { person });
+    // Everywhere is also inside the customers (T22).
+    let now = d.now();
+    let stays: Vec<_> = d.state.sessions_of(person).collect();
+    for session in stays {
+        if d.state.sessions.get(session).is_some_and(|s| s.is_active(now)) {
+            d.emit(Event::SessionEnded { session, cause: SessionEnd::Closed });
+        }
+    }
     Ok(())
 }

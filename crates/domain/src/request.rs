@@ -102,8 +102,8 @@ pub enum RequestState {
     Cancelled {
         /// When.
         at: Instant,
-        /// Why.
-        cause: RequestCancel,
+        /// Why: the customer's to know, unless the asker took it back.
+        cause: Option<RequestCancel>,
     },
 }
 
@@ -301,7 +301,7 @@ pub(crate) fn cancel(d: &mut Draft<'_>, caller: &Caller, id: RequestId) -> Resul
     let provider = request.provider.organisation;
     request.pending(d.now())?;
     d.acting_for(provider);
-    d.emit(Event::RequestCancelled { request: id, cause: RequestCancel::ByAsker });
+    d.emit(Event::RequestCancelled { request: id, by_asker: true });
     Ok(())
 }
 
@@ -388,6 +388,7 @@ pub(crate) fn cancel_pending(
         })
         .collect();
     for request in ids {
-        d.emit(Event::RequestCancelled { request, cause });
+        d.emit(Event::RequestCancelled { request, by_asker: false });
+        d.emit(Event::CancellationNoted { request, cause });
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::assignment::{AssignmentState, Basis};
 use crate::grant::{GrantEnd, GrantState};
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, OrganisationId, PersonId, SessionId,
+    AccountId, ApplicationId, Digest32, GrantId, OrganisationId, PersonId, SessionId, UnitId,
 };
 use crate::organisation::{Accounts, Party};
 use crate::permission::{Permission, Permissions};
@@ -48,12 +48,36 @@ pub struct Compiled {
 /// What a live session may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
-    /// Level ∩ grant's roles ∩ assignment's roles ∩ mode ∩ the application's words.
-    pub allowed: Permissions,
+    /// Level, mode and the application's words: each has to permit it.
+    pub ceilings: [Permissions; 3],
+    /// The assignment's roles, each as the grant pinned it and as it is now: one role has to permit
+    /// it in both forms. Kept apart because multiplying sets out costs as much as somebody likes.
+    pub roles: Vec<(Permissions, Permissions)>,
     /// What nobody may delegate.
     pub never: Permissions,
     /// Where.
     pub accounts: Reach,
+    /// Units of the customer that take no part now: nothing in them is reached.
+    pub closed_units: BTreeSet<UnitId>,
+}
+
+impl Rights {
+    /// Level ∩ grant's roles ∩ assignment's roles ∩ mode ∩ the application's words.
+    #[must_use]
+    pub fn permits(&self, asked: Permission<'_>) -> bool {
+        self.ceilings.iter().all(|c| c.permits(asked))
+            && self
+                .roles
+                .iter()
+                .any(|(pinned, newest)| pinned.permits(asked) && newest.permits(asked))
+    }
+
+    /// The same multiplied out, to be shown.
+    #[must_use]
+    pub fn shown(&self) -> Permissions {
+        let under = |set: Permissions| self.ceilings.iter().fold(set, |set, c| set.meet(c));
+        Permissions::union(self.roles.iter().map(|(pinned, newest)| under(pinned.meet(newest))))
+    }
 }
 
 /// Where rights apply.
@@ -69,7 +93,7 @@ pub enum Reach {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     /// An account of this organisation and unit.
-    Account(AccountId, OrganisationId, crate::ids::UnitId),
+    Account(AccountId, OrganisationId, UnitId),
     /// No single account: the customer as a whole.
     Organisation(OrganisationId),
     /// Nothing that is known.
@@ -94,10 +118,14 @@ impl Compiled {
             }
             Resource::Organisation(_) | Resource::Account(..) => {}
         }
+        if matches!(resource, Resource::Account(_, _, unit) if rights.closed_units.contains(&unit))
+        {
+            return Reason::Suspended;
+        }
         if rights.never.permits(asked) {
             return Reason::NeverDelegable;
         }
-        if !rights.allowed.permits(asked) {
+        if !rights.permits(asked) {
             return Reason::NoRole;
         }
         match (&rights.accounts, resource) {
@@ -153,10 +181,9 @@ fn rights(state: &State, session: &Session) -> Result<Rights, Reason> {
     let roles = assignment
         .roles
         .iter()
-        .filter_map(|id| Some((grant.pinned(*id)?, state.roles.get(*id)?)))
-        .fold(Permissions::none(), |all, (pinned, role)| all.join(&role.pinned(pinned.version)));
-    let allowed =
-        roles.meet(&level.ceiling).meet(&session.mode.ceiling()).meet(&application.permissions);
+        .filter_map(|id| state.roles.get(*id)?.forms(grant.pinned(*id)?.version))
+        .collect();
+    let ceilings = [level.ceiling.clone(), session.mode.ceiling(), application.permissions.clone()];
     // The side is checked again for each listed account, so that an account that left is out even
     // while the list still names it.
     let accounts = match grant.accounts.meet(&assignment.accounts) {
@@ -170,7 +197,13 @@ fn rights(state: &State, session: &Session) -> Result<Rights, Reason> {
                 .collect(),
         ),
     };
-    Ok(Rights { allowed, never: state.policy.never_delegable.clone(), accounts })
+    Ok(Rights {
+        ceilings,
+        roles,
+        never: state.policy.never_delegable.clone(),
+        accounts,
+        closed_units: state.inactive_units(grant.customer.organisation).collect(),
+    })
 }
 
 /// Why a running session must not go on, if so: the single liveness rule. The clock is not part

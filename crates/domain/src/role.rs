@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::ids::{OrganisationId, RoleId};
 use crate::may::{self, Action, Thing};
 use crate::organisation;
-use crate::permission::Permissions;
+use crate::permission::{MOST_IN_COMMON, Permissions};
 use crate::refusal::Refusal;
 use crate::text;
 use crate::time::{Days, Minutes};
@@ -37,14 +37,18 @@ impl Role {
         u32::try_from(self.versions.len()).unwrap_or(u32::MAX)
     }
 
+    /// What a grant that pinned `version` gives, in its two forms: as pinned, and as it is now. A
+    /// call has to be permitted by both; a deleted role has none.
+    #[must_use]
+    pub fn forms(&self, version: u32) -> Option<(Permissions, Permissions)> {
+        let pinned = self.versions.get(version.checked_sub(1)? as usize)?;
+        (!self.deleted).then(|| Some((pinned.clone(), self.versions.last()?.clone())))?
+    }
+
     /// What a grant that pinned `version` gives: what both that and the newest version permit.
     #[must_use]
     pub fn pinned(&self, version: u32) -> Permissions {
-        let at = |n: u32| self.versions.get(n.checked_sub(1)? as usize);
-        match (self.deleted, at(version), self.versions.last()) {
-            (false, Some(pinned), Some(newest)) => pinned.meet(newest),
-            _ => Permissions::none(),
-        }
+        self.forms(version).map_or_else(Permissions::none, |(pinned, newest)| pinned.meet(&newest))
     }
 }
 
@@ -196,6 +200,9 @@ pub fn built_in_levels() -> [(&'static str, Level); 2] {
     ]
 }
 
+/// How many versions a role may have.
+pub const MOST_VERSIONS: usize = 1_000;
+
 /// Defines a role, or a new version of it. Grants keep the version that they pinned.
 pub(crate) fn put(
     d: &mut Draft<'_>,
@@ -219,6 +226,14 @@ pub(crate) fn put(
     let known = d.state.roles.get(role).ok_or(Refusal::NotFound)?;
     if known.name == name && known.versions.last() == Some(&permissions) {
         return Ok(());
+    }
+    if known.versions.len() >= MOST_VERSIONS {
+        return Err(Refusal::WrongState("at its last version: define another role"));
+    }
+    let too_much = |old: &Permissions| old.in_common(&permissions) > MOST_IN_COMMON;
+    if known.versions.iter().any(too_much) {
+        let why = "cross too many wildcards with an earlier version; name resources and verbs";
+        return Err(Refusal::invalid("permissions", why));
     }
     let version = known.newest().saturating_add(1);
     d.emit(Event::RoleChanged { role, version, name, permissions });

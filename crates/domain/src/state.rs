@@ -79,6 +79,7 @@ pub struct State {
     pub(crate) roles_by_code: OrdMap<(OrganisationId, Arc<str>), RoleId>,
     pub(crate) accounts_of: OrdSet<(OrganisationId, AccountId)>,
     pub(crate) units_of: OrdSet<(OrganisationId, UnitId)>,
+    pub(crate) inactive_units: OrdSet<(OrganisationId, UnitId)>,
     pub(crate) requests_to: OrdSet<(OrganisationId, RequestId)>,
     pub(crate) requests_from: OrdSet<(OrganisationId, RequestId)>,
     pub(crate) grants_by: OrdSet<(OrganisationId, GrantId)>,
@@ -141,6 +142,7 @@ impl Default for State {
             roles_by_code: OrdMap::new(),
             accounts_of: OrdSet::new(),
             units_of: OrdSet::new(),
+            inactive_units: OrdSet::new(),
             requests_to: OrdSet::new(),
             requests_from: OrdSet::new(),
             grants_by: OrdSet::new(),
@@ -229,6 +231,12 @@ impl State {
     #[must_use]
     pub fn sign_in_by_digest(&self, digest: Digest32) -> Option<SignInId> {
         self.sign_in_digests.get(&digest).copied()
+    }
+
+    /// Whom an enrolment token lets set a first password.
+    #[must_use]
+    pub fn enrolling(&self, token: Digest32) -> Option<PersonId> {
+        self.enrolments.get(&token).copied()
     }
 
     /// The session with this token.
@@ -411,6 +419,14 @@ impl State {
         organisation: OrganisationId,
     ) -> impl DoubleEndedIterator<Item = UnitId> + '_ {
         pairs(&self.units_of, organisation, UnitId::MIN, UnitId::MAX)
+    }
+
+    /// Units of an organisation that take no part now.
+    pub fn inactive_units(
+        &self,
+        organisation: OrganisationId,
+    ) -> impl Iterator<Item = UnitId> + '_ {
+        pairs(&self.inactive_units, organisation, UnitId::MIN, UnitId::MAX)
     }
 
     /// Members of an organisation.

@@ -53,6 +53,9 @@ pub enum Lookup {
     Email,
 }
 
+/// What is shown where a word was erased.
+pub const ERASED: &str = "[erased]";
+
 /// One word of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
@@ -91,13 +94,13 @@ impl Words {
     /// The text of a word, or `[erased]`.
     #[must_use]
     pub fn show(&self, id: WordId) -> &str {
-        self.get(id).unwrap_or("[erased]")
+        self.get(id).unwrap_or(ERASED)
     }
 
     /// The object that `text` leads to.
     #[must_use]
     pub fn find(&self, lookup: Lookup, text: &str) -> Option<u128> {
-        self.found.get(&(lookup, Arc::from(text))).copied()
+        self.found.get(&(lookup, key(lookup, text))).copied()
     }
 
     /// How many words are kept.
@@ -121,7 +124,7 @@ impl Words {
     pub(crate) fn index(&mut self, id: WordId, lookup: Lookup, target: u128) {
         if let Some(entry) = self.by_id.get_mut(&id) {
             entry.found_as = Some(lookup);
-            self.found.insert((lookup, entry.text.clone()), target);
+            self.found.insert((lookup, key(lookup, &entry.text)), target);
         }
     }
 
@@ -130,9 +133,20 @@ impl Words {
         if let Some(entry) = self.by_id.remove(&id) {
             self.by_subject.remove(&(entry.about, id));
             if let Some(lookup) = entry.found_as {
-                self.found.remove(&(lookup, entry.text));
+                self.found.remove(&(lookup, key(lookup, &entry.text)));
             }
         }
+    }
+}
+
+/// What a word is found by: its normal form, and for addresses without regard to case, so that one
+/// mailbox is one person however it is written (T6).
+fn key(lookup: Lookup, text: &str) -> Arc<str> {
+    let text = text.trim();
+    match lookup {
+        Lookup::Email => text.to_ascii_lowercase().into(),
+        _ if text.is_ascii() => text.into(),
+        _ => text.nfc().collect::<String>().into(),
     }
 }
 
@@ -144,7 +158,7 @@ fn is_forbidden(c: char, lines: bool) -> bool {
     }
     c.is_control()
         || matches!(c,
-            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            '\u{00a0}' | '\u{00ad}' | '\u{034f}' | '\u{2800}' | '\u{fe00}'..='\u{fe0f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffd}'
             | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}')
@@ -175,6 +189,9 @@ fn checked(field: &'static str, text: &str, max: usize, lines: bool) -> Result<A
 /// `invalid` naming `field`.
 pub fn name(field: &'static str, text: &str) -> Result<Arc<str>, Refusal> {
     let text = checked(field, text, 120, false)?;
+    if &*text == ERASED {
+        return Err(Refusal::invalid(field, "is what stands for an erased word"));
+    }
     if text.split_whitespace().any(|w| !w.is_single_script()) {
         return Err(Refusal::invalid(field, "must not mix scripts within a word"));
     }

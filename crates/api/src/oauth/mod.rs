@@ -175,7 +175,7 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Response>
         ))
     };
     let compiled = session.and_then(|s| rights::compile(&done.state, s)).ok_or_else(broken)?;
-    let scope = compiled.rights.as_ref().map(|r| r.allowed.texts().collect::<Vec<_>>().join(" "));
+    let scope = compiled.rights.as_ref().map(|r| r.shown().texts().collect::<Vec<_>>().join(" "));
     Ok(Entered {
         access_token: secret.reveal().to_owned(),
         issued_token_type: ACCESS_TOKEN,

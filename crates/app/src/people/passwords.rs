@@ -4,6 +4,8 @@
 //! short queue waits; more are refused rather than let them drown the rest (T46). A sign-in for an
 //! address that is not known costs the same as one that is (T26).
 
+use std::sync::Arc;
+
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -39,8 +41,8 @@ impl Cost {
 pub struct Passwords {
     pepper: [u8; 32],
     cost: Cost,
-    running: Semaphore,
-    waiting: Semaphore,
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     /// What an unknown address is checked against.
     decoy: String,
 }
@@ -62,8 +64,8 @@ impl Passwords {
         let mut made = Self {
             pepper: *keys.pepper(),
             cost,
-            running: Semaphore::new(AT_ONCE),
-            waiting: Semaphore::new(QUEUE),
+            running: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Arc::new(Semaphore::new(QUEUE)),
             decoy: String::new(),
         };
         made.decoy = made.hash("a password that nobody has").unwrap_or_default();
@@ -105,8 +107,14 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let _waiting = self.waiting.try_acquire().map_err(|_| Busy)?;
-        let _running = self.running.acquire().await.map_err(|_| Busy)?;
+        let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| Busy)?;
+        let running = self.running.clone().acquire_owned().await.map_err(|_| Busy)?;
+        // The work keeps its places: a caller that hangs up does not make room for another hash.
+        let work = move || {
+            let done = work();
+            drop((waiting, running));
+            done
+        };
         tokio::task::spawn_blocking(work).await.map_err(|_| Busy)
     }
 }
@@ -143,5 +151,27 @@ mod tests {
         assert!(!passwords.verify("a password that nobody has", None));
         let other = Passwords::new(&Keys::from_secret(&[2; 32]), Cost::TESTS);
         assert!(!other.verify("correct horse battery", Some(&hash)), "the pepper is part of it");
+    }
+
+    #[tokio::test]
+    async fn t46_who_hangs_up_makes_no_room_for_another_hash() {
+        let passwords = Passwords::new(&Keys::from_secret(&[1; 32]), Cost::TESTS);
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Arc::new(std::sync::Mutex::new(wait));
+        for _ in 0..AT_ONCE {
+            let wait = wait.clone();
+            let work = passwords.slowly(move || drop(wait.lock().map(|w| w.recv())));
+            let short = std::time::Duration::from_millis(50);
+            assert!(tokio::time::timeout(short, work).await.is_err(), "the caller hung up");
+        }
+        assert_eq!(
+            passwords.running.available_permits(),
+            0,
+            "the work goes on and keeps its place"
+        );
+        for _ in 0..AT_ONCE {
+            done.send(()).unwrap();
+        }
+        assert!(passwords.slowly(|| true).await.is_ok());
     }
 }

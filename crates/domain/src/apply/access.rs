@@ -5,7 +5,7 @@ use crate::event::{Due, Event};
 use crate::grant::{self, Grant, GrantState};
 use crate::ids::{GrantId, OrganisationId, PersonId, RequestId};
 use crate::organisation::Accounts;
-use crate::request::{Direction, KEPT_AFTER_MAKING, Request, RequestState};
+use crate::request::{Direction, KEPT_AFTER_MAKING, Request, RequestCancel, RequestState};
 use crate::state::{Retire, State};
 use crate::time::Instant;
 
@@ -59,8 +59,16 @@ pub(super) fn requests(state: &mut State, c: &Context<'_>, event: &Event) {
             state.requests.change(*request, |r| r.customer = *customer);
             state.requests_to.insert((*customer, *request));
         }
-        Event::RequestCancelled { request, cause } => {
-            set(state, *request, RequestState::Cancelled { at: c.at, cause: *cause });
+        Event::RequestCancelled { request, by_asker } => {
+            let cause = by_asker.then_some(RequestCancel::ByAsker);
+            set(state, *request, RequestState::Cancelled { at: c.at, cause });
+        }
+        Event::CancellationNoted { request, cause: why } => {
+            state.requests.change(*request, |r| {
+                if let RequestState::Cancelled { cause, .. } = &mut r.state {
+                    *cause = Some(*why);
+                }
+            });
         }
         Event::RequestDenied { request, message } => {
             let message = message.map(|w| c.word(state, w));

@@ -114,6 +114,11 @@ pub(super) fn organisations(
         Event::UnitStanding { unit, standing } => {
             state.units.change(*unit, |u| u.standing = *standing);
             if let Some(organisation) = state.units.get(*unit).map(|u| u.organisation) {
+                if *standing == Standing::Active {
+                    state.inactive_units.remove(&(organisation, *unit));
+                } else {
+                    state.inactive_units.insert((organisation, *unit));
+                }
                 touch_organisation(state, organisation, touched);
             }
         }

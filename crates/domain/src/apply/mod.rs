@@ -144,6 +144,7 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         E::RequestAsked { .. }
         | E::RequestAddressed { .. }
         | E::RequestCancelled { .. }
+        | E::CancellationNoted { .. }
         | E::RequestDenied { .. }
         | E::DenialNoted { .. }
         | E::RequestApproved { .. } => access::requests(state, c, event),

@@ -68,6 +68,7 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
             state.past_members.insert((*organisation, *person), c.at);
             let until = c.at.plus(PAST_MEMBERSHIP_KEPT);
             state.retire.insert((until, Retire::PastMember(*organisation, *person)));
+            end_enrolment(state, *person);
             raise_epoch(state, *person);
             touched.people.insert(*person);
         }
@@ -98,6 +99,14 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
         }
         Event::SignedOutEverywhere { person } => raise_epoch(state, *person),
         _ => {}
+    }
+}
+
+/// Whoever leaves takes no token along by which a password could still be set.
+fn end_enrolment(state: &mut State, person: PersonId) {
+    if let Some((digest, _)) = state.people.get(person).and_then(|p| p.enrolment) {
+        state.enrolments.remove(&digest);
+        state.people.change(person, |p| p.enrolment = None);
     }
 }
 

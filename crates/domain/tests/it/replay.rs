@@ -204,3 +204,38 @@ fn what_ended_long_ago_is_let_go_without_a_rest() {
     assert_eq!(w.state.words.len(), words, "words are left behind");
     assert!(w.replayed() == w.state);
 }
+
+#[test]
+fn t35_who_leaves_takes_no_enrolment_along() {
+    let mut w = World::new();
+    let harbour = w.organisation("harbour", "Harbour");
+    w.admin(harbour, "boss");
+    w.member(harbour, "vic", None);
+    let provision = w.provision();
+    let token = comity_domain::ids::Digest32([9; 32]);
+    let vic = || "vic".to_string();
+    let make = Command::MakeEnrolment { organisation: harbour, external: vic(), digest: token };
+    w.must(&provision, make);
+    w.must(&provision, Command::RemoveMember { organisation: harbour, external: vic() });
+    let enrol = || Command::Enrol { token, password_hash: "$argon2id$".into() };
+    assert_eq!(w.refused(&anonymous(), enrol()), "not_found");
+    w.member(harbour, "vic", None);
+    assert_eq!(w.refused(&anonymous(), enrol()), "not_found", "coming back revives nothing");
+}
+
+#[test]
+fn t44_a_role_cannot_be_made_to_multiply_without_bound() {
+    let mut w = World::new();
+    let harbour = w.organisation("harbour", "Harbour");
+    let provision = w.provision();
+    let put = |texts: Vec<String>| Command::PutRole {
+        organisation: harbour,
+        code: "big".into(),
+        name: "Big".into(),
+        permissions: comity_domain::permission::Permissions::parse("p", texts).unwrap(),
+    };
+    w.must(&provision, put((0..500).map(|n| format!("r{n}:*")).collect()));
+    let crossed = put((0..500).map(|n| format!("*:v{n}")).collect());
+    assert_eq!(w.refused(&provision, crossed), "invalid");
+    w.must(&provision, put(vec!["*:read".into()]));
+}

@@ -183,7 +183,7 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             RequestCancel::Locked,
             RequestCancel::Closed,
         ]
-        .map(|cause| Event::RequestCancelled { request, cause }),
+        .map(|cause| Event::CancellationNoted { request, cause }),
     );
     events.extend(
         [GrantEnd::Revoked, GrantEnd::GivenUp, GrantEnd::Closed].map(|cause| Event::GrantEnded {

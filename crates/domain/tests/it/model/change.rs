@@ -130,7 +130,16 @@ impl Plain {
                 }
             }
             C::SignOutEverywhere => {
-                self.people.get_mut(&caller.person().unwrap()).unwrap().epoch += 1;
+                let person = caller.person().unwrap();
+                self.people.get_mut(&person).unwrap().epoch += 1;
+                let stays: Vec<_> = self.sessions.keys().copied().collect();
+                for id in stays
+                    .into_iter()
+                    .filter(|id| self.sessions[id].person == person)
+                    .collect::<Vec<_>>()
+                {
+                    self.end_session(id, Reason::SessionClosed);
+                }
             }
             C::RotateCustomerId { organisation, code } => {
                 let org = self.orgs.get_mut(organisation).unwrap();

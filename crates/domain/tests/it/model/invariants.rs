@@ -372,7 +372,9 @@ impl Taken<'_> {
     fn inv17_last_admin(&self) {
         let has_one = |s: &State, o| {
             let admin = |m: &comity_domain::person::Member| {
-                m.portal == Some(PortalRole::Admin) && m.standing == Standing::Active
+                m.portal == Some(PortalRole::Admin)
+                    && m.standing == Standing::Active
+                    && s.unit_is_active(m.unit)
             };
             s.members_of(o).any(|(_, m)| admin(m))
         };

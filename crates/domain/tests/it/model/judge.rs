@@ -59,6 +59,7 @@ impl Plain {
     ) -> Verdict {
         let person = match caller.principal {
             Principal::PartnerSession(_) => return Err("partner_session_refused"),
+            Principal::Key(key) if self.keys[&key] == KeyUse::Decide => return Err("not_found"),
             Principal::Key(_) => return Err("forbidden"),
             Principal::Anonymous | Principal::System => return Err("not_found"),
             Principal::Person { person, .. } => person,
@@ -100,6 +101,9 @@ impl Plain {
 
     /// Only its own members learn that an organisation is there, if they may do nothing to it.
     fn known_to(&self, caller: &Caller, org: OrganisationId) -> Verdict {
+        if let Principal::Key(key) = caller.principal {
+            return unless(self.keys[&key] == KeyUse::Decide, "not_found");
+        }
         let Some(person) = caller.person() else {
             return Ok(());
         };
@@ -110,7 +114,10 @@ impl Plain {
     /// The platform's key for `provision`, or an Admin; not where it is closed.
     fn manage(&self, caller: &Caller, org: OrganisationId) -> Verdict {
         match caller.principal {
-            Principal::Key(_) => self.by_key(caller, KeyUse::Provision)?,
+            Principal::Key(_) => {
+                self.known_to(caller, org)?;
+                self.by_key(caller, KeyUse::Provision)?;
+            }
             _ => self.admin(caller, Customer, org, org)?,
         }
         unless(self.orgs[&org].standing == Standing::Closed, "not_active")
@@ -134,8 +141,15 @@ impl Plain {
                     "not_active",
                 )
             }
-            C::PutUnit { organisation, .. } | C::PutRole { organisation, .. } => {
-                self.manage(caller, *organisation)
+            C::PutRole { organisation, .. } => self.manage(caller, *organisation),
+            C::PutUnit { organisation, external, active, .. } => {
+                self.manage(caller, *organisation)?;
+                let unit = self.unit_named(*organisation, Some(external));
+                let works = |p: &PersonId| self.is_active_admin(*organisation, *p);
+                let there = |p: &PersonId| self.members[&(*organisation, *p)].unit == unit;
+                let had = self.people.keys().any(works);
+                let kept = self.people.keys().any(|p| works(p) && !there(p));
+                unless(!active && had && !kept, "last_admin")
             }
             C::PutAccount { organisation, external, unit, .. } => {
                 self.manage(caller, *organisation)?;
@@ -205,8 +219,9 @@ impl Plain {
                     Principal::PartnerSession(own) => {
                         return unless(own != *session, "partner_session_refused");
                     }
-                    Principal::Key(_) => {
-                        return Err(if self.known_session(*session, self.now).is_some() {
+                    Principal::Key(key) => {
+                        let known = self.known_session(*session, self.now).is_some();
+                        return Err(if known && self.keys[&key] != KeyUse::Decide {
                             "forbidden"
                         } else {
                             "not_found"
@@ -293,12 +308,16 @@ impl Plain {
             return unless(proven && self.members.contains_key(&(org, person)), "taken");
         };
         unless(self.people[&person].email != put.email, "invalid")?;
-        if put.portal != Some(PortalRole::Admin) {
+        let unit = self.unit_named(org, put.unit.as_deref());
+        let works = put.portal == Some(PortalRole::Admin) && self.units[&unit].active;
+        if !works {
             self.keeps_an_admin(org, person)?;
         }
         let proven = matches!(caller.principal, Principal::Key(_)) && put.email_verified;
         unless(proven && !self.people[&person].proven, "taken")?;
-        if put.active { Ok(()) } else { self.keeps_an_admin(org, person) }
+        let others = self.people.keys().any(|p| *p != person && self.is_active_admin(org, *p));
+        let member = &self.members[&(org, person)];
+        unless(!put.active && member.active && works && !others, "last_admin")
     }
 
     // -- requests ---------------------------------------------------------------------------------

@@ -221,9 +221,9 @@ impl Plain {
     }
 
     pub fn is_active_admin(&self, org: OrganisationId, person: PersonId) -> bool {
-        self.members
-            .get(&(org, person))
-            .is_some_and(|m| m.active && m.portal == Some(PortalRole::Admin))
+        self.members.get(&(org, person)).is_some_and(|m| {
+            m.active && m.portal == Some(PortalRole::Admin) && self.units[&m.unit].active
+        })
     }
 
     pub fn locked(
@@ -342,6 +342,9 @@ impl Plain {
         let known = account.is_none_or(|a| self.accounts.get(&a).is_some_and(|a| a.org == org));
         if org != grant.customer || !known {
             return Reason::WrongResource;
+        }
+        if account.is_some_and(|a| !self.units[&self.accounts[&a].unit].active) {
+            return Reason::Suspended;
         }
         if permits(&self.never, asked) {
             return Reason::NeverDelegable;
