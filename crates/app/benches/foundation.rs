@@ -46,6 +46,10 @@ mod grown;
 #[path = "../../domain/tests/it/world.rs"]
 mod world;
 
+/// The allocator of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn wanted(name: &str, by_itself: usize) -> usize {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(by_itself)
 }

@@ -379,7 +379,7 @@ impl App {
         };
         // What the resource is called is the builder's word, and means something only inside the
         // session's customer.
-        let customer = index.by_token(&digest).map(|e| e.rights.load().customer);
+        let customer = index.read(&digest, |e| e.map(|e| e.rights.load().customer));
         let resource =
             customer.map_or(Resource::Unknown, |customer| resource(&self.state(), customer));
         let answer = decide(index, application, &digest, asked, resource, || self.clock.read());

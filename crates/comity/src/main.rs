@@ -7,6 +7,9 @@ mod serve;
 
 use clap::{Parser, Subcommand};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Partner access for multi-tenant products.
 ///
 /// Organisations let other organisations' people into their tenants, with a scope and an end date,

@@ -57,26 +57,29 @@ pub fn decide(
 ) -> Answer {
     let valid_until = index.valid_until();
     let seq = index.seq();
-    let entry = index.by_token(token);
-    let loaded = entry.as_ref().map(|e| e.rights.load_full());
-    let clocks = clocks();
-    let answer = |reason, session, late| Answer { reason, session, seq, at: clocks.wall, late };
-    if clocks.boot >= valid_until {
-        return answer(Reason::Stale, None, false);
-    }
-    let (Some(entry), Some(session)) = (entry, loaded) else {
-        return answer(Reason::SessionUnknown, None, false);
-    };
-    if session.application != application {
-        return answer(Reason::SessionUnknown, None, false);
-    }
-    let reason = session.judge(asked, resource, clocks.wall);
-    if session.rights.is_err() || clocks.wall >= session.deadline {
-        entry.counter.late();
-        return answer(reason, Some(session), true);
-    }
-    if !entry.counter.count(reason == Reason::Allowed) {
-        return answer(Reason::Busy, Some(session), false);
-    }
-    answer(reason, Some(session), false)
+    index.read(token, |entry| {
+        let loaded = entry.map(|e| (e, e.rights.load()));
+        let clocks = clocks();
+        let answer = |reason, session, late| Answer { reason, session, seq, at: clocks.wall, late };
+        if clocks.boot >= valid_until {
+            return answer(Reason::Stale, None, false);
+        }
+        let Some((entry, session)) = loaded else {
+            return answer(Reason::SessionUnknown, None, false);
+        };
+        if session.application != application {
+            return answer(Reason::SessionUnknown, None, false);
+        }
+        let reason = session.judge(asked, resource, clocks.wall);
+        let over = session.rights.is_err() || clocks.wall >= session.deadline;
+        let session = Some(Arc::clone(&session));
+        if over {
+            entry.counter.late();
+            return answer(reason, session, true);
+        }
+        if !entry.counter.count(reason == Reason::Allowed) {
+            return answer(Reason::Busy, session, false);
+        }
+        answer(reason, session, false)
+    })
 }

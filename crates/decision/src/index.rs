@@ -50,6 +50,11 @@ impl Index {
         self.by_token.pin().get(token).cloned()
     }
 
+    /// Reads the session with this token in place.
+    pub fn read<T>(&self, token: &Digest32, read: impl FnOnce(Option<&Entry>) -> T) -> T {
+        read(self.by_token.pin().get(token).map(|entry| &**entry))
+    }
+
     /// The session.
     #[must_use]
     pub fn by_session(&self, session: SessionId) -> Option<Arc<Entry>> {

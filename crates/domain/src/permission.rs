@@ -172,6 +172,9 @@ impl Permissions {
                 .binary_search_by(|p| (p.resource.as_deref(), p.verb.as_deref()).cmp(&(r, v)))
                 .is_ok()
         };
+        if self.covers_all() {
+            return true;
+        }
         let (r, v) = (Some(asked.resource), Some(asked.verb));
         as_asked(r, v) || as_asked(r, None) || as_asked(None, v) || as_asked(None, None)
     }
@@ -218,7 +221,9 @@ impl Permissions {
         other.0.iter().all(|o| self.0.iter().any(|s| s.covers(o)))
     }
 
-    fn covers_all(&self) -> bool {
+    /// Whether it is everything.
+    #[must_use]
+    pub fn covers_all(&self) -> bool {
         self.0.first().is_some_and(|p| p.resource.is_none() && p.verb.is_none())
     }
 

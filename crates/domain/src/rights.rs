@@ -48,8 +48,9 @@ pub struct Compiled {
 /// What a live session may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
-    /// Level, mode and the application's words: each has to permit it.
-    pub ceilings: [Permissions; 3],
+    /// Level, mode and the application's words, where they hold anything back: each has to permit
+    /// it.
+    pub ceilings: Vec<Permissions>,
     /// The assignment's roles, each as the grant pinned it and as it is now: one role has to permit
     /// it in both forms. Kept apart because multiplying sets out costs as much as somebody likes.
     pub roles: Vec<(Permissions, Permissions)>,
@@ -183,7 +184,10 @@ fn rights(state: &State, session: &Session) -> Result<Rights, Reason> {
         .iter()
         .filter_map(|id| state.roles.get(*id)?.forms(grant.pinned(*id)?.version))
         .collect();
-    let ceilings = [level.ceiling.clone(), session.mode.ceiling(), application.permissions.clone()];
+    let ceilings = [level.ceiling.clone(), session.mode.ceiling(), application.permissions.clone()]
+        .into_iter()
+        .filter(|ceiling| !ceiling.covers_all())
+        .collect();
     // The side is checked again for each listed account, so that an account that left is out even
     // while the list still names it.
     let accounts = match grant.accounts.meet(&assignment.accounts) {
