@@ -217,14 +217,26 @@ fn spec(
     })
 }
 
+/// A person of the provider, by Comity's identifier or the builder's.
+fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonId, Problem> {
+    let provider = grant.provider.organisation;
+    let found = || state.words.find(Lookup::Member(provider), named).map(PersonId);
+    named
+        .parse()
+        .ok()
+        .or_else(found)
+        .ok_or_else(|| Problem::field("person", "is no member of the partner's organisation"))
+}
+
 pub async fn assign(
     State(app): State<Arc<App>>,
     who: Who,
-    Path((id, person)): Path<(GrantId, PersonId)>,
+    Path((id, named)): Path<(GrantId, String)>,
     Body(body): Body<Assign>,
 ) -> Result<Json<Option<Value>>, Problem> {
     let state = app.state();
     let grant = may::check_grant(&state, &who.0, Action::Assign, id, app.now())?;
+    let person = person_named(&state, grant, &named)?;
     let spec = spec(&state, grant, person, body)?;
     let done = app.run(&who.0, Command::Assign { grant: id, spec }).await?;
     Ok(Json(shown_assignment(&done.state, id, person, done.state.at)))
@@ -249,7 +261,7 @@ pub struct Unassign {
 pub async fn unassign(
     State(app): State<Arc<App>>,
     who: Who,
-    Path((id, person)): Path<(GrantId, PersonId)>,
+    Path((id, named)): Path<(GrantId, String)>,
     request: axum::extract::Request,
 ) -> Result<StatusCode, Problem> {
     use axum::extract::FromRequest as _;
@@ -260,6 +272,13 @@ pub async fn unassign(
         None
     };
     let state = app.state();
+    let person = match named.parse() {
+        Ok(person) => person,
+        Err(_) => {
+            let grant = may::check_grant(&state, &who.0, Action::Unassign, id, app.now())?;
+            person_named(&state, grant, &named)?
+        }
+    };
     let successor = match body {
         None => None,
         Some(s) => {

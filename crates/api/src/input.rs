@@ -33,7 +33,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let kinds = request.headers().get_all(header::CONTENT_TYPE).iter().count();
         if kinds == 0 && request.body().is_end_stream() {
             // Nothing sent is an object without fields: enough where no field is needed.
-            return serde_json::from_slice(b"{}").map(Self).map_err(|e| json_problem(&e));
+            return read_json(b"{}").map(Self);
         }
         if kinds != 1 || kind.split(';').next().map(str::trim) != Some("application/json") {
             return Err(Problem::new(
@@ -49,7 +49,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         {
             return Err(Problem::field("body", "must be a JSON object"));
         }
-        serde_json::from_slice(&bytes).map(Self).map_err(|e| json_problem(&e))
+        read_json(&bytes).map(Self)
     }
 }
 
@@ -67,21 +67,57 @@ pub fn too_large(rejection: BytesRejection) -> Problem {
     }
 }
 
-fn json_problem(error: &serde_json::Error) -> Problem {
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+        let path = e.path().to_string();
+        json_problem(&path, e.inner())
+    })?;
+    reader.end().map_err(|e| json_problem(".", &e))?;
+    Ok(read)
+}
+
+fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
     use serde_json::error::Category;
     let text = error.to_string();
-    match error.classify() {
-        // serde names the field in backticks: pass it on as a field of its own.
-        Category::Data => {
-            let field = text.split('`').nth(1).unwrap_or("body").to_owned();
-            Problem::field(field, "is not what is expected here").with_detail(text)
-        }
-        _ => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "bad_json",
-            format!("The body is not JSON: {text}."),
-        ),
+    let text = text.split(" at line ").next().unwrap_or_default();
+    if error.classify() != Category::Data {
+        let detail = format!("The body is not JSON: {text}.");
+        return Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail);
     }
+    // A field that is unknown, missing or there twice is named in backticks; any other by its path.
+    let of_object = ["unknown field", "missing field", "duplicate field"];
+    let named =
+        of_object.iter().any(|k| text.starts_with(k)).then(|| text.split('`').nth(1)).flatten();
+    let field = match (named, path) {
+        (Some(name), ".") => name.to_owned(),
+        (Some(name), path) if path.split('.').next_back() == Some(name) => path.to_owned(),
+        (Some(name), path) => format!("{path}.{name}"),
+        (None, ".") => "body".to_owned(),
+        (None, path) => path.to_owned(),
+    };
+    let detail = format!("{field}: {}.", in_plain_words(text));
+    Problem::field(field, "").with_detail(detail)
+}
+
+/// The reader's words for the machine's.
+fn in_plain_words(text: &str) -> String {
+    if text.contains("WireAccounts") {
+        return "must be \"all\" or a list of your identifiers".into();
+    }
+    let mut text = text.to_owned();
+    for (machine, people) in [
+        ("unknown variant", "unknown value"),
+        ("expected u32", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected usize", "expected a whole number"),
+        ("a sequence", "a list"),
+        ("a boolean", "true or false"),
+        ("struct ", "an object for "),
+    ] {
+        text = text.replace(machine, people);
+    }
+    text
 }
 
 /// A query string. No unknown and no repeated field.
@@ -95,7 +131,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         let read = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         read.map(|q| Self(q.0)).map_err(|e| {
             let text = e.body_text();
-            let field = text.split('`').nth(1).unwrap_or("query").to_owned();
+            let text = text.trim_start_matches("Failed to deserialize query string: ");
+            let of_object =
+                text.starts_with("unknown field") || text.starts_with("duplicate field");
+            let field = match text.split_once(": ") {
+                Some((field, _)) if !of_object => field,
+                _ => text.split('`').nth(1).unwrap_or("query"),
+            };
+            let (field, text) = (field.to_owned(), in_plain_words(text));
             Problem::field(field, "is not what is expected in the query").with_detail(text)
         })
     }

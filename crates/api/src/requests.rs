@@ -188,6 +188,12 @@ impl WireTerms {
             }
             None => {
                 let known = |e: &String| state.words.find(Lookup::Account(customer), e).is_some();
+                let asked = wished(&request.accounts);
+                if !asked.iter().any(known) {
+                    let why =
+                        "that were asked for are not known here; deny with a message that says so";
+                    return Err(Problem::field("accounts", why));
+                }
                 WireAccounts::List(wished(&request.accounts).into_iter().filter(known).collect())
                     .resolve(state, customer)?
             }
@@ -206,7 +212,7 @@ impl WireTerms {
             days: self.days.map_or(request.days, Days),
             cap: self.session_minutes.map(Minutes),
             allow_external: self.allow_external,
-            jwt: self.jwt.unwrap_or(!modes.contains(Mode::ActAs)),
+            jwt: self.jwt.unwrap_or(false),
         })
     }
 }
@@ -278,6 +284,12 @@ fn sentences(state: &World, request: &Request, s: &Summary) -> Vec<String> {
     let external = if s.allow_external { "may" } else { "may not" };
     let offline = if s.jwt { "may go on for up to 60 seconds" } else { "stop at once" };
     let start = s.starts_at.map_or("at once".to_owned(), |t| format!("on {}", shown::time(t)));
+    let stays = match (s.modes.contains(Mode::Direct), s.modes.contains(Mode::View)) {
+        (true, true) => "They may enter as themselves, to work or only to look.",
+        (true, false) => "They may enter as themselves, to work.",
+        (false, true) => "As themselves they may only look: of these roles, only what reads.",
+        (false, false) => "They may not enter as themselves.",
+    };
     let act_as = if grant::impersonation(s.modes) {
         format!("They may act as {customer} itself, with a reason each time.")
     } else {
@@ -290,6 +302,7 @@ fn sentences(state: &World, request: &Request, s: &Summary) -> Vec<String> {
         ),
         format!("With these roles: {}.", roles.join("; ")),
         format!("On {accounts}{given}."),
+        stays.into(),
         act_as,
         format!(
             "It starts {start} and ends {} days later; you can end it at any moment.",

@@ -45,6 +45,14 @@ pub enum StartError {
     /// The key file.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// It is gone, and the database was made with it.
+    #[error(
+        "key file {0}: there is none, and this database was made with one; put it back or name it"
+    )]
+    KeyMissing(PathBuf),
+    /// It is not the one that the database was made with.
+    #[error("key file {0} is not the one that this database was made with; name the right one")]
+    OtherKey(PathBuf),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -130,11 +138,16 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub fn start(settings: &Settings, clock: Arc<Clock>) -> Result<Arc<Self>, StartError> {
+        let folder = settings.key_file.parent().filter(|f| !f.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|f| **f != settings.data && !f.is_dir()) {
+            let what = format!("key file {}: make the folder first", settings.key_file.display());
+            let missing = format!("{} is no folder", folder.display());
+            return Err(StartError::Io { what, source: std::io::Error::other(missing) });
+        }
         std::fs::create_dir_all(&settings.data).map_err(|source| StartError::Io {
             what: format!("data folder {}", settings.data.display()),
             source,
         })?;
-        let (keys, key_file_made) = Keys::open(&settings.key_file)?;
         let path = database(&settings.data);
         let store = Store::open(&path)?;
         let mut state = State::default();
@@ -149,6 +162,19 @@ impl App {
                 what: "is missing: run comity audit verify",
             }
             .into());
+        }
+        // Only a log that is empty gets a new key file: under another key no password and no
+        // customer ID of this one could be read.
+        if state.seq > 0 && !settings.key_file.exists() {
+            return Err(StartError::KeyMissing(settings.key_file.clone()));
+        }
+        let (keys, key_file_made) = Keys::open(&settings.key_file)?;
+        let reader = Reader::new(&path);
+        for (id, organisation) in state.organisations.iter().take(1) {
+            let sealed = reader.customer_id(id)?.unwrap_or_default();
+            if keys.open_sealed(&code_place(organisation.customer_id), &sealed).is_none() {
+                return Err(StartError::OtherKey(settings.key_file.clone()));
+            }
         }
         // A machine whose clock was set back while we were away revives nothing (T37).
         clock.at_least(state.at);
@@ -166,7 +192,7 @@ impl App {
         Ok(Arc::new(Self {
             node,
             book,
-            reader: Reader::new(&path),
+            reader,
             keys,
             passwords,
             clock,

@@ -160,8 +160,8 @@ impl Refusal {
             Self::Invalid { field, why } => format!("{field} {why}."),
             Self::WrongState(state) => format!("It is {state}; reload it to see what can be done."),
             Self::StaleSummary => {
-                "What would be given has changed since you looked; read the new summary and send \
-                 its hash."
+                "What would be given has changed since you looked, or these are not the terms of that \
+                 summary; read the summary of these terms and send its hash."
                     .into()
             }
             Self::VersionConflict => {
@@ -300,8 +300,10 @@ impl Reason {
             Self::EndedByCustomer => "The customer ended this session.",
             Self::Revoked => "The customer has revoked the access; ask for it anew.",
             Self::GrantEnded => "The access has ended; ask for it anew.",
-            Self::AssignmentLost => "You are no longer assigned to this customer; ask your Admin.",
-            Self::Locked => "The customer has locked this access; only the customer unlocks it.",
+            Self::AssignmentLost => {
+                "What you are given here no longer covers this session; enter again or ask your Admin."
+            }
+            Self::Locked => "The customer locked this access; once it is unlocked, enter again.",
             Self::Suspended => {
                 "One of the organisations, its unit or your membership is suspended."
             }

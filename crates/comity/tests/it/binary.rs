@@ -226,3 +226,45 @@ fn the_demo_is_for_loopback_and_for_its_own_folder() {
     assert_eq!(there, after, "the running demo keeps its files");
     stop(second);
 }
+
+#[test]
+fn t54_a_lost_or_other_key_file_is_refused_where_there_is_a_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, key) = (folder.path().join("data"), folder.path().join("comity.key"));
+    let settings = comity_app::Settings {
+        data,
+        key_file: key.clone(),
+        password_cost: comity_app::people::passwords::Cost::TESTS,
+    };
+    let start = || {
+        let clock = std::sync::Arc::new(comity_app::clock::Clock::system());
+        comity_app::App::start(&settings, clock)
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let app = start().unwrap();
+    runtime.block_on(async {
+        use comity_domain::application::KeyUse;
+        use comity_domain::command::{Caller, Command, Door};
+        let (operate, _) = app.make_key(&Caller::system(), KeyUse::Operate, None).await.unwrap();
+        let operator = app.caller(operate.reveal(), Door::Cli).unwrap();
+        let (key, _) = app.make_key(&operator, KeyUse::Provision, None).await.unwrap();
+        let provisioner = app.caller(key.reveal(), Door::Cli).unwrap();
+        let code = app.fresh_code();
+        let put = Command::PutOrganisation { external: "a".into(), name: "A".into(), code };
+        app.run(&provisioner, put).await.unwrap();
+    });
+    app.stop();
+    drop(app);
+    let kept = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    let refused = start().unwrap_err().to_string();
+    assert!(refused.contains("comity.key") && refused.contains("put it back"), "{refused}");
+    assert!(!key.exists(), "nothing was made in its place");
+    fs::write(&key, "ab".repeat(32)).unwrap();
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = start().unwrap_err().to_string();
+    assert!(refused.contains("not the one"), "{refused}");
+    fs::write(&key, kept).unwrap();
+    assert!(start().is_ok());
+}

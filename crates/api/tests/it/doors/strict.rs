@@ -77,11 +77,11 @@ fn t14_nor_does_what_is_inside_a_body() {
     let approve =
         json!({ "summary": "0".repeat(64), "terms": { "roles": ["skipper"], "widen": true } });
     let reply = scene.post(ana, &format!("/v1/requests/{}/approve", scene.there.asked), &approve);
-    assert_eq!((reply.status, &reply.json()["field"]), (422, &json!("widen")));
+    assert_eq!((reply.status, &reply.json()["field"]), (422, &json!("terms.widen")));
     let ask = json!({ "subject": { "type": "partner_session", "id": scene.there.token, "trusted": true },
         "action": { "name": "boats:read" }, "resource": { "type": "account", "id": "boat-1" } });
     let reply = scene.post(scene.decide_key("boats"), "/access/v1/evaluation", &ask);
-    assert_eq!((reply.status, &reply.json()["field"]), (422, &json!("trusted")));
+    assert_eq!((reply.status, &reply.json()["field"]), (422, &json!("subject.trusted")));
     let next = json!({ "successor": { "person": scene.person("hana@harbor-help"), "roles": ["skipper"], "mode": "act_as" } });
     let path = format!(
         "/v1/grants/{}/assignments/{}",
@@ -89,7 +89,7 @@ fn t14_nor_does_what_is_inside_a_body() {
         scene.person("hugo@harbor-help")
     );
     let reply = scene.call(scene.at("pia@harbor-help"), "DELETE", &path, Some(&next));
-    assert_eq!((reply.status, &reply.json()["field"]), (422, &json!("mode")));
+    assert_eq!((reply.status, &reply.json()["field"]), (422, &json!("successor.mode")));
     // The token endpoint says it in OAuth's words.
     let hugo = scene.at("hugo@harbor-help");
     scene.enter(hugo, "marina", &[("scope", "boats:read")]).is(400, "invalid");
