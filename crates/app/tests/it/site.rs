@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use comity_app::app::{App, Settings, database};
 use comity_app::clock::Clock;
+use comity_app::keys::Keys;
 use comity_app::node::{Done, NotDone};
 use comity_app::people::passwords::Cost;
 use comity_app::tokens::{Kind, Secret};
 use comity_decision::decide::Answer;
 use comity_domain::command::{Caller, Command};
-use comity_domain::event::Row;
+use comity_domain::draft::SideWrite;
+use comity_domain::event::{Event, Row};
 use comity_domain::ids::{GrantId, Ids, OrganisationId, PersonId, RequestId, RoleId, SessionId};
 use comity_domain::kernel;
 use comity_domain::permission::Permission;
@@ -71,7 +73,19 @@ pub fn settings(folder: &Path) -> Settings {
 pub fn lay(folder: &Path, rows: &[Row]) {
     std::fs::create_dir_all(folder.join("data")).unwrap();
     let mut store = Store::open(&database(&folder.join("data"))).unwrap();
-    let batch: Vec<_> = rows.iter().map(|row| (row.clone(), Vec::new())).collect();
+    // A start looks whether the key file opens what this log sealed.
+    let (keys, _) = Keys::open(&settings(folder).key_file).unwrap();
+    let beside = |row: &Row| -> Vec<SideWrite> {
+        let sealed = |e: &Event| match e {
+            Event::CustomerIdSet { organisation, digest } => {
+                let sealed = keys.seal(&format!("customer_id/{digest}"), b"a code");
+                Some(SideWrite::CustomerId(*organisation, sealed))
+            }
+            _ => None,
+        };
+        row.events.iter().filter_map(|r| sealed(&r.event)).collect()
+    };
+    let batch: Vec<_> = rows.iter().map(|row| (row.clone(), beside(row))).collect();
     store.append(&batch, &mut Ids::new([3; 32])).unwrap();
 }
 
