@@ -248,19 +248,15 @@ fn write(
 /// still being answered, and a later crash leaves their counts exact. `quiet` says that no call is
 /// being answered at all: at the start and at the end.
 fn close_books(calls: &mut Calls, index: &Index, now: Instant, quiet: bool) {
-    let mut over = BTreeSet::new();
+    let mut closed = Vec::new();
     for (session, entry) in index.entries() {
         let rights = entry.rights.load();
         let is_over = rights.rights.is_err() || now >= rights.deadline;
         if is_over && (entry.counter.note_over() || quiet) && entry.counter.has_room() {
             entry.counter.close();
-            over.insert(session);
+            closed.push((session, stored(entry.counter.read())));
         }
     }
-    let closed: Vec<_> = over
-        .iter()
-        .filter_map(|id| Some((*id, stored(index.by_session(*id)?.counter.read()))))
-        .collect();
     if !closed.is_empty()
         && let Err(error) = calls.write(&closed, &[])
     {

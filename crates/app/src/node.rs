@@ -24,7 +24,6 @@ use comity_domain::event::Row;
 use comity_domain::ids::{CommandId, Ids, SessionId};
 use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
-use comity_domain::time::Instant;
 use comity_domain::{kernel, rights, session};
 use comity_store::{AppendError, Head, Store};
 use tokio::sync::{oneshot, watch};
@@ -433,10 +432,4 @@ impl Writer {
         self.published.store(Arc::new(state));
         let _ = self.moved.send(seq);
     }
-}
-
-/// The instant of a row, for answers that show when something happened.
-#[must_use]
-pub fn at(done: &Done) -> Instant {
-    done.row.as_ref().map_or(done.state.at, |r| r.at)
 }
