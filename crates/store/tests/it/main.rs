@@ -15,6 +15,10 @@ mod calls;
 mod codec;
 mod contract;
 mod corpus;
+mod own_postgres;
+#[allow(dead_code, unreachable_pub)] // shared with other crates' tests
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod story;
 mod tamper;
 #[allow(dead_code, unreachable_pub)] // shared with the kernel's tests; not all of it is needed here
