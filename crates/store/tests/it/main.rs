@@ -15,8 +15,15 @@ mod calls;
 mod codec;
 mod contract;
 mod corpus;
+#[allow(dead_code, unreachable_pub)] // shared with other crates' tests, as the next two
+#[path = "../support/disk.rs"]
+mod disk;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../support/link.rs"]
+mod link;
 mod own_postgres;
-#[allow(dead_code, unreachable_pub)] // shared with other crates' tests
+mod own_tools;
+#[allow(dead_code, unreachable_pub)]
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod story;
