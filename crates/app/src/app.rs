@@ -179,10 +179,10 @@ impl App {
         // A machine whose clock was set back while we were away revives nothing (T37).
         clock.at_least(state.at);
         let calls_path = settings.data.join("calls.db");
-        let calls = calls::open(&calls_path)?;
+        let mut calls = calls::open(&calls_path)?;
         let mut counters = BTreeMap::new();
         for (session, _) in state.sessions.iter() {
-            counters.insert(session, calls::resume(&calls, session)?);
+            counters.insert(session, calls::resume(&mut calls, session)?);
         }
         let node = Node::start(store, state, clock.clone(), counters)
             .map_err(|source| StartError::Io { what: "the writer's thread".into(), source })?;

@@ -79,7 +79,7 @@ pub fn open(path: &Path) -> Result<Calls, StoreError> {
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn resume(calls: &Calls, session: SessionId) -> Result<Counter, StoreError> {
+pub fn resume(calls: &mut Calls, session: SessionId) -> Result<Counter, StoreError> {
     let first = Counts { reserved: CALLS_RESERVED, ..Counts::default() };
     let first = if calls.was_clean() { first } else { after_crash(first) };
     Ok(Counter::resume(calls.counter(session)?.map_or(first, counts)))

@@ -1,5 +1,5 @@
-//! Call counters and records: a file and a connection of their own, so that counting never stands
-//! before a revoke.
+//! Call counters and records: a file (on PostgreSQL tables) and a connection of their own, so that
+//! counting never stands before a revoke.
 //!
 //! `stop.clean` says whether the last process wrote its counters before it went. If not, what it
 //! had reserved counts as used.
@@ -13,7 +13,10 @@ use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};
 
-use crate::sqlite::{StoreError, id, lock_beside, open_read_only, signed};
+use crate::lease::NodeId;
+use crate::log::{Place, StoreError};
+use crate::postgres::{Pool, calls as pg};
+use crate::sqlite::{id, lock_beside, open_read_only, signed};
 
 /// How many records one segment holds at most.
 pub const SEGMENT: u64 = 10_000;
@@ -57,12 +60,125 @@ pub struct Segment {
     pub digest: Digest32,
 }
 
+/// The books of calls, of this node.
+#[derive(Debug)]
+pub struct Calls(Engine);
+
+#[derive(Debug)]
+enum Engine {
+    Sqlite(Books),
+    Postgres(Box<pg::Books>),
+}
+
 /// The file of calls.
 #[derive(Debug)]
-pub struct Calls {
+struct Books {
     connection: Connection,
     was_clean: bool,
     _lock: File,
+}
+
+macro_rules! either {
+    ($self:ident, $books:ident => $ask:expr) => {
+        match &mut $self.0 {
+            Engine::Sqlite($books) => $ask,
+            Engine::Postgres($books) => $ask,
+        }
+    };
+}
+
+impl Calls {
+    /// Opens the books of a place.
+    ///
+    /// # Errors
+    /// If they cannot be opened, or another process has them.
+    pub fn at(place: &Place) -> Result<Self, StoreError> {
+        match place {
+            Place::Folder(folder) => Self::open(&Place::calls_file(folder)),
+            Place::Postgres(server, node) => {
+                Ok(Self(Engine::Postgres(Box::new(pg::Books::open(server, *node)?))))
+            }
+        }
+    }
+
+    /// Opens the file, making it if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or another process has it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self(Engine::Sqlite(Books::open(path)?)))
+    }
+
+    /// Whether the process before wrote its counters before it went.
+    #[must_use]
+    pub fn was_clean(&self) -> bool {
+        match &self.0 {
+            Engine::Sqlite(books) => books.was_clean,
+            Engine::Postgres(books) => books.was_clean(),
+        }
+    }
+
+    /// Counters with room left: those whose calls were perhaps not all written.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn open_counters(&mut self) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
+        either!(self, books => books.open_counters())
+    }
+
+    /// A session's counter on this node.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn counter(&mut self, session: SessionId) -> Result<Option<StoredCounts>, StoreError> {
+        either!(self, books => books.counter(session))
+    }
+
+    /// Makes counters and records durable, in one transaction. When this returns, more may be
+    /// answered.
+    ///
+    /// # Errors
+    /// If it cannot be written; nothing is then.
+    pub fn write(
+        &mut self,
+        counters: &[(SessionId, StoredCounts)],
+        records: &[CallRecord],
+    ) -> Result<(), StoreError> {
+        either!(self, books => books.write(counters, records))
+    }
+
+    /// The last word of a clean stop.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn stop(&mut self) -> Result<(), StoreError> {
+        either!(self, books => books.stop())
+    }
+
+    /// The next segment to be sealed into the log, if there are records that stand in none. The
+    /// same one is returned until [`Calls::sealed`] says that the log has it.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub fn next_segment(&mut self) -> Result<Option<Segment>, StoreError> {
+        either!(self, books => books.next_segment())
+    }
+
+    /// The log holds the segment now.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn sealed(&mut self, segment: u64) -> Result<(), StoreError> {
+        either!(self, books => books.sealed(segment))
+    }
+
+    /// Recomputes a segment from its records.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn recompute(&mut self, segment: u64) -> Result<Option<Segment>, StoreError> {
+        either!(self, books => books.recompute(segment))
+    }
 }
 
 const COUNTS: &str = "reserved, allowed, refused, late, uncertain";
@@ -89,31 +205,60 @@ fn counter(
 
 /// Reads counters beside the thread that writes them.
 #[derive(Debug)]
-pub struct CallsReader(Mutex<Connection>);
+pub struct CallsReader(ReadEngine);
+
+#[derive(Debug)]
+enum ReadEngine {
+    Sqlite(Mutex<Connection>),
+    Postgres(Pool, NodeId),
+}
 
 impl CallsReader {
+    /// A reader over the books of a place, which must exist.
+    ///
+    /// # Errors
+    /// If they cannot be opened.
+    pub fn at(place: &Place) -> Result<Self, StoreError> {
+        Ok(Self(match place {
+            Place::Folder(folder) => return Self::open(&Place::calls_file(folder)),
+            Place::Postgres(server, node) => ReadEngine::Postgres(Pool::new(server.clone()), *node),
+        }))
+    }
+
     /// A reader over the file at `path`, which must exist.
     ///
     /// # Errors
     /// If it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self(Mutex::new(open_read_only(path)?)))
+        Ok(Self(ReadEngine::Sqlite(Mutex::new(open_read_only(path)?))))
     }
 
-    /// A session's counter as it was last made durable.
+    /// A session's counters as they were last made durable, of all nodes together.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If they cannot be read.
     pub fn counter(&self, session: SessionId) -> Result<Option<StoredCounts>, StoreError> {
-        self.0.lock().map_or(Ok(None), |connection| counter(&connection, session))
+        match &self.0 {
+            ReadEngine::Sqlite(connection) => {
+                connection.lock().map_or(Ok(None), |connection| counter(&connection, session))
+            }
+            ReadEngine::Postgres(pool, node) => pool.with(|c| pg::total(c, *node, session, true)),
+        }
+    }
+
+    /// What other nodes have counted in a session; a file has only one.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn elsewhere(&self, session: SessionId) -> Result<Option<StoredCounts>, StoreError> {
+        match &self.0 {
+            ReadEngine::Sqlite(_) => Ok(None),
+            ReadEngine::Postgres(pool, node) => pool.with(|c| pg::total(c, *node, session, false)),
+        }
     }
 }
 
-impl Calls {
-    /// Opens the file, making it if it is not there.
-    ///
-    /// # Errors
-    /// If it cannot be opened, or another process has it.
+impl Books {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let lock = lock_beside(path)?;
         let connection = Connection::open(path)?;
@@ -132,16 +277,6 @@ impl Calls {
         Ok(Self { connection, was_clean: clean.unwrap_or(true), _lock: lock })
     }
 
-    /// Whether the process before wrote its counters before it went.
-    #[must_use]
-    pub fn was_clean(&self) -> bool {
-        self.was_clean
-    }
-
-    /// Counters with room left: those whose calls were perhaps not all written.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub fn open_counters(&self) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
         let sql = format!(
             "SELECT {COUNTS}, session FROM counter WHERE reserved > allowed + refused + uncertain"
@@ -152,19 +287,10 @@ impl Calls {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// A session's counter.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub fn counter(&self, session: SessionId) -> Result<Option<StoredCounts>, StoreError> {
         counter(&self.connection, session)
     }
 
-    /// Makes counters and records durable, in one transaction. When this returns, more may be
-    /// answered.
-    ///
-    /// # Errors
-    /// If it cannot be written; nothing is then.
     pub fn write(
         &mut self,
         counters: &[(SessionId, StoredCounts)],
@@ -199,20 +325,11 @@ impl Calls {
         Ok(tx.commit()?)
     }
 
-    /// The last word of a clean stop.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn stop(&mut self) -> Result<(), StoreError> {
         self.connection.execute("UPDATE stop SET clean = 1 WHERE id = 1", [])?;
         Ok(())
     }
 
-    /// The next segment to be sealed into the log, if there are records that stand in none. The
-    /// same one is returned until [`Calls::sealed`] says that the log has it.
-    ///
-    /// # Errors
-    /// If the file cannot be read or written.
     pub fn next_segment(&mut self) -> Result<Option<Segment>, StoreError> {
         let open = self.connection.query_row(
             "SELECT segment, records, digest FROM segment WHERE sealed = 0 ORDER BY segment LIMIT 1",
@@ -239,20 +356,12 @@ impl Calls {
         Ok(Some(Segment { segment: segment.unsigned_abs() + 1, records, digest }))
     }
 
-    /// The log holds the segment now.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn sealed(&mut self, segment: u64) -> Result<(), StoreError> {
         self.connection
             .execute("UPDATE segment SET sealed = 1 WHERE segment = ?1", [signed(segment)])?;
         Ok(())
     }
 
-    /// Recomputes a segment from its records.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
     pub fn recompute(&self, segment: u64) -> Result<Option<Segment>, StoreError> {
         let last_of = |segment: i64| {
             self.connection

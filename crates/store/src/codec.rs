@@ -20,6 +20,9 @@ use crate::leaf::{self, Hash, Part};
 /// The version of every kind of row that this release writes. A change of an event's shape raises
 /// it and adds an upcaster here.
 const KIND_VERSION: u32 = 1;
+/// What kinds of rows a release can read, as its lease tells the other nodes: a new kind is written
+/// only when every live node shows it.
+pub(crate) const FEATURE: u32 = 1;
 /// No row has more events: what claims to is damaged.
 const MOST_EVENTS: usize = 4_000_000;
 

@@ -13,16 +13,44 @@ use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::codec::{self, Stored};
-use crate::sqlite::{Head, StoreError, head, id, open_read_only, signed};
+use crate::log::{Head, Place, StoreError};
+use crate::postgres::{Pool, Server, read as pg};
+use crate::sqlite::{head, id, open_read_only, scan, signed};
 
 /// How many connections are kept open.
 const KEPT: usize = 4;
 
 /// The pool. Blocking: never to be called on an async thread.
 #[derive(Debug)]
-pub struct Reader {
+pub struct Reader(Engine);
+
+#[derive(Debug)]
+enum Engine {
+    Sqlite(Files),
+    Postgres(Pool),
+}
+
+#[derive(Debug)]
+struct Files {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+}
+
+impl Files {
+    fn with<T>(
+        &self,
+        ask: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let idle = self.idle.lock().map(|mut idle| idle.pop()).unwrap_or_default();
+        let connection = idle.map_or_else(|| open_read_only(&self.path), Ok)?;
+        let answer = ask(&connection);
+        if let Ok(mut idle) = self.idle.lock()
+            && idle.len() < KEPT
+        {
+            idle.push(connection);
+        }
+        answer
+    }
 }
 
 /// On which side the asking organisation stands.
@@ -77,25 +105,25 @@ pub struct HistoryRow {
 pub type HistoryPage = Vec<HistoryRow>;
 
 impl Reader {
-    /// A pool over the database at `path`, which must exist.
+    /// A pool over the SQLite file at `path`, which must exist.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), idle: Mutex::new(Vec::new()) }
+        Self(Engine::Sqlite(Files { path: path.to_path_buf(), idle: Mutex::new(Vec::new()) }))
     }
 
-    fn with<T>(
-        &self,
-        ask: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let idle = self.idle.lock().map(|mut idle| idle.pop()).unwrap_or_default();
-        let connection = idle.map_or_else(|| open_read_only(&self.path), Ok)?;
-        let answer = ask(&connection);
-        if let Ok(mut idle) = self.idle.lock()
-            && idle.len() < KEPT
-        {
-            idle.push(connection);
+    /// A pool of connections to a PostgreSQL database.
+    #[must_use]
+    pub fn connect(server: &Server) -> Self {
+        Self(Engine::Postgres(Pool::new(server.clone())))
+    }
+
+    /// A pool over the log of a place.
+    #[must_use]
+    pub fn at(place: &Place) -> Self {
+        match place {
+            Place::Folder(folder) => Self::new(&Place::log_file(folder)),
+            Place::Postgres(server, _) => Self::connect(server),
         }
-        answer
     }
 
     /// Where the log stands.
@@ -103,7 +131,32 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub fn head(&self) -> Result<Head, StoreError> {
-        self.with(head)
+        match &self.0 {
+            Engine::Sqlite(files) => files.with(head),
+            Engine::Postgres(pool) => pool.with(pg::head),
+        }
+    }
+
+    /// One consistent look at the log: where it stands, and every stored row after `after` with
+    /// its words, in order. A writer may go on meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the first that `each` returns.
+    pub fn scan(
+        &self,
+        after: u64,
+        each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
+    ) -> Result<Head, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(files) => {
+                let connection = open_read_only(&files.path)?;
+                connection.execute_batch("BEGIN")?;
+                let stands = head(&connection)?;
+                scan(&connection, after, u64::MAX, each)?;
+                Ok(stands)
+            }
+            Engine::Postgres(pool) => pool.with(|c| pg::scan(c, after, each)),
+        }
     }
 
     /// A person's password hash.
@@ -111,7 +164,11 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub fn credential(&self, person: PersonId) -> Result<Option<String>, StoreError> {
-        self.with(|c| {
+        let files = match &self.0 {
+            Engine::Sqlite(files) => files,
+            Engine::Postgres(pool) => return pool.with(|c| pg::credential(c, person)),
+        };
+        files.with(|c| {
             let mut ask = c.prepare_cached("SELECT hash FROM credential WHERE person = ?1")?;
             Ok(ask.query_row([id(person.0)], |r| r.get(0)).optional()?)
         })
@@ -122,7 +179,11 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub fn customer_id(&self, organisation: OrganisationId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|c| {
+        let files = match &self.0 {
+            Engine::Sqlite(files) => files,
+            Engine::Postgres(pool) => return pool.with(|c| pg::customer_id(c, organisation)),
+        };
+        files.with(|c| {
             let mut ask =
                 c.prepare_cached("SELECT sealed FROM customer_id WHERE organisation = ?1")?;
             Ok(ask.query_row([id(organisation.0)], |r| r.get(0)).optional()?)
@@ -154,7 +215,11 @@ impl Reader {
         );
         let (after_at, after_id) =
             query.after.map_or((i64::MAX, id(u128::MAX)), |(at, s)| (at.0, id(s.0)));
-        self.with(|c| {
+        let files = match &self.0 {
+            Engine::Sqlite(files) => files,
+            Engine::Postgres(pool) => return pool.with(|c| pg::history(c, scope, query)),
+        };
+        files.with(|c| {
             let mut ask = c.prepare_cached(&sql)?;
             let rows = ask.query_map(
                 params![
@@ -182,7 +247,11 @@ impl Reader {
         scope: OrganisationId,
         session: SessionId,
     ) -> Result<Option<HistoryRow>, StoreError> {
-        self.with(|c| {
+        let files = match &self.0 {
+            Engine::Sqlite(files) => files,
+            Engine::Postgres(pool) => return pool.with(|c| pg::session(c, scope, session)),
+        };
+        files.with(|c| {
             let mut ask = c.prepare_cached(
                 "SELECT h.session, h.grant_id, h.customer, h.provider, h.person, h.mode, h.started, h.deadline, h.ended, \
                  h.cause, (SELECT text FROM word WHERE seq = h.seq AND ix = h.name_ix), \
@@ -204,7 +273,11 @@ impl Reader {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        self.with(|c| {
+        let files = match &self.0 {
+            Engine::Sqlite(files) => files,
+            Engine::Postgres(pool) => return pool.with(|c| pg::rows(c, scope, after, limit)),
+        };
+        files.with(|c| {
             let mut ask = c.prepare_cached(match scope {
                 Some(_) => "SELECT l.seq, l.at, l.header, l.parts, l.leaf FROM audit_index a JOIN log l ON l.seq = a.seq WHERE a.organisation = ?1 AND a.seq > ?2 ORDER BY a.seq LIMIT ?3",
                 None => "SELECT seq, at, header, parts, leaf FROM log WHERE ?1 IS NULL AND seq > ?2 ORDER BY seq LIMIT ?3",

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
 
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Event, Row};
@@ -17,75 +16,12 @@ use rusqlite::{
 };
 
 use crate::codec::{self, CodecError, Stored};
+use crate::log::{AppendError, Head, StoreError};
 use crate::merkle::{Edge, Hash};
-
-/// What is wrong with a store. Never a refusal: it means that something is broken.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// SQLite says so.
-    #[error("database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// A file cannot be opened, made or locked.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another process writes to it.
-    #[error("{0}: another Comity is running on this database; stop it first")]
-    InUse(PathBuf),
-    /// A row cannot be read.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// The file holds something that this log never wrote.
-    #[error("row {seq}: {what}")]
-    Corrupt {
-        /// Which row.
-        seq: u64,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// The file is of a newer release.
-    #[error("{path}: schema {found} is newer than this release knows ({known})")]
-    TooNew {
-        /// Which file.
-        path: PathBuf,
-        /// Its schema.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-}
-
-/// How an append failed.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// Nothing was written.
-    #[error("nothing was written: {0}")]
-    NotWritten(StoreError),
-    /// The commit was sent and no answer can be trusted: ask [`Store::head`].
-    #[error("the outcome of the commit is unknown: {0}")]
-    Unknown(StoreError),
-}
-
-/// Where the log stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
-    /// The last row; 0 when empty.
-    pub seq: u64,
-    /// The Merkle root over all leaves.
-    pub root: Hash,
-    /// Raised by each restore.
-    pub fork: u64,
-    /// What the next leaf is added to.
-    pub edge: Edge,
-}
 
 /// The writer's connection.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Log {
     connection: Connection,
     path: PathBuf,
     _lock: File,
@@ -97,7 +33,7 @@ pub(crate) fn id(value: u128) -> [u8; 16] {
     value.to_be_bytes()
 }
 
-impl Store {
+impl Log {
     /// Opens the log for writing, making it if it is not there.
     ///
     /// # Errors
@@ -116,7 +52,6 @@ impl Store {
     }
 
     /// Where the file is.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -181,26 +116,14 @@ impl Store {
         Ok(header.is_some_and(|h| h.contains(&format!("\"command\":\"{command}\""))))
     }
 
-    /// Reads every row after `after` in order, words included: read and decoded on a thread of
-    /// their own while `row` works on those before.
-    ///
-    /// # Errors
-    /// Of the store, or the first that `row` returns.
-    pub fn replay(
+    /// Hands over the stored rows after `after` up to `to`, with their words.
+    pub fn read_between(
         &self,
         after: u64,
-        mut row: impl FnMut(Row) -> Result<(), StoreError>,
+        to: u64,
+        each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        std::thread::scope(|scope| {
-            let (sender, rows) = sync_channel::<Vec<Row>>(8);
-            let path = self.path();
-            let reading = scope.spawn(move || read_ahead(path, after, &sender));
-            for batch in rows {
-                batch.into_iter().try_for_each(&mut row)?;
-            }
-            let gone = StoreError::Corrupt { seq: after, what: "the reading thread is gone" };
-            reading.join().unwrap_or(Err(gone))
-        })
+        scan(&self.connection, after, to, each)
     }
 
     /// Makes every following commit fail (or stops doing so): how the tests inject a commit that
@@ -371,38 +294,21 @@ fn beside(tx: &Transaction<'_>, write: &SideWrite) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How many rows go from the reading thread to the applying one at a time.
-const AHEAD: usize = 512;
-
-fn read_ahead(path: &Path, after: u64, to: &SyncSender<Vec<Row>>) -> Result<(), StoreError> {
-    let connection = open_read_only(path)?;
-    let mut batch = Vec::with_capacity(AHEAD);
-    // Nobody takes them any more: whoever applies has an error of its own to tell.
-    let stopped = || StoreError::Corrupt { seq: after, what: "is not wanted any more" };
-    scan(&connection, after, |stored, words| {
-        batch.push(codec::decode(&stored, words)?);
-        if batch.len() == AHEAD {
-            to.send(std::mem::replace(&mut batch, Vec::with_capacity(AHEAD)))
-                .map_err(|_| stopped())?;
-        }
-        Ok(())
-    })?;
-    to.send(batch).map_err(|_| stopped())
-}
-
 /// Reads rows with their words in one merged scan.
 pub(crate) fn scan(
     connection: &Connection,
     after: u64,
+    to: u64,
     mut each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut logs = connection
-        .prepare("SELECT seq, at, header, parts, leaf FROM log WHERE seq > ?1 ORDER BY seq")?;
-    let mut words = connection.prepare(
-        "SELECT seq, ix, about, event, salt, text FROM word WHERE seq > ?1 ORDER BY seq, ix",
+    let mut logs = connection.prepare(
+        "SELECT seq, at, header, parts, leaf FROM log WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
     )?;
-    let mut logs = logs.query([signed(after)])?;
-    let mut words = words.query([signed(after)])?;
+    let mut words = connection.prepare(
+        "SELECT seq, ix, about, event, salt, text FROM word WHERE seq > ?1 AND seq <= ?2 ORDER BY seq, ix",
+    )?;
+    let mut logs = logs.query([signed(after), signed(to)])?;
+    let mut words = words.query([signed(after), signed(to)])?;
     let mut next_word = next(&mut words)?;
     while let Some(row) = logs.next()? {
         let seq = row.get::<_, i64>(0)?.unsigned_abs();

@@ -10,8 +10,9 @@ use comity_domain::state::State;
 
 use crate::codec;
 use crate::leaf;
+use crate::log::StoreError;
 use crate::merkle::Edge;
-use crate::sqlite::{StoreError, head, open_read_only, scan};
+use crate::sqlite::{head, open_read_only, scan};
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
     let mut state = State::default();
     let mut words = 0u64;
     let mut first_bad: Option<Finding> = None;
-    let walked = scan(&connection, 0, |stored, own| {
+    let walked = scan(&connection, 0, u64::MAX, |stored, own| {
         words = words.saturating_add(own.len() as u64);
         edge.push(stored.leaf);
         if first_bad.is_none()

@@ -36,7 +36,7 @@ fn inv22_counters_are_durable_once_written() {
         calls.write(&[a, b], &records(4)).unwrap();
         calls.write(&[(a.0, counts(512, 200))], &[]).unwrap();
     }
-    let calls = Calls::open(&path).unwrap();
+    let mut calls = Calls::open(&path).unwrap();
     let beside = CallsReader::open(&path).unwrap();
     for (session, wanted) in [(a.0, Some(counts(512, 200))), (b.0, Some(b.1)), (SessionId(2), None)]
     {

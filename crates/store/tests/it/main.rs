@@ -18,6 +18,7 @@ mod corpus;
 #[allow(dead_code, unreachable_pub)] // shared with other crates' tests, as the next two
 #[path = "../support/disk.rs"]
 mod disk;
+mod engines;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/link.rs"]
 mod link;
