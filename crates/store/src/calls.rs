@@ -160,6 +160,25 @@ impl Calls {
         counter(&self.connection, session)
     }
 
+    /// The counters of `first` and every later session, in order: identifiers begin with their time,
+    /// so this is one stretch of the table.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn counters_from(
+        &self,
+        first: SessionId,
+    ) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
+        let sql = format!(
+            "SELECT {COUNTS}, session FROM counter WHERE session >= ?1 ORDER BY session"
+        );
+        let mut ask = self.connection.prepare(&sql)?;
+        let rows = ask.query_map([id(first.0)], |r| {
+            Ok((SessionId(u128::from_be_bytes(r.get(5)?)), counts_of(r)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Makes counters and records durable, in one transaction. When this returns, more may be
     /// answered.
     ///

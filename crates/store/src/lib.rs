@@ -12,14 +12,17 @@
 
 mod calls;
 mod codec;
+mod follow;
 pub mod leaf;
 pub mod merkle;
 mod read;
 mod sqlite;
 mod verify;
+mod words;
 
 pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
+pub use follow::{Followed, follow};
 pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
 pub use merkle::{Edge, Hash};
 pub use read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide, Reader};

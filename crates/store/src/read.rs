@@ -13,7 +13,7 @@ use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::codec::{self, Stored};
-use crate::sqlite::{Head, StoreError, head, id, open_read_only, signed};
+use crate::sqlite::{Head, StoreError, head, id, open_read_only, scan, signed};
 
 /// How many connections are kept open.
 const KEPT: usize = 4;
@@ -83,7 +83,7 @@ impl Reader {
         Self { path: path.to_path_buf(), idle: Mutex::new(Vec::new()) }
     }
 
-    fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         ask: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -104,6 +104,23 @@ impl Reader {
     /// If the file cannot be read.
     pub fn head(&self) -> Result<Head, StoreError> {
         self.with(head)
+    }
+
+    /// Rows after `after` with their words, in order, and where the log stood: one consistent read.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the first that `each` returns.
+    pub fn scan(
+        &self,
+        after: u64,
+        each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
+    ) -> Result<Head, StoreError> {
+        self.with(|c| {
+            let tx = c.unchecked_transaction()?;
+            let stood = head(&tx)?;
+            scan(&tx, after, each)?;
+            Ok(stood)
+        })
     }
 
     /// A person's password hash.
