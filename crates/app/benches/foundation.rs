@@ -4,7 +4,7 @@
 //!
 //! `COMITY_ROWS` (1,000,000) rows are replayed; `COMITY_ASSIGNMENTS` (200,000) and
 //! `COMITY_SESSIONS` (100,000) are held in memory. Bytes are resident memory as the kernel tells
-//! it, so they hold the allocator's slack too.
+//! it, so they hold the allocator's slack too. `COMITY_ONLY_STARTS` leaves out all but the log.
 
 // A benchmark that cannot be set up should say so loudly, and it reads the clock.
 #![allow(
@@ -23,22 +23,29 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use comity_app::app::database;
 use comity_app::clock::Clock;
+use comity_app::keys::Keys;
 use comity_app::node::{Done, Node};
+use comity_app::people::passwords::Cost;
+use comity_app::snapshots::{Standing, file};
+use comity_app::{App, Settings, start};
 use comity_decision::counter::Counter;
 use comity_decision::decide::decide;
 use comity_decision::index::Index;
 use comity_domain::command::{AssignmentSpec, Caller, Command};
-use comity_domain::event::Row;
+use comity_domain::draft::SideWrite;
+use comity_domain::event::{Event, Row};
 use comity_domain::ids::{Digest32, Ids};
 use comity_domain::kernel;
 use comity_domain::organisation::Accounts;
 use comity_domain::permission::Permission;
 use comity_domain::rights::{self, Resource};
 use comity_domain::role::Mode;
+use comity_domain::snapshot::{self, Facts};
 use comity_domain::state::State;
 use comity_domain::time::SECOND;
-use comity_store::Store;
+use comity_store::{Reader, Store};
 
 #[allow(dead_code)] // shared with `kernel`
 mod grown;
@@ -90,6 +97,9 @@ fn resident() -> u64 {
 }
 
 fn main() {
+    if std::env::var_os("COMITY_ONLY_STARTS").is_some() {
+        return replay(tempfile::tempdir().unwrap().path());
+    }
     let folder = tempfile::tempdir().unwrap();
     println!("\nall times: p50 / p99; files in {}\n", folder.path().display());
     let grown = memory();
@@ -232,6 +242,75 @@ fn disk(folder: &Path) -> [f64; 2] {
     sync
 }
 
+/// A world's rows with the customer IDs that a start looks for.
+fn sealed(rows: &[Row], keys: &Keys) -> Vec<(Row, Vec<SideWrite>)> {
+    let beside = |row: &Row| {
+        let sealed = |e: &Event| match e {
+            Event::CustomerIdSet { organisation, digest } => {
+                let sealed = keys.seal(&format!("customer_id/{digest}"), b"a code");
+                Some(SideWrite::CustomerId(*organisation, sealed))
+            }
+            _ => None,
+        };
+        row.events.iter().filter_map(|r| sealed(&r.event)).collect()
+    };
+    rows.iter().map(|row| (row.clone(), beside(row))).collect()
+}
+
+/// Taking a snapshot, and coming up with and without one.
+fn starts(folder: &Path, keys: &Keys, replayed: &State) {
+    let data = folder.join("data");
+    let reader = Reader::new(&database(&data));
+    let seconds = |began: Instant| format!("{:>9.2} s", began.elapsed().as_secs_f64());
+    let began = Instant::now();
+    let loaded = start::load(&reader, &data, keys.snapshot()).unwrap();
+    line("replay with every leaf and the root recomputed", &seconds(began));
+    assert!(loaded.from.is_none() && loaded.state == *replayed);
+    drop(loaded);
+    let began = Instant::now();
+    let bytes = snapshot::write(replayed);
+    line("the state as bytes", &format!("{}; {} bytes", seconds(began), bytes.len()));
+    let began = Instant::now();
+    black_box(snapshot::hash_of(&bytes));
+    line("its hash", &seconds(began));
+    let began = Instant::now();
+    let facts = Facts::read(&bytes).unwrap();
+    line("the facts read back", &seconds(began));
+    let began = Instant::now();
+    let wanted = facts.references();
+    let words = reader.words(&wanted).unwrap();
+    line(&format!("{} words read", words.len()), &seconds(began));
+    let began = Instant::now();
+    let words = snapshot::words(words);
+    line("the words put together", &seconds(began));
+    let began = Instant::now();
+    let mut state = facts.follow();
+    line("what follows from the facts", &seconds(began));
+    state.words = words;
+    assert!(state == *replayed);
+    drop((state, bytes));
+    let head = reader.head().unwrap();
+    let began = Instant::now();
+    file::write(&data, keys.snapshot(), replayed, &head).unwrap();
+    line("take a snapshot, durable", &seconds(began));
+    for _ in 0..3 {
+        let began = Instant::now();
+        let loaded = start::load(&reader, &data, keys.snapshot()).unwrap();
+        line("a state from the snapshot", &seconds(began));
+        assert!(loaded.from.is_some() && loaded.state == *replayed);
+    }
+    let settings = Settings { data, key_file: folder.join("key"), password_cost: Cost::TESTS };
+    let began = Instant::now();
+    let app = App::start(&settings, Arc::new(Clock::simulated(replayed.at))).unwrap();
+    line("start from a snapshot, ready to answer", &seconds(began));
+    while app.snapshots().standing() == Standing::Unconfirmed {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(app.snapshots().standing(), Standing::Confirmed);
+    line("until the log has confirmed it", &seconds(began));
+    app.stop();
+}
+
 fn append(store: &mut Store, rows: &[Row], salts: &mut Ids) {
     let batch: Vec<_> = rows.iter().map(|row| (row.clone(), Vec::new())).collect();
     store.append(&batch, salts).unwrap();
@@ -315,10 +394,13 @@ fn replay(folder: &Path) {
     const BATCH: usize = 20_000;
     let rows = wanted("COMITY_ROWS", 1_000_000);
     let (w, mut stage) = grown::stage(20);
-    let path = folder.join("replay.db");
+    let data = folder.join("data");
+    std::fs::create_dir(&data).unwrap();
+    let path = database(&data);
     let mut store = Store::open(&path).unwrap();
     let mut salts = Ids::new([3; 32]);
-    append(&mut store, &w.rows, &mut salts);
+    let (keys, _) = Keys::open(&folder.join("key")).unwrap();
+    store.append(&sealed(&w.rows, &keys), &mut salts).unwrap();
     let began = Instant::now();
     let (mut batch, mut open) = (Vec::with_capacity(BATCH), std::collections::VecDeque::new());
     let (mut stays, mut assigned) = (0, 0);
@@ -378,6 +460,9 @@ fn replay(folder: &Path) {
             decoded.as_secs_f64() * 100.0 / took
         ),
     );
+    drop(store);
+    starts(folder, &keys, &state);
+    drop(state);
     let began = Instant::now();
     let verdict = comity_store::verify(&path).unwrap();
     assert_eq!(verdict.first_bad, None);

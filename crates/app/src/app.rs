@@ -1,6 +1,5 @@
 //! Everything together, as a door holds it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +10,6 @@ use comity_domain::code::CustomerCode;
 use comity_domain::command::{Caller, Command, Door, FreshCode, Principal};
 use comity_domain::event::Event;
 use comity_domain::ids::{ApplicationId, Digest32, OrganisationId, PersonId, SessionId};
-use comity_domain::kernel;
 use comity_domain::permission::Permission;
 use comity_domain::refusal::{Reason, Refusal};
 use comity_domain::rights::Resource;
@@ -26,6 +24,8 @@ use crate::keys::{KeyError, Keys};
 use crate::node::{Done, Node, NotDone};
 use crate::people::passwords::{self, Cost, Passwords};
 use crate::random;
+use crate::snapshots::{Snapshots, Taker};
+use crate::start;
 use crate::tokens::{self, Kind, Secret};
 
 /// Where an installation lives and what it costs.
@@ -112,6 +112,7 @@ impl From<passwords::Busy> for Failure {
 pub struct App {
     node: Arc<Node>,
     book: CallBook,
+    snapshots: Snapshots,
     reader: Reader,
     keys: Keys,
     passwords: Arc<Passwords>,
@@ -133,7 +134,7 @@ pub struct SignedIn {
 }
 
 impl App {
-    /// Opens an installation: key file, replay, books, writer.
+    /// Opens an installation: key file, snapshot and log, books, writer.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -150,26 +151,14 @@ impl App {
         })?;
         let path = database(&settings.data);
         let store = Store::open(&path)?;
-        let mut state = State::default();
-        store.replay(0, |row| {
-            kernel::apply(&mut state, &row);
-            Ok(())
-        })?;
-        let head = store.head()?;
-        if head.seq != state.seq {
-            return Err(StoreError::Corrupt {
-                seq: state.seq + 1,
-                what: "is missing: run comity audit verify",
-            }
-            .into());
-        }
         // Only a log that is empty gets a new key file: under another key no password and no
         // customer ID of this one could be read.
-        if state.seq > 0 && !settings.key_file.exists() {
+        if store.head()?.seq > 0 && !settings.key_file.exists() {
             return Err(StartError::KeyMissing(settings.key_file.clone()));
         }
         let (keys, key_file_made) = Keys::open(&settings.key_file)?;
         let reader = Reader::new(&path);
+        let start::Loaded { state, from } = start::load(&reader, &settings.data, keys.snapshot())?;
         for (id, organisation) in state.organisations.iter().take(1) {
             let sealed = reader.customer_id(id)?.unwrap_or_default();
             if keys.open_sealed(&code_place(organisation.customer_id), &sealed).is_none() {
@@ -180,18 +169,23 @@ impl App {
         clock.at_least(state.at);
         let calls_path = settings.data.join("calls.db");
         let mut calls = calls::open(&calls_path)?;
-        let mut counters = BTreeMap::new();
-        for (session, _) in state.sessions.iter() {
-            counters.insert(session, calls::resume(&mut calls, session)?);
-        }
+        let counters = calls::resume(&mut calls, state.sessions.iter().map(|(id, _)| id))?;
         let node = Node::start(store, state, clock.clone(), counters)
             .map_err(|source| StartError::Io { what: "the writer's thread".into(), source })?;
         let node = Arc::new(node);
         let book = CallBook::start(calls, &calls_path, clock.clone(), &node)?;
+        let snapshots = Snapshots::start(
+            Taker::new(&settings.data, keys.snapshot(), node.stood()),
+            Reader::new(&path),
+            from,
+            node.closer(),
+        )
+        .map_err(|source| StartError::Io { what: "the snapshots' thread".into(), source })?;
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
             node,
             book,
+            snapshots,
             reader,
             keys,
             passwords,
@@ -217,12 +211,19 @@ impl App {
         // book was closed would not be counted.
         self.node.stop();
         self.book.stop();
+        self.snapshots.stop();
     }
 
     /// The writer.
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Those who take snapshots, and confirm the one that this start came from.
+    #[must_use]
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
     }
 
     /// The pool of readers.

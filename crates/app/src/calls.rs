@@ -4,7 +4,7 @@
 //! one transaction every few milliseconds and reserves the next block before half of the last is
 //! used. Every minute it seals what was recorded into the log by its hash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -74,15 +74,28 @@ pub fn open(path: &Path) -> Result<Calls, StoreError> {
     Ok(calls)
 }
 
-/// The counter with which a session goes on. One that was never written had its first block
-/// reserved by its own row of the log.
+/// The counters with which sessions go on, which are given in their order. One that was never
+/// written had its first block reserved by its own row of the log.
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn resume(calls: &mut Calls, session: SessionId) -> Result<Counter, StoreError> {
+pub fn resume(
+    calls: &mut Calls,
+    sessions: impl IntoIterator<Item = SessionId>,
+) -> Result<BTreeMap<SessionId, Counter>, StoreError> {
     let first = Counts { reserved: CALLS_RESERVED, ..Counts::default() };
     let first = if calls.was_clean() { first } else { after_crash(first) };
-    Ok(Counter::resume(calls.counter(session)?.map_or(first, counts)))
+    let mut sessions = sessions.into_iter().peekable();
+    let Some(earliest) = sessions.peek() else {
+        return Ok(BTreeMap::new());
+    };
+    let mut written = calls.counters_from(*earliest)?.into_iter().peekable();
+    let counter = |session| {
+        while written.next_if(|(id, _)| *id < session).is_some() {}
+        let own = written.next_if(|(id, _)| *id == session).map_or(first, |(_, c)| counts(c));
+        (session, Counter::resume(own))
+    };
+    Ok(sessions.map(counter).collect())
 }
 
 impl CallBook {

@@ -24,11 +24,36 @@ pub struct Keys {
     seal: [u8; 32],
     pepper: [u8; 32],
     mac: [u8; 32],
+    snapshot: SnapshotKey,
 }
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keys(..)")
+    }
+}
+
+/// What snapshots are sealed with: by its own key, so that a thread that takes them holds no other.
+#[derive(Clone)]
+pub struct SnapshotKey([u8; 32]);
+
+impl std::fmt::Debug for SnapshotKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SnapshotKey(..)")
+    }
+}
+
+impl SnapshotKey {
+    /// HMAC-SHA256 (RFC 2104) over what a snapshot says of itself.
+    #[must_use]
+    pub fn seal(&self, header: &[u8]) -> [u8; 32] {
+        mac_of(&self.0, header)
+    }
+
+    /// Whether `seal` is the one over `header`, compared in constant time.
+    #[must_use]
+    pub fn fits(&self, header: &[u8], seal: &[u8]) -> bool {
+        self.seal(header).ct_eq(seal).into()
     }
 }
 
@@ -105,6 +130,7 @@ impl Keys {
             seal: derive(secret, "comity/seal/1"),
             pepper: derive(secret, "comity/pepper/1"),
             mac: derive(secret, "comity/mac/1"),
+            snapshot: SnapshotKey(derive(secret, "comity/snapshot/1")),
         }
     }
 
@@ -112,6 +138,12 @@ impl Keys {
     #[must_use]
     pub fn pepper(&self) -> &[u8; 32] {
         &self.pepper
+    }
+
+    /// The key of snapshots.
+    #[must_use]
+    pub fn snapshot(&self) -> &SnapshotKey {
+        &self.snapshot
     }
 
     /// Seals bytes for a place: XChaCha20-Poly1305 with the place as associated data, so that what

@@ -4,6 +4,7 @@
 //! - [`keys`]: the installation's key file and what is derived from it.
 //! - [`tokens`]: how secrets look outside, and their digests.
 //! - [`node`]: the writer: collect commands, append, apply, publish.
+//! - [`start`], [`snapshots`]: from a snapshot or the whole log to a state; taking and confirming.
 //! - [`calls`]: counting made durable.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
@@ -17,6 +18,8 @@ pub mod keys;
 pub mod node;
 pub mod people;
 pub mod random;
+pub mod snapshots;
+pub mod start;
 pub mod tokens;
 
 pub use app::{App, Failure, Settings, StartError};

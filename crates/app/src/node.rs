@@ -64,6 +64,30 @@ pub enum NotDone {
     Unknown,
 }
 
+/// A published state with the head that it belongs to: what a snapshot is taken of.
+#[derive(Debug, Clone)]
+pub struct Stood {
+    /// The state.
+    pub state: Arc<State>,
+    /// Where the log stood: `head.seq` is the state's.
+    pub head: Head,
+}
+
+/// Closes a node for good: no answer and no command until it is started again.
+#[derive(Debug, Clone)]
+pub struct Closer {
+    closed: Arc<AtomicBool>,
+    index: Arc<Index>,
+}
+
+impl Closer {
+    /// Closes it. The writer renews nothing after this, whatever it was about to do.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.index.close();
+    }
+}
+
 struct Job {
     caller: Caller,
     id: CommandId,
@@ -79,6 +103,8 @@ pub struct Node {
     published: Arc<ArcSwap<State>>,
     index: Arc<Index>,
     moved: watch::Receiver<u64>,
+    stood: watch::Receiver<Stood>,
+    closed: Arc<AtomicBool>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
     faults: Arc<Faults>,
 }
@@ -107,6 +133,9 @@ struct Writer {
     faults: Arc<Faults>,
     beats: u64,
     failing: bool,
+    head: Head,
+    stood: watch::Sender<Stood>,
+    closed: Arc<AtomicBool>,
 }
 
 /// The index must not outlive its keeper's word.
@@ -128,6 +157,7 @@ impl Node {
         clock: Arc<Clock>,
         counters: BTreeMap<SessionId, Counter>,
     ) -> std::io::Result<Self> {
+        let head = store.head().map_err(std::io::Error::other)?;
         let index = Arc::new(Index::default());
         let all = state.sessions.iter().filter_map(|(id, _)| rights::compile(&state, id)).collect();
         let counters = std::cell::RefCell::new(counters);
@@ -135,6 +165,9 @@ impl Node {
         index.follow(all, state.seq, counter);
         index.renew(boot_millis().saturating_add(LEASE_MS));
         let published = Arc::new(ArcSwap::from_pointee(state.clone()));
+        let stands = Stood { state: published.load_full(), head: head.clone() };
+        let (stood, stood_receiver) = watch::channel(stands);
+        let closed = Arc::new(AtomicBool::new(false));
         let (sender, jobs) = channel();
         let (moved, moved_receiver) = watch::channel(state.seq);
         let (waiting, faults) = (Arc::new(AtomicUsize::new(0)), Arc::new(Faults::default()));
@@ -150,6 +183,9 @@ impl Node {
             faults: faults.clone(),
             beats: 0,
             failing: false,
+            head,
+            stood,
+            closed: closed.clone(),
         };
         let guard = CloseOnDrop(index.clone());
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
@@ -162,6 +198,8 @@ impl Node {
             published,
             index,
             moved: moved_receiver,
+            stood: stood_receiver,
+            closed,
             thread: std::sync::Mutex::new(Some(thread)),
             faults,
         })
@@ -224,6 +262,18 @@ impl Node {
         self.moved.clone()
     }
 
+    /// The last published state with its head.
+    #[must_use]
+    pub fn stood(&self) -> watch::Receiver<Stood> {
+        self.stood.clone()
+    }
+
+    /// What closes this node for good.
+    #[must_use]
+    pub fn closer(&self) -> Closer {
+        Closer { closed: self.closed.clone(), index: self.index.clone() }
+    }
+
     /// What tests break on purpose.
     #[doc(hidden)]
     #[must_use]
@@ -272,7 +322,9 @@ impl Writer {
             while self.faults.stuck.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            if !self.failing {
+            if self.closed.load(Ordering::SeqCst) {
+                self.index.close();
+            } else if !self.failing {
                 self.index.renew(began.saturating_add(LEASE_MS));
             }
             if boot_millis() >= next_beat {
@@ -303,6 +355,12 @@ impl Writer {
     }
 
     fn batch(&mut self, jobs: Vec<Job>) {
+        if self.closed.load(Ordering::SeqCst) {
+            for job in jobs {
+                let _ = job.reply.send(Err(NotDone::Unavailable("this node has closed itself")));
+            }
+            return;
+        }
         if self.failing && !self.settle() {
             for job in jobs {
                 let _ = job.reply.send(Err(NotDone::Unavailable("the log cannot be written")));
@@ -359,7 +417,10 @@ impl Writer {
             tracing::error!(%error, "the fault switch does not work");
         }
         match self.store.append(rows, &mut self.ids) {
-            Ok(_) => true,
+            Ok(head) => {
+                self.head = head;
+                true
+            }
             Err(AppendError::NotWritten(error)) => {
                 tracing::error!(%error, "the log was not written");
                 false
@@ -378,10 +439,11 @@ impl Writer {
         };
         match self.store.head() {
             Ok(Head { seq, .. }) if seq == self.state.seq => false,
-            Ok(Head { seq, .. })
-                if seq == last.seq
-                    && self.store.find_command(seq, last.command).unwrap_or(false) =>
+            Ok(head)
+                if head.seq == last.seq
+                    && self.store.find_command(head.seq, last.command).unwrap_or(false) =>
             {
+                self.head = head;
                 true
             }
             outcome => {
@@ -405,8 +467,9 @@ impl Writer {
             touched.merge(kernel::apply(&mut state, &row));
             Ok(())
         });
-        match read {
-            Ok(()) => {
+        match read.and_then(|()| self.store.head()) {
+            Ok(head) => {
+                self.head = head;
                 self.failing = false;
                 let moved = state.seq != self.state.seq;
                 self.publish(state, &touched, moved);
@@ -429,7 +492,9 @@ impl Writer {
         self.state = state.clone();
         // Decisions first: nobody may read that something has ended while it is still answered yes.
         self.index.follow(compiled, seq, |_| Counter::new(session::CALLS_RESERVED));
-        self.published.store(Arc::new(state));
+        let state = Arc::new(state);
+        self.published.store(state.clone());
+        self.stood.send_replace(Stood { state, head: self.head.clone() });
         let _ = self.moved.send(seq);
     }
 }

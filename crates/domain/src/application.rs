@@ -15,7 +15,7 @@ use crate::text;
 use crate::time::{Days, Minutes};
 
 /// A service of the builder's product that asks decisions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Application {
     /// Its code.
     pub code: Arc<str>,
@@ -38,7 +38,7 @@ pub enum KeyUse {
 }
 
 /// A key of the platform or of an application. Only its digest is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// What it is for.
     pub usage: KeyUse,

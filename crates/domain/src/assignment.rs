@@ -39,7 +39,7 @@ pub enum AssignmentState {
 }
 
 /// One person on one grant. Sets are interned: thousands of assignments share few of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// Which of the grant's roles.
     pub roles: SetIx,

@@ -27,7 +27,7 @@ pub const DEFAULT_DAYS: Days = Days(30);
 pub const LEAST_CAP: Minutes = Minutes(5);
 
 /// The customer's yes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The decision that it came from.
     pub request: RequestId,
@@ -62,7 +62,7 @@ pub struct Grant {
 }
 
 /// What the log says of a grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GrantState {
     /// Nobody has ended it.
     Running,

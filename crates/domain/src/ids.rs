@@ -3,6 +3,7 @@
 //! An identifier is 128 bits in the layout of a UUID version 7 (RFC 9562): 48 bits of UTC
 //! milliseconds, then randomness. Outside it is written as a typed prefix and 26 characters of
 //! lower-case Crockford base32, so that an identifier of one kind can never be taken for another.
+//! In a form that only machines read (the snapshot's) it is its bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -102,7 +103,11 @@ macro_rules! id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                if s.is_human_readable() {
+                    s.collect_str(self)
+                } else {
+                    s.serialize_bytes(&self.0.to_be_bytes())
+                }
             }
         }
 
@@ -117,8 +122,16 @@ macro_rules! id {
                     fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
                         text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
                     }
+                    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<$name, E> {
+                        let bytes = bytes.try_into().map_err(|_| E::custom("expected 16 bytes"))?;
+                        Ok($name(u128::from_be_bytes(bytes)))
+                    }
                 }
-                d.deserialize_str(Visitor)
+                if d.is_human_readable() {
+                    d.deserialize_str(Visitor)
+                } else {
+                    d.deserialize_bytes(Visitor)
+                }
             }
         }
     };
@@ -253,12 +266,16 @@ impl FromStr for Digest32 {
 
 impl Serialize for Digest32 {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_bytes(&self.0) }
     }
 }
 
 impl<'de> Deserialize<'de> for Digest32 {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if !d.is_human_readable() {
+            let bytes = <&'de [u8]>::deserialize(d)?;
+            return bytes.try_into().map(Self).map_err(|_| de::Error::custom("expected 32 bytes"));
+        }
         let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
         text.parse().map_err(|_| de::Error::custom("expected 64 lower-case hexadecimal digits"))
     }

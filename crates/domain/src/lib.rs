@@ -11,7 +11,8 @@
 //! 5. [`command`], [`event`]: what can be asked, what can have happened.
 //! 6. [`kernel`], [`draft`], `settle`: a command becomes a row; its consequences.
 //! 7. [`state`], [`apply`], `retire`, [`table`]: a row changes the state; what ended long ago goes.
-//! 8. [`view`]: questions about the state, scope first.
+//! 8. [`snapshot`]: the state as bytes and back, and its hash.
+//! 9. [`view`]: questions about the state, scope first.
 
 pub mod code;
 pub mod ids;
@@ -44,6 +45,7 @@ mod settle;
 
 pub mod apply;
 mod retire;
+pub mod snapshot;
 pub mod state;
 pub mod table;
 

@@ -27,7 +27,7 @@ pub enum LockTarget {
 }
 
 /// A lock that is in force. One that was lifted is gone from the state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     /// Who locked.
     pub customer: OrganisationId,

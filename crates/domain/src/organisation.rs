@@ -32,7 +32,7 @@ pub enum Standing {
 }
 
 /// A tenant of the builder's product.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Organisation {
     /// The builder's identifier.
     pub external: WordId,
@@ -78,7 +78,7 @@ impl Default for Settings {
 }
 
 /// A part of an organisation. Members and accounts live in exactly one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// Of which organisation.
     pub organisation: OrganisationId,
@@ -92,7 +92,7 @@ pub struct Unit {
 
 /// A thing inside a customer that can be shared on its own. A removed account is gone from the
 /// state; one made later under the same external identifier is another account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Of which organisation.
     pub organisation: OrganisationId,

@@ -27,7 +27,7 @@ pub const ENROLMENT_LASTS: i64 = 7 * DAY;
 pub const PAST_MEMBERSHIP_KEPT: i64 = 31 * DAY;
 
 /// A human being.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The name shown to others.
     pub name: WordId,
@@ -45,7 +45,7 @@ pub struct Person {
 }
 
 /// A person in an organisation and unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The one unit.
     pub unit: UnitId,
@@ -105,7 +105,7 @@ impl PortalPermission {
 }
 
 /// A person's own sign-in: what a bearer token or a console cookie stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignIn {
     /// Whose.
     pub person: PersonId,

@@ -31,7 +31,7 @@ pub const DENIALS_COUNT_FOR: i64 = 30 * DAY;
 const MOST_WISHES: usize = 200;
 
 /// The question "may we come in?".
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Who makes it.
     pub direction: Direction,
@@ -74,7 +74,7 @@ pub enum Direction {
 }
 
 /// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RequestState {
     /// Nobody has decided.
     Pending,

@@ -16,7 +16,7 @@ use crate::text;
 use crate::time::{Days, Minutes};
 
 /// A named, versioned set of permissions of the builder's product.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
     /// Whose.
     pub organisation: OrganisationId,
@@ -143,12 +143,16 @@ impl FromIterator<Mode> for Modes {
 
 impl Serialize for Modes {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.iter())
+        if s.is_human_readable() { s.collect_seq(self.iter()) } else { s.serialize_u8(self.0) }
     }
 }
 
 impl<'de> Deserialize<'de> for Modes {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if !d.is_human_readable() {
+            let bits = Self(u8::deserialize(d)?);
+            return Ok(bits.iter().collect());
+        }
         Ok(Vec::<Mode>::deserialize(d)?.into_iter().collect())
     }
 }

@@ -30,7 +30,7 @@ pub const MOST_ACT_AS: usize = 1;
 pub const MOST_OTHERS: usize = 5;
 
 /// One stay.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Under which grant.
     pub grant: GrantId,
@@ -53,7 +53,7 @@ pub struct Session {
 }
 
 /// What the log says of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionState {
     /// Nobody has ended it.
     Running,

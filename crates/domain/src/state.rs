@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 
+use serde::{Deserialize, Serialize};
+
 use crate::application::{Application, Key, Policy};
 use crate::assignment::{Assignment, Basis};
 use crate::event::Due;
@@ -94,7 +96,7 @@ pub struct State {
 }
 
 /// What leaves the memory at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Retire {
     Request(RequestId),
     Grant(GrantId),

@@ -76,6 +76,15 @@ struct Entry {
     found_as: Option<Lookup>,
 }
 
+/// A word that the state refers to, and what it leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// Which.
+    pub word: WordId,
+    /// As what it is looked up, and the value of the identifier that it leads to.
+    pub found_as: Option<(Lookup, u128)>,
+}
+
 /// All words in memory, and the indexes by which they are found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words {
@@ -113,6 +122,28 @@ impl Words {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    /// Words put together again from their texts, in the order of their places, as they would be
+    /// had each been inserted and then indexed.
+    pub(crate) fn restored(texts: Vec<(Reference, Subject, Arc<str>)>) -> Self {
+        let mut found: Vec<_> = texts
+            .iter()
+            .filter_map(|(r, _, text)| {
+                r.found_as.map(|(lookup, target)| ((lookup, key(lookup, text)), target))
+            })
+            .collect();
+        found.sort_unstable();
+        let mut by_subject: Vec<_> = texts.iter().map(|(r, about, _)| (*about, r.word)).collect();
+        by_subject.sort_unstable();
+        let entry = |(r, about, text): (Reference, Subject, Arc<str>)| {
+            (r.word, Entry { about, text, found_as: r.found_as.map(|(lookup, _)| lookup) })
+        };
+        Self {
+            by_id: texts.into_iter().map(entry).collect(),
+            by_subject: by_subject.into_iter().collect(),
+            found: found.into_iter().collect(),
+        }
     }
 
     pub(crate) fn insert(&mut self, id: WordId, about: Subject, text: Arc<str>) {

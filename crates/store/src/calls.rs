@@ -134,6 +134,18 @@ impl Calls {
         either!(self, books => books.counter(session))
     }
 
+    /// The counters of `first` and every later session on this node, in order: identifiers begin
+    /// with their time, so this is one stretch of the table.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn counters_from(
+        &mut self,
+        first: SessionId,
+    ) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
+        either!(self, books => books.counters_from(first))
+    }
+
     /// Makes counters and records durable, in one transaction. When this returns, more may be
     /// answered.
     ///
@@ -289,6 +301,19 @@ impl Books {
 
     pub fn counter(&self, session: SessionId) -> Result<Option<StoredCounts>, StoreError> {
         counter(&self.connection, session)
+    }
+
+    fn counters_from(
+        &self,
+        first: SessionId,
+    ) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
+        let sql =
+            format!("SELECT {COUNTS}, session FROM counter WHERE session >= ?1 ORDER BY session");
+        let mut ask = self.connection.prepare(&sql)?;
+        let rows = ask.query_map([id(first.0)], |r| {
+            Ok((SessionId(u128::from_be_bytes(r.get(5)?)), counts_of(r)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     pub fn write(

@@ -12,6 +12,7 @@
 
 mod calls;
 mod codec;
+mod follow;
 pub mod leaf;
 mod lease;
 mod log;
@@ -20,9 +21,11 @@ pub mod postgres;
 mod read;
 mod sqlite;
 mod verify;
+mod words;
 
 pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
+pub use follow::{Followed, follow};
 pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
 pub use lease::{LeaseRow, NodeId, Renewed};
 pub use log::{AppendError, Head, Place, Store, StoreError};

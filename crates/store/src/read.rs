@@ -4,11 +4,11 @@
 //! takes the asking organisation first.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use comity_domain::event::Row;
 use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
-use comity_domain::text::Word;
+use comity_domain::text::{Reference, Subject, Word};
 use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -16,6 +16,7 @@ use crate::codec::{self, Stored};
 use crate::log::{Head, Place, StoreError};
 use crate::postgres::{Pool, Server, read as pg};
 use crate::sqlite::{head, id, open_read_only, scan, signed};
+use crate::words;
 
 /// How many connections are kept open.
 const KEPT: usize = 4;
@@ -156,6 +157,21 @@ impl Reader {
                 Ok(stands)
             }
             Engine::Postgres(pool) => pool.with(|c| pg::scan(c, after, each)),
+        }
+    }
+
+    /// The words at `wanted`, which is in the order of their places: each with whom it is about and
+    /// its text. Those that were erased are left out.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn words(
+        &self,
+        wanted: &[Reference],
+    ) -> Result<Vec<(Reference, Subject, Arc<str>)>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(files) => files.with(|c| words::sqlite(c, wanted)),
+            Engine::Postgres(pool) => pool.with(|c| words::postgres(c, wanted)),
         }
     }
 

@@ -19,6 +19,7 @@ mod load;
 mod races;
 mod restart;
 mod site;
+mod snapshots;
 #[allow(dead_code, unreachable_pub)] // shared with the kernel's tests; not all of it is needed here
 #[path = "../../../domain/tests/it/world.rs"]
 mod world;

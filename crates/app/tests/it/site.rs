@@ -69,7 +69,7 @@ pub fn settings(folder: &Path) -> Settings {
     Settings { data: folder.join("data"), key_file: folder.join("key"), password_cost: Cost::TESTS }
 }
 
-/// Writes a world's rows as the log of an installation.
+/// Writes a world's rows as the log of an installation, or as what comes next in it.
 pub fn lay(folder: &Path, rows: &[Row]) {
     std::fs::create_dir_all(folder.join("data")).unwrap();
     let mut store = Store::open(&database(&folder.join("data"))).unwrap();

@@ -6,4 +6,5 @@ mod may;
 mod model;
 mod replay;
 mod scenarios;
+mod snapshot;
 mod world;

@@ -14,7 +14,7 @@ use comity_domain::time::{DAY, MINUTE};
 use crate::world::{World, anonymous, inside, list, perms};
 
 /// A harbour that lets brokers in for a day: a bit of everything happens.
-fn one_day(seed: u64) -> World {
+pub fn one_day(seed: u64) -> World {
     let mut w = World::seeded(seed);
     let (harbour, brokers) =
         (w.organisation("harbour", "Harbour"), w.organisation("brokers", "Brokers"));

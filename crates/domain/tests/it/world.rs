@@ -20,8 +20,10 @@ use comity_domain::permission::Permissions;
 use comity_domain::person::PortalRole;
 use comity_domain::refusal::Refusal;
 use comity_domain::role::{Mode, Modes};
+use comity_domain::snapshot::{self, Facts};
 use comity_domain::state::State;
 use comity_domain::text::Lookup;
+use comity_domain::text::WordId;
 use comity_domain::time::{Days, Instant};
 
 /// The audience of the application that every world has.
@@ -155,6 +157,21 @@ impl World {
         for row in &self.rows {
             kernel::apply(&mut state, row);
         }
+        state
+    }
+
+    /// The state put together again from its facts and the words of the rows.
+    #[must_use]
+    pub fn loaded(&self) -> State {
+        let facts = Facts::read(&snapshot::write(&self.state)).unwrap();
+        let texts = facts.references().into_iter().filter_map(|reference| {
+            let WordId(seq, ix) = reference.word;
+            let word = self.rows[seq as usize - 1].words.get(ix as usize)?;
+            Some((reference, word.about, word.text.clone()?))
+        });
+        let words = snapshot::words(texts.collect());
+        let mut state = facts.follow();
+        state.words = words;
         state
     }
 

@@ -116,6 +116,21 @@ impl Books {
         })
     }
 
+    pub fn counters_from(
+        &mut self,
+        first: SessionId,
+    ) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
+        let me = id(self.node.0);
+        self.with(|session| {
+            let rows = session.query(
+                "SELECT reserved, allowed, refused, late, uncertain, session FROM counter \
+                 WHERE node = $1 AND session >= $2 ORDER BY session",
+                &[&me.as_slice(), &id(first.0).as_slice()],
+            )?;
+            rows.iter().map(|r| Ok((SessionId(big(r, 5)?), counts_of(r)?))).collect()
+        })
+    }
+
     pub fn write(
         &mut self,
         counters: &[(SessionId, StoredCounts)],

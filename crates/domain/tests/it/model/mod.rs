@@ -178,6 +178,9 @@ impl Run {
                 }
             }
             agree::decisions(&self.m, &self.w.state, &mut self.rng, &mut coverage.reasons);
+            if self.w.state.seq.is_multiple_of(29) {
+                assert!(self.w.loaded() == self.w.state, "a snapshot leads elsewhere");
+            }
         }
         // inv24: the log alone leads to this very state.
         assert!(self.w.replayed() == self.w.state, "a replay leads elsewhere");

@@ -1,0 +1,121 @@
+//! From what is on the disk to a state: a snapshot and the rows after it, or the whole log.
+
+use std::path::Path;
+
+use comity_domain::ids::Digest32;
+use comity_domain::kernel;
+use comity_domain::snapshot;
+use comity_domain::state::State;
+use comity_store::{Edge, Hash, Head, Reader, StoreError, follow};
+
+use crate::keys::SnapshotKey;
+use crate::snapshots::file::{self, Snapshot, Unusable};
+
+/// A state at the head of the log.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The state.
+    pub state: State,
+    /// The snapshot that it came from; `None` after a replay of the whole log.
+    pub from: Option<Origin>,
+}
+
+/// What a snapshot said, to be confirmed by the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Its position.
+    pub seq: u64,
+    /// The Merkle root over all rows up to there.
+    pub root: Hash,
+    /// The state hash.
+    pub hash: Digest32,
+}
+
+/// Why a start from a snapshot was given up.
+#[derive(Debug, thiserror::Error)]
+enum NotFrom {
+    #[error(transparent)]
+    File(#[from] Unusable),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Other(&'static str),
+}
+
+/// Brings up the state at the head: from the newest snapshot in `folder` that fits this log, or
+/// else from its first row. What does not fit is told in the log of the process and left alone.
+///
+/// # Errors
+/// If the log cannot be read, or is not what its head says.
+pub fn load(reader: &Reader, folder: &Path, key: &SnapshotKey) -> Result<Loaded, StoreError> {
+    file::sweep(folder);
+    let head = reader.head()?;
+    for (seq, path) in file::list(folder) {
+        match from_snapshot(reader, &head, &path, key) {
+            Ok(loaded) => return Ok(loaded),
+            Err(why) => tracing::warn!(seq, %why, "a snapshot is not used"),
+        }
+    }
+    let mut state = State::default();
+    follow(reader, Edge::new(), None, |row| {
+        kernel::apply(&mut state, &row);
+        Ok(())
+    })?;
+    Ok(Loaded { state, from: None })
+}
+
+fn from_snapshot(
+    reader: &Reader,
+    head: &Head,
+    path: &Path,
+    key: &SnapshotKey,
+) -> Result<Loaded, NotFrom> {
+    let Snapshot { head: stood, hash, facts } = file::read(path, key)?;
+    if stood.fork != head.fork {
+        return Err(NotFrom::Other("it is of the log before a restore"));
+    }
+    if stood.seq > head.seq {
+        return Err(NotFrom::Other("it is of a longer log"));
+    }
+    if stood.seq == head.seq && stood.root != head.root {
+        return Err(NotFrom::Other("it is of another log"));
+    }
+    let from = Some(Origin { seq: stood.seq, root: stood.root, hash });
+    // The words come from the database while the rest is put together from the facts.
+    let mut state = std::thread::scope(|scope| {
+        let wanted = facts.clone();
+        let words = scope.spawn(move || reader.words(&wanted.references()).map(snapshot::words));
+        let mut state = facts.follow();
+        let gone = StoreError::Corrupt { seq: stood.seq, what: "the reading thread is gone" };
+        state.words = words.join().unwrap_or(Err(gone))?;
+        Ok::<State, StoreError>(state)
+    })?;
+    // With the rows after it the snapshot's edge has to come to the head's root: so its own root is
+    // that of the log at its position.
+    follow(reader, stood.edge, None, |row| {
+        kernel::apply(&mut state, &row);
+        Ok(())
+    })?;
+    Ok(Loaded { state, from })
+}
+
+/// Whether the rows of the log lead to what a snapshot said: root and state hash. `stop` ends the
+/// reading early; what is returned then says nothing.
+///
+/// # Errors
+/// If the log cannot be read, or is not what its leaves say.
+pub fn confirm(
+    reader: &Reader,
+    origin: &Origin,
+    stop: impl Fn() -> bool,
+) -> Result<bool, StoreError> {
+    let mut state = State::default();
+    let reached = follow(reader, Edge::new(), Some(origin.seq), |row| {
+        if stop() {
+            return Err(StoreError::Corrupt { seq: row.seq, what: "is not wanted any more" });
+        }
+        kernel::apply(&mut state, &row);
+        Ok(())
+    })?;
+    Ok(reached.edge.root() == origin.root && snapshot::hash(&state) == origin.hash)
+}
