@@ -21,8 +21,10 @@ use comity_domain::time::Instant;
 use comity_store::{CallRecord, Reader, Store, StoreError};
 
 use crate::calls::{self, CallBook};
-use crate::clock::Clock;
+use crate::clock::{Clock, boot_millis};
+use crate::guard::{self, Breach};
 use crate::keys::{KeyError, Keys};
+use crate::metrics::{Levels, Metrics};
 use crate::node::{Done, Node, NotDone};
 use crate::people::passwords::{self, Cost, Passwords};
 use crate::random;
@@ -75,6 +77,8 @@ pub enum Failure {
     Unavailable(&'static str),
     /// It happened, or not: look before trying again.
     Unknown,
+    /// Nothing happened, and nothing will until the operator has resolved the restore (inv32).
+    Guarded,
     /// Something is broken.
     Broken(String),
 }
@@ -85,6 +89,7 @@ impl From<NotDone> for Failure {
             NotDone::Refused(refusal) => Self::Refused(refusal),
             NotDone::Unavailable(why) => Self::Unavailable(why),
             NotDone::Unknown => Self::Unknown,
+            NotDone::Guarded => Self::Guarded,
         }
     }
 }
@@ -117,8 +122,22 @@ pub struct App {
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
     stopping: tokio::sync::watch::Sender<bool>,
+    breach: Option<Breach>,
+    last_words: LastWords,
     /// Whether the key file was made by this start.
     pub key_file_made: bool,
+}
+
+/// What is still to be done once the writer has drained, in this order: a last checkpoint, a
+/// snapshot.
+#[derive(Default)]
+struct LastWords(std::sync::Mutex<Vec<LastWord>>);
+type LastWord = Box<dyn FnOnce() + Send>;
+
+impl std::fmt::Debug for LastWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LastWords(..)")
+    }
 }
 
 /// A new sign-in.
@@ -176,6 +195,9 @@ impl App {
                 return Err(StartError::OtherKey(settings.key_file.clone()));
             }
         }
+        let seen = guard::largest(&guard::checkpoints(&settings.data))
+            .map_err(|source| StartError::Io { what: "the checkpoints".into(), source })?;
+        let breach = guard::look(seen, &path, &head)?;
         // A machine whose clock was set back while we were away revives nothing (T37).
         clock.at_least(state.at);
         let calls_path = settings.data.join("calls.db");
@@ -184,9 +206,14 @@ impl App {
         for (session, _) in state.sessions.iter() {
             counters.insert(session, calls::resume(&mut calls, session)?);
         }
-        let node = Node::start(store, state, clock.clone(), counters)
-            .map_err(|source| StartError::Io { what: "the writer's thread".into(), source })?;
-        let node = Arc::new(node);
+        let node = Arc::new(match &breach {
+            None => Node::start(store, state, clock.clone(), counters)
+                .map_err(|source| StartError::Io { what: "the writer's thread".into(), source })?,
+            Some(breach) => {
+                tracing::error!(%breach, "no yes and no change until comity restore --in-place");
+                Node::guarded(store, state)
+            }
+        });
         let book = CallBook::start(calls, &calls_path, clock.clone(), &node)?;
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
@@ -197,6 +224,8 @@ impl App {
             passwords,
             clock,
             stopping: tokio::sync::watch::Sender::new(false),
+            breach,
+            last_words: LastWords::default(),
             key_file_made,
         }))
     }
@@ -216,7 +245,51 @@ impl App {
         // The writer first: as long as it runs it renews the index, and a call answered after the
         // book was closed would not be counted.
         self.node.stop();
+        let words = self.last_words.0.lock().map(|mut words| std::mem::take(&mut *words));
+        words.unwrap_or_default().into_iter().for_each(|word| word());
         self.book.stop();
+    }
+
+    /// Has this done when the node stops, after the last command and before the books are closed.
+    pub fn at_stop(&self, word: impl FnOnce() + Send + 'static) {
+        if let Ok(mut words) = self.last_words.0.lock() {
+            words.push(Box::new(word));
+        }
+    }
+
+    /// How the log falls short of what was seen of it; then nothing is answered with yes.
+    #[must_use]
+    pub fn breach(&self) -> Option<&Breach> {
+        self.breach.as_ref()
+    }
+
+    /// Whether decisions are being answered, and no stop has begun.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        boot_millis() < self.node.index().valid_until() && !*self.stopping.borrow()
+    }
+
+    /// Figures for monitoring.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        self.node.metrics()
+    }
+
+    /// The figures in the form in which they are read, with what is looked up now.
+    #[must_use]
+    pub fn figures(&self) -> String {
+        let (state, lease) = (self.state(), self.node.index().valid_until());
+        let levels = Levels {
+            head_seq: state.seq,
+            lease_ms: lease.saturating_sub(boot_millis()).max(0),
+            ready: self.is_ready(),
+            waiting: self.node.waiting() as u64,
+            sessions: state.sessions.len() as u64,
+            grants: state.grants.len() as u64,
+            people: state.people.len() as u64,
+            words: state.words.len() as u64,
+        };
+        self.metrics().text(&levels, self.now())
     }
 
     /// The writer.
@@ -290,6 +363,12 @@ impl App {
     /// # Errors
     /// [`Refusal::NotFound`] for whatever was wrong.
     pub async fn sign_in(&self, email: &str, password: String) -> Result<SignedIn, Failure> {
+        let result = self.try_sign_in(email, password).await;
+        self.metrics().signed_in(result.is_ok());
+        result
+    }
+
+    async fn try_sign_in(&self, email: &str, password: String) -> Result<SignedIn, Failure> {
         let known = text::email("email", email)
             .ok()
             .and_then(|email| self.state().words.find(Lookup::Email, &email))
@@ -409,6 +488,7 @@ impl App {
         let resource =
             customer.map_or(Resource::Unknown, |customer| resource(&self.state(), customer));
         let answer = decide(index, application, &digest, asked, resource, || self.clock.read());
+        self.node.metrics().decided(answer.reason);
         if let Some(session) = &answer.session
             && answer.reason != Reason::Stale
         {

@@ -20,6 +20,7 @@ use comity_domain::time::Instant;
 use comity_store::{CallRecord, Calls, CallsReader, StoreError, StoredCounts};
 
 use crate::clock::{Clock, boot_millis};
+use crate::metrics::Metrics;
 use crate::node::{Node, NotDone};
 
 /// How much is reserved at a time. With [`CALLS_RESERVED`] the bound on over-counting for each
@@ -103,11 +104,12 @@ impl CallBook {
         let past = CallsReader::open(path)?;
         let (sender, records) = channel();
         let weak = Arc::downgrade(node);
+        let metrics = node.metrics().clone();
         let thread = std::thread::Builder::new().name("calls".into()).spawn(move || {
             let seal = move |command| {
                 weak.upgrade().map(|node| node.run_blocking(Caller::system(), command))
             };
-            run(&mut calls, &index, &records, &clock, &seal);
+            run(&mut calls, &index, &records, &clock, &metrics, &seal);
         });
         let thread = thread.map_err(|source| StoreError::Io { path: "calls".into(), source })?;
         Ok(Self { records: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), past })
@@ -161,6 +163,7 @@ fn run(
     index: &Index,
     records: &Receiver<CallRecord>,
     clock: &Clock,
+    metrics: &Metrics,
     seal: Seal<'_>,
 ) {
     let mut unwritten: Vec<CallRecord> = Vec::new();
@@ -177,12 +180,16 @@ fn run(
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => true,
         };
+        metrics.calls_unwritten(unwritten.len());
         let touched: BTreeSet<SessionId> = unwritten.iter().map(|r| r.session).collect();
         // A call that could not be counted is a nudge for more room and no record.
         let kept: Vec<CallRecord> =
             unwritten.iter().filter(|r| r.reason != "busy").cloned().collect();
         match write(calls, index, &touched, &kept, clock.now()) {
-            Ok(()) => unwritten.clear(),
+            Ok(()) => {
+                unwritten.clear();
+                metrics.calls_unwritten(0);
+            }
             Err(error) => {
                 // Nothing more is reserved, so answers turn to `busy` before a call goes uncounted.
                 tracing::error!(%error, "calls cannot be made durable");

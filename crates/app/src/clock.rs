@@ -73,6 +73,13 @@ pub fn boot_millis() -> i64 {
     t.tv_sec.saturating_mul(1_000).saturating_add(t.tv_nsec / 1_000_000)
 }
 
+/// Measures how long something takes, for figures and logs; no rule may ask it.
+#[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
+pub fn stopwatch() -> impl Fn() -> std::time::Duration {
+    let began = std::time::Instant::now();
+    move || began.elapsed()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,8 @@
 //! - [`tokens`]: how secrets look outside, and their digests.
 //! - [`node`]: the writer: collect commands, append, apply, publish.
 //! - [`calls`]: counting made durable.
+//! - [`guard`]: no yes from a log that is older than what the world has seen of it.
+//! - [`metrics`]: figures for monitoring.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
@@ -12,8 +14,10 @@
 pub mod app;
 pub mod calls;
 pub mod clock;
+pub mod guard;
 pub mod history;
 pub mod keys;
+pub mod metrics;
 pub mod node;
 pub mod people;
 pub mod random;

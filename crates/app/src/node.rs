@@ -28,7 +28,8 @@ use comity_domain::{kernel, rights, session};
 use comity_store::{AppendError, Head, Store};
 use tokio::sync::{oneshot, watch};
 
-use crate::clock::{Clock, boot_millis};
+use crate::clock::{Clock, boot_millis, stopwatch};
+use crate::metrics::{Metrics, Outcome};
 use crate::random;
 
 /// How long an answer may be given after the writer last said that the index is current.
@@ -62,6 +63,8 @@ pub enum NotDone {
     Unavailable(&'static str),
     /// The node went down over it: it was carried out, or not.
     Unknown,
+    /// Nothing happened, and nothing will until the operator has resolved the restore (inv32).
+    Guarded,
 }
 
 struct Job {
@@ -81,6 +84,16 @@ pub struct Node {
     moved: watch::Receiver<u64>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
     faults: Arc<Faults>,
+    metrics: Arc<Metrics>,
+    /// Why there is no writer at all.
+    guarded: Option<Guarded>,
+}
+
+/// A node that only shows: the log keeps its lock and takes nothing.
+#[derive(Debug)]
+struct Guarded {
+    _store: std::sync::Mutex<Store>,
+    _moved: watch::Sender<u64>,
 }
 
 /// What tests break on purpose.
@@ -105,6 +118,7 @@ struct Writer {
     moved: watch::Sender<u64>,
     waiting: Arc<AtomicUsize>,
     faults: Arc<Faults>,
+    metrics: Arc<Metrics>,
     beats: u64,
     failing: bool,
 }
@@ -138,6 +152,7 @@ impl Node {
         let (sender, jobs) = channel();
         let (moved, moved_receiver) = watch::channel(state.seq);
         let (waiting, faults) = (Arc::new(AtomicUsize::new(0)), Arc::new(Faults::default()));
+        let metrics = Arc::new(Metrics::default());
         let mut writer = Writer {
             store,
             clock,
@@ -148,6 +163,7 @@ impl Node {
             moved,
             waiting: waiting.clone(),
             faults: faults.clone(),
+            metrics: metrics.clone(),
             beats: 0,
             failing: false,
         };
@@ -164,7 +180,27 @@ impl Node {
             moved: moved_receiver,
             thread: std::sync::Mutex::new(Some(thread)),
             faults,
+            metrics,
+            guarded: None,
         })
+    }
+
+    /// A node without a writer over a log that must not be answered from (inv32): the state can be
+    /// read, no decision is anything but `stale`, no command is taken.
+    #[must_use]
+    pub fn guarded(store: Store, state: State) -> Self {
+        let (moved, moved_receiver) = watch::channel(state.seq);
+        Self {
+            jobs: std::sync::Mutex::new(None),
+            waiting: Arc::default(),
+            published: Arc::new(ArcSwap::from_pointee(state)),
+            index: Arc::default(),
+            moved: moved_receiver,
+            thread: std::sync::Mutex::new(None),
+            faults: Arc::default(),
+            metrics: Arc::default(),
+            guarded: Some(Guarded { _store: std::sync::Mutex::new(store), _moved: moved }),
+        }
     }
 
     /// Sends a command to the writer and waits for what became of it.
@@ -172,7 +208,12 @@ impl Node {
     /// # Errors
     /// [`NotDone`].
     pub async fn run(&self, caller: Caller, command: Command) -> Result<Done, NotDone> {
-        self.send(caller, command)?.await.unwrap_or(Err(NotDone::Unknown))
+        let kind = command.kind();
+        let result = match self.send(caller, command) {
+            Ok(reply) => reply.await.unwrap_or(Err(NotDone::Unknown)),
+            Err(not) => Err(not),
+        };
+        self.counted(&kind, result)
     }
 
     /// The same for a thread that may block.
@@ -180,8 +221,24 @@ impl Node {
     /// # Errors
     /// [`NotDone`].
     pub fn run_blocking(&self, caller: Caller, command: Command) -> Result<Done, NotDone> {
-        let reply = self.send(caller, command)?;
-        reply.blocking_recv().unwrap_or(Err(NotDone::Unknown))
+        let kind = command.kind();
+        let result = match self.send(caller, command) {
+            Ok(reply) => reply.blocking_recv().unwrap_or(Err(NotDone::Unknown)),
+            Err(not) => Err(not),
+        };
+        self.counted(&kind, result)
+    }
+
+    fn counted(&self, kind: &str, result: Result<Done, NotDone>) -> Result<Done, NotDone> {
+        let outcome = match &result {
+            Ok(Done { row: Some(_), .. }) => Outcome::Done,
+            Ok(Done { row: None, .. }) => Outcome::Nothing,
+            Err(NotDone::Refused(_)) => Outcome::Refused,
+            Err(NotDone::Unavailable(_) | NotDone::Guarded) => Outcome::Unavailable,
+            Err(NotDone::Unknown) => Outcome::Unknown,
+        };
+        self.metrics.command(kind, outcome);
+        result
     }
 
     fn send(
@@ -189,6 +246,9 @@ impl Node {
         caller: Caller,
         command: Command,
     ) -> Result<oneshot::Receiver<Result<Done, NotDone>>, NotDone> {
+        if self.guarded.is_some() {
+            return Err(NotDone::Guarded);
+        }
         let stopping = NotDone::Unavailable("the node is stopping");
         if self.waiting.load(Ordering::Acquire) >= MOST_WAITING && !command.is_ending() {
             return Err(NotDone::Unavailable("too many commands are waiting"));
@@ -222,6 +282,18 @@ impl Node {
     #[must_use]
     pub fn moved(&self) -> watch::Receiver<u64> {
         self.moved.clone()
+    }
+
+    /// Figures for monitoring.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// How many commands wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// What tests break on purpose.
@@ -358,7 +430,10 @@ impl Writer {
         {
             tracing::error!(%error, "the fault switch does not work");
         }
-        match self.store.append(rows, &mut self.ids) {
+        let watch = stopwatch();
+        let written = self.store.append(rows, &mut self.ids);
+        self.metrics.committed(rows.len(), watch());
+        match written {
             Ok(_) => true,
             Err(AppendError::NotWritten(error)) => {
                 tracing::error!(%error, "the log was not written");

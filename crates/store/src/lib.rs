@@ -18,6 +18,7 @@ mod log;
 pub mod merkle;
 pub mod postgres;
 mod read;
+mod roots;
 mod sqlite;
 mod verify;
 
@@ -28,4 +29,5 @@ pub use lease::{LeaseRow, NodeId, Renewed};
 pub use log::{AppendError, Head, Place, Store, StoreError};
 pub use merkle::{Edge, Hash};
 pub use read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide, Reader};
+pub use roots::root_at;
 pub use verify::{Finding, Verdict, verify};
