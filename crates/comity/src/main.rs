@@ -3,6 +3,7 @@
 mod audit;
 mod config;
 mod demo;
+mod logs;
 mod serve;
 
 use clap::{Parser, Subcommand};

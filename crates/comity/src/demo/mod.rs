@@ -17,7 +17,7 @@ use comity_app::{App, Settings};
 use comity_domain::time::DAY;
 use tokio::net::TcpListener;
 
-use crate::{say, serve};
+use crate::{logs, say, serve};
 
 /// How long ago the demo's world begins, in days.
 const DAYS: i64 = 60;
@@ -47,13 +47,10 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         "--listen: {} is not a loopback address; the demo's passwords are public",
         flags.listen
     );
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(std::io::stderr)
-        .init();
+    logs::start(tracing::Level::WARN, false);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stop = serve::told_to_stop()?;
+        let stop = serve::Told::new()?;
         let listener = TcpListener::bind(flags.listen)
             .await
             .with_context(|| format!("--listen: {}", flags.listen))?;
@@ -73,7 +70,7 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         for line in world.lines(&url, &flags.data) {
             say(&line);
         }
-        serve::run(app, listener, stop).await;
+        serve::run(app, listener, None, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }
