@@ -1,7 +1,10 @@
 //! The binary as others meet it: its commands, the README's tour, a crash, its documents.
 
 mod binary;
+mod canary;
 mod documents;
 mod kill;
+mod metrics;
 mod process;
+mod stopping;
 mod tour;
