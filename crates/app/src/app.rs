@@ -516,6 +516,32 @@ fn code_place(digest: Digest32) -> String {
     format!("customer_id/{digest}")
 }
 
+/// Whether these keys open an organisation's sealed customer ID: whether they are the ones that the
+/// database was made with. Reads the organisation's rows to learn which ID is in force; blocking.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn opens_sealed(
+    keys: &Keys,
+    reader: &Reader,
+    organisation: OrganisationId,
+    sealed: &[u8],
+) -> Result<bool, StoreError> {
+    let (mut after, mut digests) = (0, Vec::new());
+    loop {
+        let rows = reader.rows(Some(organisation), after, 1_000)?;
+        let Some(last) = rows.last() else {
+            break;
+        };
+        after = last.seq;
+        digests.extend(rows.iter().flat_map(|row| &row.events).filter_map(|e| match e.event {
+            Event::CustomerIdSet { organisation: of, digest } if of == organisation => Some(digest),
+            _ => None,
+        }));
+    }
+    Ok(digests.iter().rev().any(|d| keys.open_sealed(&code_place(*d), sealed).is_some()))
+}
+
 /// Where the log is inside a data folder.
 #[must_use]
 pub fn database(data: &Path) -> PathBuf {

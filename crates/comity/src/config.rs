@@ -61,6 +61,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where figures for monitoring are read.
     pub metrics_listen: Option<SocketAddr>,
+    /// The config file.
+    pub file: Option<PathBuf>,
     /// Where the databases are.
     pub data: PathBuf,
     /// Where the key file is.
@@ -128,7 +130,8 @@ impl Flags {
             "json" => true,
             _ => bail!("log_format: {format:?} is not text or json"),
         };
-        Ok(Config { listen, metrics_listen, data, key_file, log, log_json })
+        let file = self.config.clone();
+        Ok(Config { listen, metrics_listen, file, data, key_file, log, log_json })
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod calls;
 mod codec;
+mod inspect;
 pub mod leaf;
 mod lease;
 mod log;
@@ -24,6 +25,7 @@ mod verify;
 
 pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
+pub use inspect::{Inspection, inspect};
 pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
 pub use lease::{LeaseRow, NodeId, Renewed};
 pub use log::{AppendError, Head, Place, Store, StoreError};

@@ -35,6 +35,7 @@ fn the_help_of_every_command_is_as_reviewed() {
         ("help", &["--help"][..]),
         ("help-serve", &["serve", "--help"]),
         ("help-demo", &["demo", "--help"]),
+        ("help-doctor", &["doctor", "--help"]),
         ("help-audit", &["audit", "--help"]),
         ("help-audit-verify", &["audit", "verify", "--help"]),
     ] {

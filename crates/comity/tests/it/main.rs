@@ -2,7 +2,9 @@
 
 mod binary;
 mod canary;
+mod doctor;
 mod documents;
+mod guard;
 mod kill;
 mod metrics;
 mod process;
