@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use comity_app::App;
-use comity_app::clock::boot_millis;
 use comity_domain::application::{KeyUse, Policy};
 use comity_domain::command::Command;
 use comity_domain::event::Event;
@@ -29,14 +28,16 @@ pub async fn health() -> Json<Value> {
 
 /// Ready means: the writer has said within the lease that what is answered is current.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
-    let (seq, until) = (app.node().index().seq(), app.node().index().valid_until());
-    if boot_millis() < until {
+    let seq = app.node().index().seq();
+    if app.is_ready() {
         Json(json!({ "status": "ready", "seq": seq })).into_response()
+    } else if app.breach().is_some() {
+        Problem::from(comity_app::Failure::Guarded).into_response()
     } else {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "stale",
-            "The writer has not confirmed the state in time.",
+            "The writer has not confirmed the state in time, or the node is stopping.",
         )
         .into_response()
     }

@@ -9,8 +9,8 @@ use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
 use crate::{
-    authzen, feed, grants, input, locks, me, oauth, organisations, platform, problem, requests,
-    sessions,
+    authzen, feed, grants, input, locks, me, oauth, observe, organisations, platform, problem,
+    requests, sessions,
 };
 
 /// The largest body, in bytes.
@@ -84,5 +84,6 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(problem::no_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(middleware::from_fn(input::one_normal_form))
+        .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
 }

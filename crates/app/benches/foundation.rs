@@ -184,7 +184,7 @@ fn decisions(grown: &Grown) {
     let before = resident();
     let tokens: Vec<Digest32> = all.iter().map(|c| c.token).collect();
     let customers: Vec<_> = all.iter().map(|c| c.customer).collect();
-    index.renew(i64::MAX);
+    index.renew(i64::MAX, 0);
     let began = Instant::now();
     index.follow(all, 1, |_| Counter::new(u64::MAX / 2));
     let followed = began.elapsed().as_secs_f64() * 1e9 / tokens.len() as f64;
@@ -299,7 +299,7 @@ fn starts(folder: &Path, keys: &Keys, replayed: &State) {
         line("a state from the snapshot", &seconds(began));
         assert!(loaded.from.is_some() && loaded.state == *replayed);
     }
-    let settings = Settings { data, key_file: folder.join("key"), password_cost: Cost::TESTS };
+    let settings = Settings::new(data, folder.join("key"), Cost::TESTS);
     let began = Instant::now();
     let app = App::start(&settings, Arc::new(Clock::simulated(replayed.at))).unwrap();
     line("start from a snapshot, ready to answer", &seconds(began));

@@ -3,9 +3,12 @@
 //! - [`clock`], [`random`]: the only places where time and chance are read.
 //! - [`keys`]: the installation's key file and what is derived from it.
 //! - [`tokens`]: how secrets look outside, and their digests.
-//! - [`node`]: the writer: collect commands, append, apply, publish.
+//! - [`node`]: a node as others hold it; `writer`: collect commands, append, apply, publish;
+//!   [`lease`]: what several nodes over one log wait for.
 //! - [`start`], [`snapshots`]: from a snapshot or the whole log to a state; taking and confirming.
 //! - [`calls`]: counting made durable.
+//! - [`guard`]: no yes from a log that is older than what the world has seen of it.
+//! - [`metrics`]: figures for monitoring.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
@@ -13,13 +16,17 @@
 pub mod app;
 pub mod calls;
 pub mod clock;
+pub mod guard;
 pub mod history;
 pub mod keys;
+pub mod lease;
+pub mod metrics;
 pub mod node;
 pub mod people;
 pub mod random;
 pub mod snapshots;
 pub mod start;
 pub mod tokens;
+mod writer;
 
 pub use app::{App, Failure, Settings, StartError};

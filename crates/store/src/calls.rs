@@ -118,6 +118,12 @@ impl Calls {
         }
     }
 
+    /// Whether other nodes keep books beside these.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Engine::Postgres(_))
+    }
+
     /// Counters with room left: those whose calls were perhaps not all written.
     ///
     /// # Errors

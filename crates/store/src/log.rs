@@ -217,6 +217,15 @@ impl Store {
         }
     }
 
+    /// Whether the connection is gone, so that nothing was done on it and another is worth a try.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        match &self.0 {
+            Engine::Sqlite(_) => false,
+            Engine::Postgres(log) => log.is_lost(),
+        }
+    }
+
     /// Forgets a connection that nothing can be believed of any more and makes a new one. A file
     /// has none.
     ///

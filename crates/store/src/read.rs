@@ -14,9 +14,10 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::codec::{self, Stored};
 use crate::log::{Head, Place, StoreError};
+use crate::merkle::{Edge, Hash};
 use crate::postgres::{Pool, Server, read as pg};
 use crate::sqlite::{head, id, open_read_only, scan, signed};
-use crate::words;
+use crate::{roots, words};
 
 /// How many connections are kept open.
 const KEPT: usize = 4;
@@ -158,6 +159,21 @@ impl Reader {
             }
             Engine::Postgres(pool) => pool.with(|c| pg::scan(c, after, each)),
         }
+    }
+
+    /// The root over the first `size` rows, starting from an edge that is known already;
+    /// [`Edge::new`] is the one before the first row. `None` if the log has not so many rows.
+    ///
+    /// Takes the stored leaves at their word: [`crate::verify`] recomputes them.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn root_at(&self, edge: Edge, size: u64) -> Result<Option<Hash>, StoreError> {
+        let edge = match &self.0 {
+            Engine::Sqlite(files) => files.with(|c| roots::sqlite(c, edge, size)),
+            Engine::Postgres(pool) => pool.with(|c| roots::postgres(c, edge, size)),
+        }?;
+        Ok((edge.size() == size).then(|| edge.root()))
     }
 
     /// The words at `wanted`, which is in the order of their places: each with whom it is about and

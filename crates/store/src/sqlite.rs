@@ -27,7 +27,7 @@ pub(crate) struct Log {
     _lock: File,
 }
 
-const SCHEMA: i64 = 1;
+pub(crate) const SCHEMA: i64 = 1;
 
 pub(crate) fn id(value: u128) -> [u8; 16] {
     value.to_be_bytes()

@@ -29,7 +29,7 @@ struct Follower {
 impl Follower {
     fn new() -> Self {
         let index = Index::default();
-        index.renew(i64::MAX);
+        index.renew(i64::MAX, 0);
         Self { state: State::default(), index }
     }
 
@@ -118,7 +118,7 @@ fn inv11_the_index_answers_what_the_reference_answers_after_random_histories() {
                     resource,
                     now,
                 );
-                let clocks = || Clocks { wall: now, boot: 0 };
+                let clocks = || Clocks { wall: now, boot: 0, drift: 0 };
                 let answer =
                     decide(&follower.index, application, &token, permission, resource, clocks);
                 assert_eq!(

@@ -94,6 +94,10 @@ impl Log {
         &self.server
     }
 
+    pub fn is_lost(&self) -> bool {
+        self.session.borrow().is_closed()
+    }
+
     pub fn reconnect(&mut self) -> Result<(), StoreError> {
         self.held = None;
         self.session = std::cell::RefCell::new(Session::open(&self.server, Wants::Writing)?);
