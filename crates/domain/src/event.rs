@@ -282,6 +282,71 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether it can turn somebody's yes into a no: in a decision, in what a sign-in or a key
+    /// opens, in what somebody may do here. Whoever waits until an ending holds everywhere waits
+    /// for these, so this errs towards yes; only what gives or tells is listed as doing neither,
+    /// and a new event has to be listed on one side.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        use Event as E;
+        match self {
+            E::OrganisationMade { .. }
+            | E::OrganisationRenamed { .. }
+            | E::UnitMade { .. }
+            | E::UnitRenamed { .. }
+            | E::AccountMade { .. }
+            | E::AccountRenamed { .. }
+            | E::RoleMade { .. }
+            | E::PersonMade { .. }
+            | E::PersonRenamed { .. }
+            | E::EmailVerified { .. }
+            | E::MemberJoined { .. }
+            | E::KeyMade { .. }
+            | E::SignedIn { .. }
+            // No right hangs on a request; what an approval gives is the grant.
+            | E::RequestAsked { .. }
+            | E::RequestAddressed { .. }
+            | E::RequestCancelled { .. }
+            | E::CancellationNoted { .. }
+            | E::RequestDenied { .. }
+            | E::DenialNoted { .. }
+            | E::RequestApproved { .. }
+            | E::GrantMade { .. }
+            | E::GrantUnattended { .. }
+            | E::SessionStarted { .. }
+            | E::LockLifted { .. }
+            | E::ExpiryNoted { .. }
+            | E::CallsSealed { .. } => false,
+            E::OrganisationStanding { standing, .. }
+            | E::UnitStanding { standing, .. }
+            | E::MemberStanding { standing, .. } => *standing != Standing::Active,
+            E::ApplicationDefined { .. }
+            | E::KeyRetired { .. }
+            | E::PolicySet { .. }
+            | E::LevelDefined { .. }
+            | E::CustomerIdSet { .. }
+            | E::SettingsChanged { .. }
+            | E::AccountRemoved { .. }
+            | E::RoleChanged { .. }
+            | E::RoleDeleted { .. }
+            | E::MemberChanged { .. }
+            | E::MemberLeft { .. }
+            | E::EnrolmentMade { .. } // an older token opens nothing any more
+            | E::PasswordSet { .. }
+            | E::SignedOut { .. }
+            | E::SignedOutEverywhere { .. }
+            | E::GrantNarrowed { .. }
+            | E::GrantEnded { .. }
+            | E::Assigned { .. } // also who is on it already, and then perhaps with less
+            | E::AssignmentTrimmed { .. }
+            | E::AssignmentSuspended { .. }
+            | E::AssignmentEnded { .. }
+            | E::SessionShortened { .. }
+            | E::SessionEnded { .. }
+            | E::LockPlaced { .. } => true,
+        }
+    }
+
     /// As it is told outside: its fields, and its name as the field `event`.
     #[must_use]
     pub fn told(&self) -> serde_json::Value {
