@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use comity_app::clock::Clock;
+use comity_app::erasures::Erasures;
 use comity_app::node::{Done, Node};
 use comity_decision::counter::Counter;
 use comity_decision::decide::decide;
@@ -254,7 +255,8 @@ fn commands(folder: &Path, callers: usize, sync: [f64; 2]) {
     let mut store = Store::open(&folder.join(format!("commands{callers}.db"))).unwrap();
     append(&mut store, &w.rows, &mut Ids::new([2; 32]));
     let clock = Arc::new(Clock::simulated(w.now));
-    let node = Node::start(store, w.state.clone(), clock, BTreeMap::new()).unwrap();
+    let erasures = Erasures::open(folder, &w.state).unwrap();
+    let node = Node::start(store, erasures, w.state.clone(), clock, BTreeMap::new()).unwrap();
     let times: Mutex<BTreeMap<&str, Vec<Duration>>> = Mutex::default();
     let cycles = if callers == 1 { 200 } else { 60 };
     let began = Instant::now();

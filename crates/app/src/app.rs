@@ -22,6 +22,7 @@ use comity_store::{CallRecord, Reader, Store, StoreError};
 
 use crate::calls::{self, CallBook};
 use crate::clock::Clock;
+use crate::erasures::{self, Erasures};
 use crate::keys::{KeyError, Keys};
 use crate::node::{Done, Node, NotDone};
 use crate::people::passwords::{self, Cost, Passwords};
@@ -184,7 +185,11 @@ impl App {
         for (session, _) in state.sessions.iter() {
             counters.insert(session, calls::resume(&calls, session)?);
         }
-        let node = Node::start(store, state, clock.clone(), counters)
+        let erasures = Erasures::open(&settings.data, &state).map_err(|source| StartError::Io {
+            what: erasures::file(&settings.data).display().to_string(),
+            source,
+        })?;
+        let node = Node::start(store, erasures, state, clock.clone(), counters)
             .map_err(|source| StartError::Io { what: "the writer's thread".into(), source })?;
         let node = Arc::new(node);
         let book = CallBook::start(calls, &calls_path, clock.clone(), &node)?;
@@ -395,7 +400,6 @@ impl App {
         application: ApplicationId,
         token: &str,
         asked: Permission<'_>,
-        named: &str,
         resource: impl FnOnce(&State, OrganisationId) -> Resource,
     ) -> Answer {
         let index = self.node.index();
@@ -416,7 +420,7 @@ impl App {
                 session: session.session,
                 at: answer.at,
                 permission: asked.to_string(),
-                resource: named.to_owned(),
+                resource: recorded(resource),
                 reason: answer.reason.code().to_owned(),
                 late: answer.late,
             });
@@ -428,6 +432,16 @@ impl App {
     #[must_use]
     pub fn counts(&self, session: SessionId) -> Counts {
         self.book.counts(self.node.index(), session)
+    }
+}
+
+/// How a call's record names what was asked about: by Comity's identifier. The builder's own would
+/// be a word that no erasure reaches, and so would a name that leads nowhere.
+fn recorded(resource: Resource) -> String {
+    match resource {
+        Resource::Account(account, ..) => format!("account:{account}"),
+        Resource::Organisation(organisation) => format!("organisation:{organisation}"),
+        Resource::Unknown => "unknown".into(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`tokens`]: how secrets look outside, and their digests.
 //! - [`node`]: the writer: collect commands, append, apply, publish.
 //! - [`calls`]: counting made durable.
+//! - [`erasures`]: what an erasure leaves to do outside the log.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
@@ -12,6 +13,7 @@
 pub mod app;
 pub mod calls;
 pub mod clock;
+pub mod erasures;
 pub mod history;
 pub mod keys;
 pub mod node;

@@ -29,6 +29,7 @@ use comity_store::{AppendError, Head, Store};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::{Clock, boot_millis};
+use crate::erasures::Erasures;
 use crate::random;
 
 /// How long an answer may be given after the writer last said that the index is current.
@@ -97,6 +98,7 @@ pub struct Faults {
 
 struct Writer {
     store: Store,
+    erasures: Erasures,
     clock: Arc<Clock>,
     state: State,
     published: Arc<ArcSwap<State>>,
@@ -124,6 +126,7 @@ impl Node {
     /// If the thread cannot be started.
     pub fn start(
         store: Store,
+        erasures: Erasures,
         state: State,
         clock: Arc<Clock>,
         counters: BTreeMap<SessionId, Counter>,
@@ -140,6 +143,7 @@ impl Node {
         let (waiting, faults) = (Arc::new(AtomicUsize::new(0)), Arc::new(Faults::default()));
         let mut writer = Writer {
             store,
+            erasures,
             clock,
             state,
             published: published.clone(),
@@ -290,6 +294,7 @@ impl Writer {
             let state = &self.state;
             self.index.retain(|id| state.sessions.get(id).is_some());
         }
+        self.erasures.follow(&self.store, &self.state);
         if self.failing || self.state.has_due(self.clock.now()) {
             let (reply, _nobody) = oneshot::channel();
             let id = CommandId(self.ids.next(self.clock.now()));
@@ -430,6 +435,7 @@ impl Writer {
         // Decisions first: nobody may read that something has ended while it is still answered yes.
         self.index.follow(compiled, seq, |_| Counter::new(session::CALLS_RESERVED));
         self.published.store(Arc::new(state));
+        self.erasures.follow(&self.store, &self.state);
         let _ = self.moved.send(seq);
     }
 }

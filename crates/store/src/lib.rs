@@ -12,6 +12,7 @@
 
 mod calls;
 mod codec;
+mod erasure;
 pub mod leaf;
 pub mod merkle;
 mod read;

@@ -13,7 +13,7 @@ use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::codec::{self, Stored};
-use crate::sqlite::{Head, StoreError, head, id, open_read_only, signed};
+use crate::sqlite::{Head, StoreError, head, id, open_read_only, signed, subject_of};
 
 /// How many connections are kept open.
 const KEPT: usize = 4;
@@ -226,19 +226,16 @@ impl Reader {
 
 fn words_of(c: &Connection, seq: u64) -> Result<Vec<(u32, Word)>, StoreError> {
     let mut ask = c.prepare_cached(
-        "SELECT ix, about, event, salt, text FROM word WHERE seq = ?1 ORDER BY ix",
+        "SELECT ix, about, event, salt, text, also FROM word WHERE seq = ?1 ORDER BY ix",
     )?;
     let mut rows = ask.query([signed(seq)])?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
-        let about: String = row.get(1)?;
-        let about = serde_json::from_str(&about)
-            .map_err(|_| StoreError::Corrupt { seq, what: "a word is about nobody" })?;
+        let about = subject_of(&row.get::<_, String>(1)?, seq)?;
+        let also = row.get::<_, Option<String>>(5)?.map(|a| subject_of(&a, seq)).transpose()?;
         let text: String = row.get(4)?;
-        out.push((
-            row.get(0)?,
-            Word { about, event: row.get(2)?, salt: row.get(3)?, text: Some(text.into()) },
-        ));
+        let (event, salt, text) = (row.get(2)?, row.get(3)?, Some(text.into()));
+        out.push((row.get(0)?, Word { about, also, event, salt, text }));
     }
     Ok(out)
 }
