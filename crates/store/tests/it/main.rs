@@ -15,6 +15,7 @@ mod calls;
 mod codec;
 mod contract;
 mod corpus;
+mod erasure;
 mod story;
 mod tamper;
 #[allow(dead_code, unreachable_pub)] // shared with the kernel's tests; not all of it is needed here
