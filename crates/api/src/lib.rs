@@ -11,6 +11,7 @@
 
 mod auth;
 mod authzen;
+mod erasures;
 mod feed;
 mod figures;
 mod grants;

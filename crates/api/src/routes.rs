@@ -9,8 +9,8 @@ use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
 use crate::{
-    authzen, feed, grants, input, locks, me, oauth, observe, organisations, platform, problem,
-    requests, sessions,
+    authzen, erasures, feed, grants, input, locks, me, oauth, observe, organisations, platform,
+    problem, requests, sessions,
 };
 
 /// The largest body, in bytes.
@@ -43,6 +43,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/organisations/{organisation}/members", get(organisations::members))
         .route("/v1/organisations/{organisation}/members/{id}", put(organisations::put_member).delete(organisations::remove_member))
         .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(organisations::make_enrolment))
+        .route("/v1/erasures", post(erasures::erase))
         // people
         .route("/v1/sign-in", post(me::sign_in))
         .route("/v1/sign-out", post(me::sign_out))

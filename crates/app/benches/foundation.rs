@@ -25,8 +25,10 @@ use std::time::{Duration, Instant};
 
 use comity_app::app::database;
 use comity_app::clock::Clock;
+use comity_app::erasures::Erasures;
 use comity_app::keys::Keys;
-use comity_app::node::{Done, Node};
+use comity_app::lease::Lease;
+use comity_app::node::{Done, Node, Start};
 use comity_app::people::passwords::Cost;
 use comity_app::snapshots::{Standing, file};
 use comity_app::{App, Settings, start};
@@ -45,7 +47,7 @@ use comity_domain::role::Mode;
 use comity_domain::snapshot::{self, Facts};
 use comity_domain::state::State;
 use comity_domain::time::SECOND;
-use comity_store::{Reader, Store};
+use comity_store::{Place, Reader, Store};
 
 #[allow(dead_code)] // shared with `kernel`
 mod grown;
@@ -333,7 +335,18 @@ fn commands(folder: &Path, callers: usize, sync: [f64; 2]) {
     let mut store = Store::open(&folder.join(format!("commands{callers}.db"))).unwrap();
     append(&mut store, &w.rows, &mut Ids::new([2; 32]));
     let clock = Arc::new(Clock::simulated(w.now));
-    let node = Node::start(store, w.state.clone(), clock, BTreeMap::new()).unwrap();
+    let erasures = Erasures::open(folder, &w.state).unwrap();
+    let head = store.head().unwrap();
+    let start = Start {
+        store,
+        place: Place::Folder(folder.to_path_buf()),
+        state: w.state.clone(),
+        head,
+        counters: BTreeMap::new(),
+        lease: Lease::default(),
+        erasures,
+    };
+    let node = Node::start(start, clock).unwrap();
     let times: Mutex<BTreeMap<&str, Vec<Duration>>> = Mutex::default();
     let cycles = if callers == 1 { 200 } else { 60 };
     let began = Instant::now();

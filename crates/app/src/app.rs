@@ -21,6 +21,7 @@ use comity_store::{CallRecord, Place, Reader, Store, StoreError};
 
 use crate::calls::{self, CallBook};
 use crate::clock::{Clock, boot_millis};
+use crate::erasures::{self, Erasures};
 use crate::guard::{self, Breach};
 use crate::keys::{KeyError, Keys};
 use crate::lease::Lease;
@@ -216,9 +217,13 @@ impl App {
         let counters = calls::resume(&mut calls, state.sessions.iter().map(|(id, _)| id))?;
         let node = Arc::new(match &breach {
             None => {
-                let lease = settings.lease;
-                let start =
-                    node::Start { store, place: place.clone(), state, head, counters, lease };
+                let open = Erasures::open(&settings.data, &state);
+                let erasures = open.map_err(|source| StartError::Io {
+                    what: erasures::file(&settings.data).display().to_string(),
+                    source,
+                })?;
+                let (place, lease) = (place.clone(), settings.lease);
+                let start = node::Start { store, place, state, head, counters, lease, erasures };
                 Node::start(start, clock.clone()).map_err(|source| StartError::Io {
                     what: "the writer's thread".into(),
                     source,
@@ -510,7 +515,6 @@ impl App {
         application: ApplicationId,
         token: &str,
         asked: Permission<'_>,
-        named: &str,
         resource: impl FnOnce(&State, OrganisationId) -> Resource,
     ) -> Answer {
         let index = self.node.index();
@@ -532,7 +536,7 @@ impl App {
                 session: session.session,
                 at: answer.at,
                 permission: asked.to_string(),
-                resource: named.to_owned(),
+                resource: recorded(resource),
                 reason: answer.reason.code().to_owned(),
                 late: answer.late,
             });
@@ -544,6 +548,16 @@ impl App {
     #[must_use]
     pub fn counts(&self, session: SessionId) -> Counts {
         self.book.counts(self.node.index(), session)
+    }
+}
+
+/// How a call's record names what was asked about: by Comity's identifier. The builder's own would
+/// be a word that no erasure reaches, and so would a name that leads nowhere.
+fn recorded(resource: Resource) -> String {
+    match resource {
+        Resource::Account(account, ..) => format!("account:{account}"),
+        Resource::Organisation(organisation) => format!("organisation:{organisation}"),
+        Resource::Unknown => "unknown".into(),
     }
 }
 

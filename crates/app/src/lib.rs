@@ -9,6 +9,7 @@
 //! - [`calls`]: counting made durable.
 //! - [`guard`]: no yes from a log that is older than what the world has seen of it.
 //! - [`metrics`]: figures for monitoring.
+//! - [`erasures`]: what an erasure leaves to do outside the log.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
@@ -16,6 +17,7 @@
 pub mod app;
 pub mod calls;
 pub mod clock;
+pub mod erasures;
 pub mod guard;
 pub mod history;
 pub mod keys;

@@ -22,6 +22,7 @@ use comity_store::{Head, Place, Store};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::{Clock, boot_millis};
+use crate::erasures::Erasures;
 use crate::lease::{Barrier, Ear, Lease};
 use crate::metrics::{Metrics, Outcome};
 use crate::random;
@@ -189,6 +190,8 @@ pub struct Start {
     pub counters: BTreeMap<SessionId, Counter>,
     /// How long an answer may be given after being current was confirmed.
     pub lease: Lease,
+    /// What erasures leave to do outside the log.
+    pub erasures: Erasures,
 }
 
 impl Node {
@@ -198,7 +201,7 @@ impl Node {
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(start: Start, clock: Arc<Clock>) -> std::io::Result<Self> {
-        let Start { store, place, state, head, counters, lease } = start;
+        let Start { store, place, state, head, counters, lease, erasures } = start;
         let index = Arc::new(Index::default());
         let all = state.sessions.iter().filter_map(|(id, _)| rights::compile(&state, id)).collect();
         let counters = std::cell::RefCell::new(counters);
@@ -219,6 +222,7 @@ impl Node {
         let ear = Ear::start(&place, &sender, &faults)?;
         let mut writer = Writer {
             store,
+            erasures,
             lease,
             barrier,
             clock,

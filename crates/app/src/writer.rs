@@ -26,6 +26,7 @@ use comity_store::{AppendError, Head, Renewed, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::{Clock, boot_millis, stopwatch};
+use crate::erasures::Erasures;
 use crate::lease::{Barrier, Lease, Waiting};
 use crate::metrics::Metrics;
 use crate::node::{Answer, Closer, Done, Faults, Job, Message, NotDone, Sabotage, Stood};
@@ -39,6 +40,7 @@ const MOST_SKEW_MS: i64 = 1_000;
 
 pub(crate) struct Writer {
     pub store: Store,
+    pub erasures: Erasures,
     pub lease: Lease,
     pub barrier: Barrier,
     pub clock: Arc<Clock>,
@@ -131,6 +133,7 @@ impl Writer {
             let state = &self.state;
             self.closer.index.retain(|id| state.sessions.get(id).is_some());
         }
+        self.erasures.follow(&self.store, &self.state);
         if !self.failing && !self.state.has_due(self.clock.now()) {
             return;
         }
@@ -441,6 +444,7 @@ impl Writer {
         self.closer.index.follow(compiled, seq, |_| Counter::new(reserved));
         let state = Arc::new(state);
         self.published.store(state.clone());
+        self.erasures.follow(&self.store, &self.state);
         self.stood.send_replace(Stood { state, head: self.head.clone() });
         let _ = self.moved.send(seq);
     }

@@ -16,6 +16,7 @@ use crate::organisation::{Accounts, Settings, Standing};
 use crate::permission::Permissions;
 use crate::person::PortalRole;
 use crate::role::{Level, Mode, Modes};
+use crate::text::Subject;
 use crate::time::{Days, Instant};
 
 /// Who is calling, as the door found out. The kernel judges it against the state at the head.
@@ -256,7 +257,13 @@ pub enum Command {
     Lock { customer: OrganisationId, target: LockTarget, reason: Option<String> },
     /// Unlock.
     Unlock { lock: LockId },
+    // -- erasure ----------------------------------------------------------------------------------
+    /// Erase every word about somebody or something that is gone.
+    EraseWords { subject: Subject },
     // -- Comity itself --------------------------------------------------------------------------
+    /// Go on from a restored copy: nothing that opened something before it opens anything now.
+    /// `erased` is what was erased since the copy was made.
+    Restore { fork: u64, erased: Vec<Subject> },
     /// Note what fell due by the clock.
     NoteDue,
     /// Seal a segment of call records.
@@ -303,6 +310,8 @@ impl Command {
             Self::EndSession { .. } => "end_session",
             Self::Lock { .. } => "lock",
             Self::Unlock { .. } => "unlock",
+            Self::EraseWords { .. } => "erase_words",
+            Self::Restore { .. } => "restore",
             Self::NoteDue => "note_due",
             Self::SealCalls { .. } => "seal_calls",
         }

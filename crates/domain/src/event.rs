@@ -26,7 +26,7 @@ use crate::request::RequestCancel;
 use crate::role::{Level, Mode, Modes, PinnedLevel, PinnedRole};
 use crate::session::SessionEnd;
 use crate::state::State;
-use crate::text::Word;
+use crate::text::{Subject, Word};
 use crate::time::{Days, Instant, Minutes, Window};
 
 /// A place among the words of the event's row.
@@ -274,6 +274,12 @@ pub enum Event {
     },
     /// A customer lifted a lock.
     LockLifted { lock: LockId, by: PersonId },
+    // -- what is taken back -------------------------------------------------------------------------
+    /// Every word about the subject is gone, and every one that goes with it. The facts stay.
+    WordsErased { subject: Subject },
+    /// The log was restored from a copy, and goes on under this fork: sign-ins and enrolment tokens
+    /// that the copy holds open nothing any more.
+    Restored { fork: u64 },
     // -- what only the clock or the books cause ---------------------------------------------------
     /// Noted after the fact: no answer depends on it.
     ExpiryNoted { what: Due },
@@ -343,7 +349,9 @@ impl Event {
             | E::AssignmentEnded { .. }
             | E::SessionShortened { .. }
             | E::SessionEnded { .. }
-            | E::LockPlaced { .. } => true,
+            | E::LockPlaced { .. }
+            | E::WordsErased { .. } // a credential goes with its person
+            | E::Restored { .. } => true,
         }
     }
 
@@ -458,6 +466,8 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
             to.insert(*customer);
         }
         E::LockLifted { .. } => {} // gone already: the draft names the customer
+        E::WordsErased { .. } => {} // whoever knew the subject: `erasure.rs` names them
+        E::Restored { .. } => {}   // the platform's affair; each session's end has its own readers
     }
     to.into_iter().filter(|o| *o != OrganisationId::MIN).collect()
 }

@@ -27,6 +27,7 @@ pub mod role;
 
 pub mod assignment;
 pub mod consent;
+mod erasure;
 pub mod grant;
 pub mod lock;
 pub mod request;

@@ -67,11 +67,12 @@ pub enum Action {
     Unlock,
     ReadEvents,
     Evaluate,
+    EraseWords,
 }
 
 impl Action {
     /// Every action, in the order of the table.
-    pub const ALL: [Self; 49] = {
+    pub const ALL: [Self; 50] = {
         use Action::*;
         [
             PutApplication,
@@ -123,6 +124,7 @@ impl Action {
             Unlock,
             ReadEvents,
             Evaluate,
+            EraseWords,
         ]
     };
 }
@@ -205,7 +207,7 @@ fn needs(action: Action) -> Needs {
         | A::PutLevel
         | A::SetStanding => Key(Operate),
         A::ReadPlatform => Key(Operate),
-        A::PutOrganisation | A::MakeEnrolment | A::ReadAllEvents => Key(Provision),
+        A::PutOrganisation | A::MakeEnrolment | A::ReadAllEvents | A::EraseWords => Key(Provision),
         A::PutUnit
         | A::PutAccount
         | A::RemoveAccount

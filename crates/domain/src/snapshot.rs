@@ -26,7 +26,7 @@ use crate::role::{Level, Role};
 use crate::session::Session;
 use crate::state::{Retire, State};
 use crate::table::{Sets, Slot, Table};
-use crate::text::{Lookup, Reference, Subject, WordId, Words};
+use crate::text::{About, Lookup, Reference, Subject, WordId, Words};
 use crate::time::Instant;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
@@ -87,6 +87,8 @@ facts! {
     assignments: OrdMap<(Slot, Slot), Assignment>,
     role_sets: Sets<RoleId>,
     account_sets: Sets<AccountId>,
+    dealt: OrdSet<(PersonId, OrganisationId, OrganisationId)>,
+    erased: OrdMap<Subject, u64>,
     due: OrdSet<(Instant, Due)>,
     retire: OrdSet<(Instant, Retire)>,
     ;
@@ -185,7 +187,7 @@ impl Facts {
 /// Words by the references of [`Facts::references`], each with whom it is about and its text; those
 /// that were erased are left out.
 #[must_use]
-pub fn words(texts: Vec<(Reference, Subject, Arc<str>)>) -> Words {
+pub fn words(texts: Vec<(Reference, About, Arc<str>)>) -> Words {
     Words::restored(texts)
 }
 

@@ -25,7 +25,7 @@ use crate::request::Request;
 use crate::role::{Level, PinnedLevel, PinnedRole, Role, built_in_levels};
 use crate::session::Session;
 use crate::table::{SetIx, Sets, Slot, Table};
-use crate::text::Words;
+use crate::text::{Subject, Words};
 use crate::time::Instant;
 
 /// The state at one position.
@@ -82,6 +82,11 @@ pub struct State {
     pub(crate) accounts_of: OrdSet<(OrganisationId, AccountId)>,
     pub(crate) units_of: OrdSet<(OrganisationId, UnitId)>,
     pub(crate) inactive_units: OrdSet<(OrganisationId, UnitId)>,
+    /// Who has asked or entered whom, and for whom: (person, customer, provider). Kept until the
+    /// person is erased, because a lock keeps what was said between the two however long ago.
+    pub(crate) dealt: OrdSet<(PersonId, OrganisationId, OrganisationId)>,
+    /// Whose words were erased, and by which row.
+    pub(crate) erased: OrdMap<Subject, u64>,
     pub(crate) requests_to: OrdSet<(OrganisationId, RequestId)>,
     pub(crate) requests_from: OrdSet<(OrganisationId, RequestId)>,
     pub(crate) grants_by: OrdSet<(OrganisationId, GrantId)>,
@@ -145,6 +150,8 @@ impl Default for State {
             accounts_of: OrdSet::new(),
             units_of: OrdSet::new(),
             inactive_units: OrdSet::new(),
+            dealt: OrdSet::new(),
+            erased: OrdMap::new(),
             requests_to: OrdSet::new(),
             requests_from: OrdSet::new(),
             grants_by: OrdSet::new(),
@@ -465,6 +472,26 @@ impl State {
             .range((customer, LockTarget::Organisation(OrganisationId::MIN))..)
             .take_while(move |((c, _), _)| *c == customer)
             .filter_map(|(_, id)| Some((*id, self.locks.get(*id)?)))
+    }
+
+    /// Whose words were erased, each with the row that did.
+    pub fn erasures(&self) -> impl Iterator<Item = (Subject, u64)> + '_ {
+        self.erased.iter().map(|(subject, seq)| (*subject, *seq))
+    }
+
+    /// How many erasures there were.
+    #[must_use]
+    pub fn erasure_count(&self) -> usize {
+        self.erased.len()
+    }
+
+    /// With whom a person dealt: (customer, provider).
+    pub(crate) fn dealings(
+        &self,
+        person: PersonId,
+    ) -> impl Iterator<Item = (OrganisationId, OrganisationId)> + '_ {
+        let (from, to) = (OrganisationId::MIN, OrganisationId::MAX);
+        self.dealt.range((person, from, from)..=(person, to, to)).map(|(_, c, p)| (*c, *p))
     }
 
     /// Whether anything fell due by `now` and is not noted.

@@ -41,7 +41,7 @@ pub struct CallRecord {
     pub at: Instant,
     /// What was asked.
     pub permission: String,
-    /// About what, as the caller named it.
+    /// About what, by Comity's identifier: no word that could need erasing.
     pub resource: String,
     /// The answer's reason code.
     pub reason: String,

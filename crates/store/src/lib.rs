@@ -12,6 +12,7 @@
 
 mod calls;
 mod codec;
+mod erasure;
 mod follow;
 mod inspect;
 pub mod leaf;

@@ -238,6 +238,20 @@ impl Store {
         }
     }
 
+    /// To be called after the commit of an erasure, until it says yes: makes sure that no copy of
+    /// what was deleted stays where this process can reach it. No is the answer as long as somebody
+    /// reads an older state of a file. On PostgreSQL deleted rows lie in the table until the server
+    /// has vacuumed it, which is its owner's affair (`docs/guide/operating.md`).
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn after_erasure(&self) -> Result<bool, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(log) => log.after_erasure(),
+            Engine::Postgres(_) => Ok(true),
+        }
+    }
+
     /// Confirms by a replicated write that this node is current (N2 of the lease protocol), saying
     /// what it has applied. A file is its writer's alone: what the writer has is what there is.
     ///

@@ -2,6 +2,7 @@
 //! secrets, page and feed without gaps.
 
 mod edges;
+mod erased;
 mod feed;
 mod foreign;
 mod inside;

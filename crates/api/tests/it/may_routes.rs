@@ -77,6 +77,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("PUT", "/v1/organisations/{organisation}/members/{id}", Some(member)),
         ("DELETE", "/v1/organisations/{organisation}/members/{id}", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", None),
+        ("POST", "/v1/erasures", Some(json!({ "account": comity_domain::ids::AccountId(7) }))),
         ("POST", "/v1/sign-in", Some(json!({ "email": "ana@marina.example", "password": PASSWORD }))),
         ("POST", "/v1/sign-out", Some(json!({ "everywhere": false }))),
         ("POST", "/v1/enrol", Some(json!({ "token": there.enrolment, "password": PASSWORD }))),

@@ -263,7 +263,7 @@ pub fn evaluate(
     permission: &str,
 ) -> Answer {
     let asked = Permission::parse(permission).unwrap();
-    app.evaluate(boats, token, asked, "harbour", |_, customer| Resource::Organisation(customer))
+    app.evaluate(boats, token, asked, |_, customer| Resource::Organisation(customer))
 }
 
 /// The code of a refusal; anything else is not what the test is about.

@@ -180,7 +180,7 @@ fn guarded(config: &Config, found: &Inspection, checks: &mut Checks) {
             return;
         }
     };
-    match (seen, guard::look(seen, &database(&config.data), &found.head)) {
+    match (seen, guard::look(seen, &Reader::new(&database(&config.data)), &found.head)) {
         (None, _) => checks.warn(
             "checkpoint",
             "none outside the database: an older one that is put back would not be noticed",

@@ -13,6 +13,8 @@ pub(super) fn sessions(state: &mut State, c: &Context<'_>, event: &Event, touche
         Event::SessionStarted {
             session,
             grant,
+            customer,
+            provider,
             person,
             application,
             mode,
@@ -41,6 +43,7 @@ pub(super) fn sessions(state: &mut State, c: &Context<'_>, event: &Event, touche
             state.session_tokens.insert(*token, *session);
             state.sessions_under.insert((*grant, *session));
             state.sessions_of.insert((*person, *session));
+            state.dealt.insert((*person, *customer, *provider));
             state.due.insert((*deadline, Due::Session(*session)));
             let until = deadline.plus(session::KEPT_AFTER_END);
             state.retire.insert((until, Retire::Session(*session)));

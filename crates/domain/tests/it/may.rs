@@ -40,7 +40,7 @@ fn on(action: Action) -> On {
     use Action::*;
     match action {
         PutApplication | MakeKey | RetireKey | SetPolicy | PutLevel | ReadPlatform
-        | PutOrganisation | ReadAllEvents | Evaluate => On::Platform,
+        | PutOrganisation | ReadAllEvents | Evaluate | EraseWords => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
         | RemoveMember | MakeEnrolment | ReadMembers | ReadRoles | ReadAccounts
         | ReadOrganisation | ReadCustomerId | RotateCustomerId | ReadSettings | ChangeSettings

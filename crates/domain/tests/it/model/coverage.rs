@@ -26,6 +26,10 @@ const MOVES: &[(&str, u64)] = &[
     ("enter_act_as", 176),
     ("enter_direct", 515),
     ("enter_view", 277),
+    ("erase_account", 16),
+    ("erase_person", 23),
+    ("erase_request", 41),
+    ("erase_session", 20),
     ("give_up", 29),
     ("leave", 57),
     ("lift_member", 9),
@@ -65,6 +69,8 @@ const REFUSALS: &[(&str, u64)] = &[
     ("fresh_sign_in_required", 32),
     ("grant_required", 4),
     ("invalid", 234),
+    ("evidence", 3),
+    ("in_use", 53),
     ("last_admin", 19),
     ("last_user", 120),
     ("locked", 73),
@@ -105,7 +111,7 @@ const EVENTS: &[(&str, u64)] = &[
     ("assignment_ended left_provider", 12),
     ("assignment_ended left_unit", 3),
     ("assignment_ended removed", 189),
-    ("assignment_suspended", 10),
+    ("assignment_suspended", 3),
     ("assignment_trimmed", 24),
     ("customer_id_set", 23),
     ("denial_noted", 131),
@@ -151,6 +157,7 @@ const EVENTS: &[(&str, u64)] = &[
     ("signed_out", 22),
     ("signed_out_everywhere", 27),
     ("unit_standing", 50),
+    ("words_erased", 87),
 ];
 
 #[derive(Clone, Debug, Default)]

@@ -90,7 +90,7 @@ impl Plain {
     }
 
     /// The platform's key for this, and nobody else.
-    fn by_key(&self, caller: &Caller, usage: KeyUse) -> Verdict {
+    pub(super) fn by_key(&self, caller: &Caller, usage: KeyUse) -> Verdict {
         match caller.principal {
             Principal::PartnerSession(_) => Err("partner_session_refused"),
             Principal::Key(key) => unless(self.keys[&key] != usage, "forbidden"),
@@ -174,9 +174,10 @@ impl Plain {
                 let person = self.member_named(*organisation, external).ok_or("not_found")?;
                 self.keeps_an_admin(*organisation, person)
             }
+            C::EraseWords { subject } => self.judge_erasure(caller, *subject),
             C::SignIn { person, auth_epoch, .. } => {
                 let known = &self.people[person];
-                unless(known.epoch != *auth_epoch || !known.proven, "caller_revoked")
+                unless(known.epoch != *auth_epoch || !known.enrolled, "caller_revoked")
             }
             C::SignOut | C::SignOutEverywhere => unless(caller.person().is_none(), "not_found"),
             C::RotateCustomerId { organisation, .. } => {
@@ -297,15 +298,19 @@ impl Plain {
         unless(self.is_active_admin(org, without) && !others, "last_admin")
     }
 
-    /// Every address of the cast is proven: who joins without proof is somebody new, who only says
-    /// so and never gets it proven.
+    /// Only the platform's key proves an address.
+    pub(super) fn proves(&self, caller: &Caller, put: &PutMember) -> bool {
+        matches!(caller.principal, Principal::Key(_)) && put.email_verified
+    }
+
+    /// Who joins without proof is somebody new, who only says so, and whose address is proven once
+    /// it is nobody else's.
     fn judge_member(&self, caller: &Caller, put: &PutMember) -> Verdict {
         let org = put.organisation;
         self.manage(caller, org)?;
         let Some(person) = self.member_named(org, &put.external) else {
-            let person = self.person_by_email(&put.email).unwrap();
-            let proven = matches!(caller.principal, Principal::Key(_)) && put.email_verified;
-            return unless(proven && self.members.contains_key(&(org, person)), "taken");
+            let owner = self.person_by_email(&put.email).filter(|_| self.proves(caller, put));
+            return unless(owner.is_some_and(|p| self.members.contains_key(&(org, p))), "taken");
         };
         unless(self.people[&person].email != put.email, "invalid")?;
         let unit = self.unit_named(org, put.unit.as_deref());
@@ -313,8 +318,8 @@ impl Plain {
         if !works {
             self.keeps_an_admin(org, person)?;
         }
-        let proven = matches!(caller.principal, Principal::Key(_)) && put.email_verified;
-        unless(proven && !self.people[&person].proven, "taken")?;
+        let owned = self.person_by_email(&put.email).is_some_and(|owner| owner != person);
+        unless(self.proves(caller, put) && owned, "taken")?;
         let others = self.people.keys().any(|p| *p != person && self.is_active_admin(org, *p));
         let member = &self.members[&(org, person)];
         unless(!put.active && member.active && works && !others, "last_admin")

@@ -16,6 +16,7 @@ use comity_domain::permission::Permissions;
 use comity_domain::person::PortalRole;
 use comity_domain::refusal::Reason;
 use comity_domain::role::{Mode, Modes};
+use comity_domain::text::Subject;
 use comity_domain::time::{DAY, Instant};
 
 /// `(resource, verb)`, either of which may be `*`.
@@ -79,8 +80,10 @@ pub struct Person {
     pub email: String,
     pub name: String,
     pub epoch: u32,
-    /// Whether the address is proven, and with it that somebody can sign in.
+    /// Whether the address is proven.
     pub proven: bool,
+    /// Whether there is a password.
+    pub enrolled: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -185,6 +188,7 @@ pub struct Plain {
     pub assigned: BTreeMap<(GrantId, PersonId), Assignment>,
     pub sessions: BTreeMap<SessionId, Session>,
     pub locks: BTreeMap<LockId, (OrganisationId, LockTarget)>,
+    pub erased: BTreeSet<Subject>,
 }
 
 /// What the two built-in levels say: permissions, modes, days, minutes.
