@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::application::{KeyUse, Policy};
 use crate::consent::Terms;
 use crate::grant::Narrowing;
+use crate::halt::HaltTarget;
 use crate::ids::{
-    ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId, RequestId, RoleId,
-    SessionId, SignInId,
+    ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId,
+    RoleId, SessionId, SignInId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Settings, Standing};
@@ -256,6 +257,11 @@ pub enum Command {
     Lock { customer: OrganisationId, target: LockTarget, reason: Option<String> },
     /// Unlock.
     Unlock { lock: LockId },
+    // -- halts ----------------------------------------------------------------------------------
+    /// Halt what breaks an invariant.
+    Halt { target: HaltTarget, invariant: u8 },
+    /// The operator lifts a halt.
+    LiftHalt { halt: HaltId },
     // -- Comity itself --------------------------------------------------------------------------
     /// Note what fell due by the clock.
     NoteDue,
@@ -303,6 +309,8 @@ impl Command {
             Self::EndSession { .. } => "end_session",
             Self::Lock { .. } => "lock",
             Self::Unlock { .. } => "unlock",
+            Self::Halt { .. } => "halt",
+            Self::LiftHalt { .. } => "lift_halt",
             Self::NoteDue => "note_due",
             Self::SealCalls { .. } => "seal_calls",
         }
@@ -316,6 +324,7 @@ impl Command {
             self,
             Self::Revoke { .. }
                 | Self::Lock { .. }
+                | Self::Halt { .. }
                 | Self::EndSession { .. }
                 | Self::CloseSession { .. }
                 | Self::Narrow { .. }

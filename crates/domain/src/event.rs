@@ -14,8 +14,9 @@ use crate::application::{KeyUse, Policy};
 use crate::assignment::{AssignmentEnd, Basis};
 use crate::command::Caller;
 use crate::grant::GrantEnd;
+use crate::halt::{self, HaltTarget};
 use crate::ids::{
-    AccountId, ApplicationId, CommandId, Digest32, GrantId, KeyId, LockId, OrganisationId,
+    AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId,
     PersonId, RequestId, RoleId, SessionId, SignInId, UnitId,
 };
 use crate::lock::LockTarget;
@@ -274,6 +275,13 @@ pub enum Event {
     },
     /// A customer lifted a lock.
     LockLifted { lock: LockId, by: PersonId },
+    // -- halts ----------------------------------------------------------------------------------
+    /// Comity halted something on which an invariant does not hold.
+    Halted { halt: HaltId, target: HaltTarget },
+    /// Which invariant it was, for the operator's eyes.
+    HaltNoted { halt: HaltId, invariant: u8 },
+    /// The operator lifted a halt.
+    HaltLifted { halt: HaltId },
     // -- what only the clock or the books cause ---------------------------------------------------
     /// Noted after the fact: no answer depends on it.
     ExpiryNoted { what: Due },
@@ -322,6 +330,7 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::KeyRetired { .. }
         | E::PolicySet { .. }
         | E::LevelDefined { .. }
+        | E::HaltNoted { .. }
         | E::CallsSealed { .. } => {}
         E::OrganisationMade { organisation, .. }
         | E::OrganisationRenamed { organisation, .. }
@@ -393,6 +402,8 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
             to.insert(*customer);
         }
         E::LockLifted { .. } => {} // gone already: the draft names the customer
+        E::Halted { target, .. } => to.extend(halt::concerned(state, *target)),
+        E::HaltLifted { .. } => {} // gone already: the draft names whom it concerns
     }
     to.into_iter().filter(|o| *o != OrganisationId::MIN).collect()
 }

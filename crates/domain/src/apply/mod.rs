@@ -160,6 +160,9 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
             stays::sessions(state, c, event, touched);
         }
         E::LockPlaced { .. } | E::LockLifted { .. } => stays::locks(state, c, event, touched),
+        E::Halted { .. } | E::HaltNoted { .. } | E::HaltLifted { .. } => {
+            stays::halts(state, c, event, touched);
+        }
         E::ExpiryNoted { what } => {
             let at = due_at(state, *what);
             state.due.remove(&(at, *what));
