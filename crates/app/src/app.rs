@@ -21,6 +21,7 @@ use comity_domain::time::Instant;
 use comity_store::{CallRecord, Reader, Store, StoreError};
 
 use crate::calls::{self, CallBook};
+use crate::checker::{self, Checker};
 use crate::clock::Clock;
 use crate::keys::{KeyError, Keys};
 use crate::node::{Done, Node, NotDone};
@@ -112,6 +113,7 @@ impl From<passwords::Busy> for Failure {
 pub struct App {
     node: Arc<Node>,
     book: CallBook,
+    checker: Checker,
     reader: Reader,
     keys: Keys,
     passwords: Arc<Passwords>,
@@ -188,10 +190,16 @@ impl App {
             .map_err(|source| StartError::Io { what: "the writer's thread".into(), source })?;
         let node = Arc::new(node);
         let book = CallBook::start(calls, &calls_path, clock.clone(), &node)?;
+        let index = node.index().clone();
+        let close: checker::Close = Box::new(move |_| index.shut());
+        let again = Reader::new(&path);
+        let checker = Checker::start(&node, again, clock.clone(), checker::EVERY, close)
+            .map_err(|source| StartError::Io { what: "the checker's thread".into(), source })?;
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
             node,
             book,
+            checker,
             reader,
             keys,
             passwords,
@@ -213,6 +221,7 @@ impl App {
 
     /// Stops cleanly: what was accepted is answered, what was counted is durable.
     pub fn stop(&self) {
+        self.checker.stop();
         // The writer first: as long as it runs it renews the index, and a call answered after the
         // book was closed would not be counted.
         self.node.stop();
@@ -229,6 +238,12 @@ impl App {
     #[must_use]
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// The running checker.
+    #[must_use]
+    pub fn checker(&self) -> &Checker {
+        &self.checker
     }
 
     /// The derived keys.

@@ -4,7 +4,7 @@
 //! Sessions that are over stay until the state forgets them, so that a late call is told why.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use comity_domain::ids::{Digest32, SessionId};
@@ -30,6 +30,7 @@ pub struct Index {
     by_session: Map<SessionId, Arc<Entry>>,
     seq: AtomicU64,
     valid_until: AtomicI64,
+    shut: AtomicBool,
 }
 
 impl Default for Index {
@@ -39,6 +40,7 @@ impl Default for Index {
             by_session: Map::default(),
             seq: AtomicU64::new(0),
             valid_until: AtomicI64::new(i64::MIN),
+            shut: AtomicBool::new(false),
         }
     }
 }
@@ -71,6 +73,9 @@ impl Index {
     /// confirmation that the index is current (T37, inv10).
     #[must_use]
     pub fn valid_until(&self) -> i64 {
+        if self.shut.load(Ordering::Acquire) {
+            return i64::MIN;
+        }
         self.valid_until.load(Ordering::Acquire)
     }
 
@@ -82,6 +87,12 @@ impl Index {
     /// No answer from now on.
     pub fn close(&self) {
         self.valid_until.store(i64::MIN, Ordering::Release);
+    }
+
+    /// No answer for as long as this process lives, whoever confirms what: the log is not to be
+    /// trusted any more.
+    pub fn shut(&self) {
+        self.shut.store(true, Ordering::Release);
     }
 
     /// Follows the log to `seq`: endings first, so that nothing is yes for longer than it must be.

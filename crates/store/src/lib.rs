@@ -24,4 +24,4 @@ pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
 pub use merkle::{Edge, Hash};
 pub use read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide, Reader};
 pub use sqlite::{AppendError, Head, Store, StoreError};
-pub use verify::{Finding, Verdict, verify};
+pub use verify::{Finding, Verdict, intact, verify};

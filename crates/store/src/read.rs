@@ -13,7 +13,7 @@ use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::codec::{self, Stored};
-use crate::sqlite::{Head, StoreError, head, id, open_read_only, signed};
+use crate::sqlite::{Head, StoreError, head, id, open_read_only, scan, signed};
 
 /// How many connections are kept open.
 const KEPT: usize = 4;
@@ -191,6 +191,24 @@ impl Reader {
                  FROM session_history h WHERE h.session = ?2 AND (h.customer = ?1 OR h.provider = ?1)",
             )?;
             Ok(ask.query_row(params![id(scope.0), id(session.0)], history_row).optional()?)
+        })
+    }
+
+    /// Every stored row after a position with its words, in order, and the head as of the same
+    /// moment: one consistent look, that holds up nobody.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the first that `each` returns.
+    pub fn scan(
+        &self,
+        after: u64,
+        each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
+    ) -> Result<Head, StoreError> {
+        self.with(|c| {
+            let look = c.unchecked_transaction()?; // read only: dropping it ends it
+            let stood = head(&look)?;
+            scan(&look, after, each)?;
+            Ok(stood)
         })
     }
 

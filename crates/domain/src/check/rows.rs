@@ -1,7 +1,7 @@
 //! One row between the state before it and the state after it.
 
 use super::Breach;
-use super::object::{LONGEST_GRANT, LONGEST_SESSION, acts, gives, runs, stands};
+use super::object::{LONGEST_GRANT, LONGEST_SESSION, gives, runs, stands};
 use crate::assignment::AssignmentEnd;
 use crate::command::Principal;
 use crate::event::{Event, Row};
@@ -210,15 +210,12 @@ impl Step<'_> {
     }
 }
 
-/// Whether a person can act as Admin; the organisation's own standing apart, which the operator
-/// sets.
+/// Whether a person is an Admin who can act, apart from the organisation's own standing: that is the
+/// operator's to set.
 fn leads(state: &State, organisation: OrganisationId, person: PersonId) -> bool {
     let Some(member) = state.members.get(&(organisation, person)) else {
         return false;
     };
-    let suspended = state.organisations.get(organisation).map(|o| o.standing);
     let unit = state.units.get(member.unit).is_some_and(|u| u.standing == Standing::Active);
-    let alone = member.standing == Standing::Active && unit;
-    let able = acts(state, organisation, person) || suspended != Some(Standing::Active) && alone;
-    member.portal == Some(PortalRole::Admin) && able
+    member.portal == Some(PortalRole::Admin) && member.standing == Standing::Active && unit
 }

@@ -7,7 +7,7 @@ use crate::ids::{
     SessionId, SignInId,
 };
 use crate::organisation::Account;
-use crate::person::SignIn;
+use crate::person::{Member, SignIn};
 use crate::request::Request;
 use crate::session::Session;
 use crate::state::State;
@@ -93,5 +93,30 @@ pub fn secret(state: &mut State, digest: Digest32, key: KeyId) {
 pub fn hide_lock(state: &mut State, id: LockId) {
     if let Some((customer, target)) = state.locks.get(id).map(|l| (l.customer, l.target)) {
         state.locks_on.remove(&(customer, target));
+    }
+}
+
+/// Gives an assignment other accounts.
+pub fn account_set(state: &mut State, grant: GrantId, person: PersonId, to: Vec<AccountId>) {
+    let accounts = state.account_sets.intern(to);
+    assignment(state, grant, person, None, |a| a.accounts = Some(accounts));
+}
+
+/// Lets a person forget that they are on a grant.
+pub fn forgets_grant(state: &mut State, grant: GrantId, person: PersonId) {
+    if let (Some(g), Some(p)) = (state.grants.slot(grant), state.people.slot(person)) {
+        state.assigned.remove(&(p, g));
+    }
+}
+
+/// Changes a member.
+pub fn member(
+    state: &mut State,
+    organisation: OrganisationId,
+    person: PersonId,
+    change: impl FnOnce(&mut Member),
+) {
+    if let Some(member) = state.members.get_mut(&(organisation, person)) {
+        change(member);
     }
 }

@@ -56,6 +56,8 @@ pub fn objects(m: &Plain, s: &State) {
     let locks: BTreeMap<_, _> =
         s.locks.iter().map(|(id, l)| (id, (l.customer, l.target))).collect();
     assert_eq!(locks, m.locks);
+    let halts: BTreeMap<_, _> = s.halts.iter().map(|(id, h)| (id, h.target)).collect();
+    assert_eq!(halts, m.halts);
     requests(m, s);
     grants(m, s);
     sessions(m, s);

@@ -252,6 +252,21 @@ impl Plain {
                     self.cancel_pending(|r| r.customer == *customer && theirs(r));
                 }
             }
+            C::Halt { target, .. } => {
+                let new = |e: &Event| match e {
+                    Event::Halted { halt, .. } => Some(*halt),
+                    _ => None,
+                };
+                if !self.halts.values().any(|t| t == target) {
+                    self.halts.insert(made(row, new).unwrap(), *target);
+                    if let comity_domain::halt::HaltTarget::Session(session) = target {
+                        self.end_session(*session, Reason::Locked);
+                    }
+                }
+            }
+            C::LiftHalt { halt } => {
+                self.halts.remove(halt);
+            }
             C::Unlock { lock } => {
                 self.locks.remove(lock);
             }
@@ -379,6 +394,7 @@ impl Plain {
             assigned: Default::default(),
             sessions: Default::default(),
             locks: Default::default(),
+            halts: Default::default(),
         }
     }
 }
