@@ -27,7 +27,7 @@ use comity_domain::kernel;
 use comity_domain::state::State;
 use comity_domain::text::Word;
 use comity_domain::time::Instant;
-use comity_store::{Edge, Head, Reader, Stored, StoreError, decode, intact};
+use comity_store::{Edge, Head, Reader, StoreError, Stored, decode, intact};
 
 use crate::clock::{Clock, boot_millis};
 use crate::node::Node;
@@ -344,7 +344,8 @@ impl Work {
                 enough = true;
                 return Err(StoreError::Corrupt { seq: stored.seq, what: "enough for now" });
             }
-            walk.take(&stored, &words)
+            walk.take(&stored, &words)?;
+            decode(&stored, words).map(drop).map_err(StoreError::from)
         });
         let around = walk.mark.seq >= last;
         if around && walk.mark.edge.root() != self.mark.edge.root() {

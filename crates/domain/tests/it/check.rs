@@ -56,8 +56,20 @@ fn town() -> Town {
     let session = w.enter(&by_rita, harbour, Mode::ActAs);
     w.later(MINUTE);
     Town {
-        w, harbour, brokers, pier, keeper, boss, chief, rita, by_boss, by_chief, by_rita, request,
-        grant, session,
+        w,
+        harbour,
+        brokers,
+        pier,
+        keeper,
+        boss,
+        chief,
+        rita,
+        by_boss,
+        by_chief,
+        by_rita,
+        request,
+        grant,
+        session,
     }
 }
 
@@ -102,7 +114,11 @@ fn inv01_a_foreign_account_role_unit_or_side_is_found() {
     let t = town();
     let on = HaltTarget::Grant(t.grant);
     let unit = t.w.state.organisations.get(t.brokers).unwrap().default_unit;
-    names(&t.broken(|s| seam::account(s, t.pier, |a| a.unit = unit)), 1, HaltTarget::Organisation(t.harbour));
+    names(
+        &t.broken(|s| seam::account(s, t.pier, |a| a.unit = unit)),
+        1,
+        HaltTarget::Organisation(t.harbour),
+    );
     names(&t.broken(|s| seam::account(s, t.pier, |a| a.organisation = t.brokers)), 1, on);
     names(&t.broken(|s| seam::grant(s, t.grant, |g| g.customer.unit = Some(unit))), 1, on);
     names(&t.broken(|s| seam::grant(s, t.grant, |g| g.roles[0].role = RoleId(7))), 1, on);
@@ -227,7 +243,8 @@ fn inv07_a_window_that_could_not_be_given_is_found() {
 fn inv08_what_is_over_and_changes_is_found() {
     let mut t = town();
     let by = Some(t.boss);
-    let ended = comity_domain::grant::GrantState::Ended { at: t.w.now, cause: GrantEnd::Revoked, by };
+    let ended =
+        comity_domain::grant::GrantState::Ended { at: t.w.now, cause: GrantEnd::Revoked, by };
     let found = t.broken(|s| seam::grant(s, t.grant, |g| g.state = ended));
     names(&found, 8, HaltTarget::Grant(t.grant));
     names(&found, 20, HaltTarget::Session(t.session));
@@ -268,7 +285,8 @@ fn inv19_a_session_outside_of_its_bounds_is_found() {
     use comity_domain::session::{SessionEnd, SessionState};
     let t = town();
     let on = HaltTarget::Session(t.session);
-    let long = |s: &mut State| seam::session(s, t.session, |x| x.deadline = x.started.plus(9 * HOUR));
+    let long =
+        |s: &mut State| seam::session(s, t.session, |x| x.deadline = x.started.plus(9 * HOUR));
     names(&t.broken(long), 19, on);
     let soon = t.w.now.plus(MINUTE);
     let outlives = |s: &mut State| seam::assignment(s, t.grant, t.rita, None, |a| a.ends_at = soon);
@@ -374,7 +392,10 @@ fn inv25_a_row_that_is_not_the_next_one_is_found() {
     let mut row = t.row(&Caller::system(), vec![]);
     let none = check::step(&t.w.state, &row, &t.w.state);
     assert!(none.iter().any(|b| b.invariant == 25 && b.closes()));
-    row = t.row(&Caller::system(), vec![Event::SignedOut { sign_in: comity_domain::ids::SignInId(7) }]);
+    row = t.row(
+        &Caller::system(),
+        vec![Event::SignedOut { sign_in: comity_domain::ids::SignInId(7) }],
+    );
     row.at = row.at.plus(-DAY);
     assert!(check::step(&t.w.state, &row, &t.w.state).iter().any(|b| b.invariant == 25));
 }
