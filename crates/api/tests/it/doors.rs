@@ -4,6 +4,7 @@
 mod edges;
 mod feed;
 mod foreign;
+mod halts;
 mod inside;
 mod pages;
 mod quiet;

@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use comity_app::app::database;
-use comity_domain::check::Breach;
+use comity_domain::check::{self, Breach, Scope, seam};
 use comity_domain::command::{Caller, Command};
 use comity_domain::event::Event;
 use comity_domain::grant::Narrowing;
 use comity_domain::halt::HaltTarget;
-use comity_domain::ids::{GrantId, Ids, SessionId};
+use comity_domain::ids::{Digest32, GrantId, Ids, SessionId};
 use comity_domain::refusal::Reason;
 use comity_domain::role::Mode;
 use comity_domain::time::{DAY, MINUTE};
@@ -243,4 +243,26 @@ fn cost_of_the_checker_over_a_long_log() {
     let began = std::time::Instant::now();
     assert_eq!(site.app.checker().run_now(), []);
     println!("the first run or the wait for it: {:?}", began.elapsed());
+}
+
+/// Prints what the invariants of a state cost over many sessions, and over a thousand of them.
+#[test]
+#[ignore = "measures"]
+fn cost_of_the_checker_over_many_sessions() {
+    let s = scene();
+    let mut state = (*s.site.app.state()).clone();
+    let mut stay = state.sessions.get(s.session).unwrap().clone();
+    let id = |n: u128| SessionId((1 << 100) | n);
+    for n in 0..100_000u128 {
+        let mut digest = [0; 32];
+        digest[..16].copy_from_slice(&n.to_be_bytes());
+        stay.token = Digest32(digest);
+        seam::put_session(&mut state, id(n), stay.clone());
+    }
+    let some = Scope { sessions: (0..1_000).map(id).collect(), ..Scope::default() };
+    for (name, scope) in [("100,000 sessions", Scope::everything()), ("1,000 touched", some)] {
+        let began = std::time::Instant::now();
+        let found = check::check(&state, &scope, s.site.w.now).len();
+        println!("{name}: {:?}, {found} breaches", began.elapsed());
+    }
 }

@@ -69,10 +69,10 @@ impl Step<'_> {
             }
             Event::MemberChanged { organisation, person, .. }
             | Event::MemberStanding { organisation, person, .. }
-            | Event::MemberLeft { organisation, person } => {
-                if leads(self.before, *organisation, *person) {
-                    self.last_admin(*organisation);
-                }
+            | Event::MemberLeft { organisation, person }
+                if leads(self.before, *organisation, *person) =>
+            {
+                self.last_admin(*organisation);
             }
             Event::UnitStanding { unit, standing } if *standing != Standing::Active => {
                 if let Some(organisation) = self.before.units.get(*unit).map(|u| u.organisation) {

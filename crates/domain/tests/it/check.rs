@@ -12,7 +12,6 @@ use comity_domain::ids::{
 use comity_domain::kernel;
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::Accounts;
-use comity_domain::refusal::Reason;
 use comity_domain::role::{Mode, Modes};
 use comity_domain::state::State;
 use comity_domain::time::{DAY, HOUR, Instant, MINUTE, Minutes};
@@ -20,24 +19,24 @@ use comity_domain::time::{DAY, HOUR, Instant, MINUTE, Minutes};
 use crate::world::{World, list};
 
 /// A harbour with brokers inside.
-struct Town {
-    w: World,
-    harbour: OrganisationId,
-    brokers: OrganisationId,
-    pier: AccountId,
-    keeper: RoleId,
-    boss: PersonId,
-    chief: PersonId,
-    rita: PersonId,
-    by_boss: Caller,
-    by_chief: Caller,
-    by_rita: Caller,
-    request: RequestId,
-    grant: GrantId,
-    session: SessionId,
+pub struct Town {
+    pub w: World,
+    pub harbour: OrganisationId,
+    pub brokers: OrganisationId,
+    pub pier: AccountId,
+    pub keeper: RoleId,
+    pub boss: PersonId,
+    pub chief: PersonId,
+    pub rita: PersonId,
+    pub by_boss: Caller,
+    pub by_chief: Caller,
+    pub by_rita: Caller,
+    pub request: RequestId,
+    pub grant: GrantId,
+    pub session: SessionId,
 }
 
-fn town() -> Town {
+pub fn town() -> Town {
     let mut w = World::new();
     let (harbour, brokers) =
         (w.organisation("harbour", "Harbour"), w.organisation("brokers", "Brokers"));
@@ -417,6 +416,33 @@ fn inv33_a_session_under_a_lock_or_a_halt_is_found() {
 }
 
 #[test]
+fn a_breach_is_found_where_only_its_object_was_touched() {
+    let t = town();
+    let only = |scope: &Scope, change: &dyn Fn(&mut State)| {
+        let mut state = t.w.state.clone();
+        change(&mut state);
+        assert_eq!(check::check(&t.w.state, scope, t.w.now), []);
+        check::check(&state, scope, t.w.now)
+    };
+    let (grants, people) = ([t.grant].into(), [t.rita].into());
+    let grant = Scope { grants, ..Scope::default() };
+    let person = Scope { people, ..Scope::default() };
+    let session = Scope { sessions: [t.session].into(), ..Scope::default() };
+    let harbour = Scope { organisations: [t.harbour].into(), ..Scope::default() };
+    let none = |s: &mut State| seam::assignment(s, t.grant, t.rita, Some(vec![]), |_| {});
+    names(&only(&grant, &none), 6, HaltTarget::Grant(t.grant));
+    names(&only(&person, &none), 6, HaltTarget::Grant(t.grant));
+    let off = |s: &mut State| seam::no_assignment(s, t.grant, t.rita);
+    for scope in [&grant, &person, &session] {
+        names(&only(scope, &off), 20, HaltTarget::Session(t.session));
+    }
+    let unit = t.w.state.organisations.get(t.brokers).unwrap().default_unit;
+    let foreign = |s: &mut State| seam::account(s, t.pier, |a| a.unit = unit);
+    names(&only(&harbour, &foreign), 1, HaltTarget::Organisation(t.harbour));
+    assert_eq!(only(&session, &foreign), [], "another's affair");
+}
+
+#[test]
 fn every_invariant_of_the_lists_is_broken_above_and_explained() {
     let own = include_str!("check.rs");
     let page = include_str!("../../../../docs/reference/invariants.md");
@@ -435,122 +461,5 @@ fn every_invariant_of_the_lists_is_broken_above_and_explained() {
         assert_eq!(said(number, "log"), OF_LOG.contains(&number), "{number}: log");
         let halting = check::HALTING.contains(&number);
         assert_eq!(said(number, "halts"), halting, "{number}: what a breach does");
-    }
-}
-
-// -- what a halt does -----------------------------------------------------------------------------
-
-fn reason(state: &State, session: SessionId, now: Instant) -> Reason {
-    use comity_domain::permission::Permission;
-    use comity_domain::rights::{Resource, compile};
-    let compiled = compile(state, session).unwrap();
-    let (pier, a) = state.accounts.iter().next().unwrap();
-    let at = Resource::Account(pier, a.organisation, a.unit);
-    compiled.judge(Permission::parse("boats:read").unwrap(), at, now)
-}
-
-#[test]
-fn a_halt_stops_everything_under_it_and_only_the_operator_lifts_it() {
-    for on in ["grant", "person", "provider", "customer", "session"] {
-        let mut t = town();
-        let target = match on {
-            "grant" => HaltTarget::Grant(t.grant),
-            "person" => HaltTarget::Person(t.rita),
-            "provider" => HaltTarget::Organisation(t.brokers),
-            "customer" => HaltTarget::Organisation(t.harbour),
-            _ => HaltTarget::Session(t.session),
-        };
-        assert_eq!(reason(&t.w.state, t.session, t.w.now), Reason::Allowed);
-        let halt = Command::Halt { target, invariant: 6 };
-        assert_eq!(t.w.refused(&t.by_boss, halt.clone()), "not_found", "only Comity halts");
-        t.w.must(&Caller::system(), halt.clone());
-        assert!(t.w.must(&Caller::system(), halt).is_none(), "halted already");
-        assert_eq!(reason(&t.w.state, t.session, t.w.now), Reason::Locked, "{on}");
-        let enter = Command::Enter(t.w.enter_spec(t.harbour, Mode::Direct));
-        let assign = Command::Assign {
-            grant: t.grant,
-            spec: comity_domain::command::AssignmentSpec {
-                ends_at: Some(t.w.now.plus(DAY)),
-                ..t.w.assignment_spec(t.rita, &[t.keeper])
-            },
-        };
-        let told = match on {
-            "person" => ["caller_revoked", "locked"],
-            "session" => ["ok", "ok"],
-            _ => ["locked", "locked"],
-        };
-        if on != "session" {
-            assert_eq!(t.w.refused(&t.by_rita, enter.clone()), told[0], "{on}");
-            assert_eq!(t.w.refused(&t.by_chief, assign), told[1], "{on}");
-        }
-        let halt = t.w.state.halt_on(target).unwrap();
-        for caller in [&t.by_boss, &t.by_chief, &t.w.provision(), &t.w.decide()] {
-            let told = t.w.refused(caller, Command::LiftHalt { halt });
-            assert_eq!(told, "forbidden", "{on}");
-        }
-        assert_eq!(t.w.refused(&Caller::system(), Command::LiftHalt { halt }), "not_found");
-        t.w.must(&t.w.operate(), Command::LiftHalt { halt });
-        assert_eq!(t.w.refused(&t.w.operate(), Command::LiftHalt { halt }), "not_found");
-        assert_eq!(reason(&t.w.state, t.session, t.w.now), Reason::Locked, "ended stays ended");
-        t.w.must(&t.by_rita, enter);
-        assert!(t.w.replayed() == t.w.state);
-    }
-}
-
-#[test]
-fn a_halted_key_opens_nothing_and_a_request_of_a_halted_partner_is_not_approved() {
-    let mut t = town();
-    let key = t.w.provision();
-    let comity_domain::command::Principal::Key(id) = key.principal else { panic!("a key") };
-    t.w.must(&Caller::system(), Command::Halt { target: HaltTarget::Key(id), invariant: 23 });
-    let code = Command::DeleteRole { organisation: t.harbour, code: "keeper".into() };
-    assert_eq!(t.w.refused(&key, code), "caller_revoked");
-    t.w.must(&t.by_boss, Command::Revoke { grant: t.grant });
-    let request = t.w.ask(&t.by_chief, t.w.ask_spec(t.brokers, t.harbour));
-    let terms = t.w.terms(&[t.keeper]);
-    let summary = t.w.summary(request, &terms).unwrap();
-    let target = HaltTarget::Organisation(t.brokers);
-    t.w.must(&Caller::system(), Command::Halt { target, invariant: 1 });
-    assert_eq!(t.w.refused(&t.by_boss, Command::Approve { request, terms, summary }), "locked");
-}
-
-#[test]
-fn both_sides_read_of_a_halt_and_only_the_platform_why() {
-    let mut t = town();
-    let target = HaltTarget::Grant(t.grant);
-    let row = t.w.must(&Caller::system(), Command::Halt { target, invariant: 6 }).unwrap();
-    let mut sides = vec![t.harbour, t.brokers];
-    sides.sort();
-    for recorded in &row.events {
-        let noted = matches!(recorded.event, Event::HaltNoted { .. });
-        assert_eq!(recorded.readers, if noted { vec![] } else { sides.clone() });
-        assert_eq!(format!("{:?}", recorded.event).contains("invariant"), noted);
-    }
-    let halt = t.w.state.halt_on(target).unwrap();
-    let row = t.w.must(&t.w.operate(), Command::LiftHalt { halt }).unwrap();
-    assert_eq!(row.events[0].readers, sides);
-}
-
-/// Prints what a full run and an increment cost: `cargo test --release -p comity-domain
-/// cost_of_a_run -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures"]
-fn cost_of_a_run_over_many_sessions() {
-    let t = town();
-    let mut state = t.w.state.clone();
-    let mut stay = state.sessions.get(t.session).unwrap().clone();
-    stay.mode = Mode::Direct;
-    for n in 0..100_000u128 {
-        let mut digest = [0; 32];
-        digest[..16].copy_from_slice(&n.to_be_bytes());
-        stay.token = Digest32(digest);
-        seam::put_session(&mut state, SessionId(1 << 100 | n), stay.clone());
-    }
-    let mut scope = Scope::default();
-    scope.sessions.extend((0..1_000u128).map(|n| SessionId(1 << 100 | n)));
-    for (name, scope) in [("everything", Scope::everything()), ("1,000 touched", scope)] {
-        let began = std::time::Instant::now();
-        let found = check::check(&state, &scope, t.w.now).len();
-        println!("{name}: {:?}, {found} breaches", began.elapsed());
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // the fixture is shared: not every test uses each helper
 
 mod check;
+mod halts;
 mod may;
 mod model;
 mod replay;

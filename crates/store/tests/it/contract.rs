@@ -317,7 +317,12 @@ fn a_scan_gives_the_rows_after_a_position_and_the_head_of_the_same_moment() {
     assert_eq!(seen, first);
     assert_eq!((stood.seq, &stood.edge), (first.len() as u64, &edge));
     let mut more = 0;
-    let stood = reader.scan(stood.seq, |_, _| Ok(more += 1)).unwrap();
+    let stood = reader
+        .scan(stood.seq, |_, _| {
+            more += 1;
+            Ok(())
+        })
+        .unwrap();
     assert_eq!((more, stood.seq), (second.len(), rows.len() as u64));
     let stop = |_, _| Err(StoreError::Corrupt { seq: 1, what: "enough" });
     assert!(reader.scan(0, stop).is_err());
