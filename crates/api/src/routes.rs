@@ -31,6 +31,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/platform/policy", get(platform::policy).put(platform::set_policy))
         .route("/v1/platform/levels", get(platform::levels))
         .route("/v1/platform/levels/{code}", put(platform::put_level))
+        .route("/v1/platform/halts", get(platform::halts))
+        .route("/v1/platform/halts/{halt}/lift", post(platform::lift_halt))
         .route("/v1/organisations/{organisation}/standing", put(organisations::set_standing))
         // provisioning: a key for provision, or the organisation's own Admin
         .route("/v1/organisations/{organisation}", get(organisations::one).put(organisations::put))

@@ -20,6 +20,7 @@ use comity_store::postgres::Server;
 use comity_store::{CallRecord, Place, Reader, Store, StoreError};
 
 use crate::calls::{self, CallBook};
+use crate::checker::{self, Checker};
 use crate::clock::{Clock, boot_millis};
 use crate::erasures::{self, Erasures};
 use crate::guard::{self, Breach};
@@ -139,6 +140,7 @@ pub struct App {
     node: Arc<Node>,
     book: CallBook,
     snapshots: Snapshots,
+    checker: Checker,
     reader: Arc<Reader>,
     keys: Keys,
     passwords: Arc<Passwords>,
@@ -242,11 +244,17 @@ impl App {
             node.closer(),
         )
         .map_err(|source| StartError::Io { what: "the snapshots' thread".into(), source })?;
+        let closer = node.closer();
+        let close: checker::Close = Box::new(move |_| closer.close());
+        let again = Reader::at(&place);
+        let checker = Checker::start(&node, again, clock.clone(), checker::EVERY, close)
+            .map_err(|source| StartError::Io { what: "the checker's thread".into(), source })?;
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
             node,
             book,
             snapshots,
+            checker,
             reader: Arc::new(reader),
             keys,
             passwords,
@@ -271,6 +279,7 @@ impl App {
 
     /// Stops cleanly: what was accepted is answered, what was counted is durable.
     pub fn stop(&self) {
+        self.checker.stop();
         // The writer first: as long as it runs it renews the index, and a call answered after the
         // book was closed would not be counted.
         self.node.stop();
@@ -338,6 +347,12 @@ impl App {
     #[must_use]
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// The running checker.
+    #[must_use]
+    pub fn checker(&self) -> &Checker {
+        &self.checker
     }
 
     /// The derived keys.

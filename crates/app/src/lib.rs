@@ -10,12 +10,14 @@
 //! - [`guard`]: no yes from a log that is older than what the world has seen of it.
 //! - [`metrics`]: figures for monitoring.
 //! - [`erasures`]: what an erasure leaves to do outside the log.
+//! - [`checker`]: whether what must always be true still is.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
 
 pub mod app;
 pub mod calls;
+pub mod checker;
 pub mod clock;
 pub mod erasures;
 pub mod guard;

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::application::{KeyUse, Policy};
 use crate::consent::Terms;
 use crate::grant::Narrowing;
+use crate::halt::HaltTarget;
 use crate::ids::{
-    ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId, RequestId, RoleId,
-    SessionId, SignInId,
+    ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId,
+    RoleId, SessionId, SignInId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Settings, Standing};
@@ -260,6 +261,11 @@ pub enum Command {
     // -- erasure ----------------------------------------------------------------------------------
     /// Erase every word about somebody or something that is gone.
     EraseWords { subject: Subject },
+    // -- halts ----------------------------------------------------------------------------------
+    /// Halt what breaks an invariant.
+    Halt { target: HaltTarget, invariant: u8 },
+    /// The operator lifts a halt.
+    LiftHalt { halt: HaltId },
     // -- Comity itself --------------------------------------------------------------------------
     /// Go on from a restored copy: nothing that opened something before it opens anything now.
     /// `erased` is what was erased since the copy was made.
@@ -312,6 +318,8 @@ impl Command {
             Self::Unlock { .. } => "unlock",
             Self::EraseWords { .. } => "erase_words",
             Self::Restore { .. } => "restore",
+            Self::Halt { .. } => "halt",
+            Self::LiftHalt { .. } => "lift_halt",
             Self::NoteDue => "note_due",
             Self::SealCalls { .. } => "seal_calls",
         }
@@ -325,6 +333,7 @@ impl Command {
             self,
             Self::Revoke { .. }
                 | Self::Lock { .. }
+                | Self::Halt { .. }
                 | Self::EndSession { .. }
                 | Self::CloseSession { .. }
                 | Self::Narrow { .. }

@@ -14,8 +14,9 @@ use crate::application::{KeyUse, Policy};
 use crate::assignment::{AssignmentEnd, Basis};
 use crate::command::Caller;
 use crate::grant::GrantEnd;
+use crate::halt::{self, HaltTarget};
 use crate::ids::{
-    AccountId, ApplicationId, CommandId, Digest32, GrantId, KeyId, LockId, OrganisationId,
+    AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId,
     PersonId, RequestId, RoleId, SessionId, SignInId, UnitId,
 };
 use crate::lock::LockTarget;
@@ -280,6 +281,13 @@ pub enum Event {
     /// The log was restored from a copy, and goes on under this fork: sign-ins and enrolment tokens
     /// that the copy holds open nothing any more.
     Restored { fork: u64 },
+    // -- halts ----------------------------------------------------------------------------------
+    /// Comity halted something on which an invariant does not hold.
+    Halted { halt: HaltId, target: HaltTarget },
+    /// Which invariant it was, for the operator's eyes.
+    HaltNoted { halt: HaltId, invariant: u8 },
+    /// The operator lifted a halt.
+    HaltLifted { halt: HaltId },
     // -- what only the clock or the books cause ---------------------------------------------------
     /// Noted after the fact: no answer depends on it.
     ExpiryNoted { what: Due },
@@ -321,6 +329,8 @@ impl Event {
             | E::GrantUnattended { .. }
             | E::SessionStarted { .. }
             | E::LockLifted { .. }
+            | E::HaltNoted { .. }
+            | E::HaltLifted { .. }
             | E::ExpiryNoted { .. }
             | E::CallsSealed { .. } => false,
             E::OrganisationStanding { standing, .. }
@@ -350,6 +360,7 @@ impl Event {
             | E::SessionShortened { .. }
             | E::SessionEnded { .. }
             | E::LockPlaced { .. }
+            | E::Halted { .. }
             | E::WordsErased { .. } // a credential goes with its person
             | E::Restored { .. } => true,
         }
@@ -395,6 +406,7 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::KeyRetired { .. }
         | E::PolicySet { .. }
         | E::LevelDefined { .. }
+        | E::HaltNoted { .. }
         | E::CallsSealed { .. } => {}
         E::OrganisationMade { organisation, .. }
         | E::OrganisationRenamed { organisation, .. }
@@ -468,6 +480,8 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         E::LockLifted { .. } => {} // gone already: the draft names the customer
         E::WordsErased { .. } => {} // whoever knew the subject: `erasure.rs` names them
         E::Restored { .. } => {}   // the platform's affair; each session's end has its own readers
+        E::Halted { target, .. } => to.extend(halt::concerned(state, *target)),
+        E::HaltLifted { .. } => {} // gone already: the draft names whom it concerns
     }
     to.into_iter().filter(|o| *o != OrganisationId::MIN).collect()
 }

@@ -10,6 +10,7 @@ use crate::command::{Ask, Caller};
 use crate::consent::{self, Terms};
 use crate::draft::Draft;
 use crate::event::Event;
+use crate::halt::HaltTarget;
 use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::Party;
@@ -348,6 +349,10 @@ pub(crate) fn approve(
         return Err(Refusal::NotActive("partner"));
     }
     if d.state.is_locked(request.customer, request.provider.organisation, Some(request.by)) {
+        return Err(Refusal::Locked);
+    }
+    let sides = [request.customer, request.provider.organisation].map(HaltTarget::Organisation);
+    if sides.iter().any(|side| d.state.halt_on(*side).is_some()) {
         return Err(Refusal::Locked);
     }
     let summary = consent::summarise(&d.state, id, &request, terms, now)?;

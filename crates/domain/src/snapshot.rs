@@ -14,8 +14,9 @@ use crate::application::{Application, Key, Policy};
 use crate::assignment::Assignment;
 use crate::event::Due;
 use crate::grant::Grant;
+use crate::halt::Halt;
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId,
+    AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
     RequestId, RoleId, SessionId, SignInId, UnitId,
 };
 use crate::lock::Lock;
@@ -82,6 +83,7 @@ facts! {
     grants: Table<GrantId, Grant>,
     sessions: Table<SessionId, Session>,
     locks: Table<LockId, Lock>,
+    halts: Table<HaltId, Halt>,
     members: OrdMap<(OrganisationId, PersonId), Member>,
     past_members: OrdMap<(OrganisationId, PersonId), Instant>,
     assignments: OrdMap<(Slot, Slot), Assignment>,
@@ -113,6 +115,7 @@ facts! {
     sessions_under,
     sessions_of,
     locks_on,
+    halts_on,
 }
 
 /// The facts of a state as bytes.
@@ -290,5 +293,6 @@ fn follow_affairs(state: &mut State) {
     state.session_tokens = map(state.sessions.rows().map(|(id, s)| (s.token, id)));
     state.sessions_under = set(state.sessions.rows().map(|(id, s)| (s.grant, id)));
     state.sessions_of = set(state.sessions.rows().map(|(id, s)| (s.person, id)));
+    state.halts_on = map(state.halts.rows().map(|(id, h)| (h.target, id)));
     state.locks_on = map(state.locks.rows().map(|(id, l)| ((l.customer, l.target), id)));
 }

@@ -14,8 +14,9 @@ use crate::application::{Application, Key, Policy};
 use crate::assignment::{Assignment, Basis};
 use crate::event::Due;
 use crate::grant::Grant;
+use crate::halt::{Halt, HaltTarget};
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId,
+    AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
     RequestId, RoleId, SessionId, SignInId, UnitId,
 };
 use crate::lock::{Lock, LockTarget};
@@ -63,6 +64,8 @@ pub struct State {
     pub sessions: Table<SessionId, Session>,
     /// Locks in force.
     pub locks: Table<LockId, Lock>,
+    /// Halts in force.
+    pub halts: Table<HaltId, Halt>,
     /// All words.
     pub words: Words,
     /// Members, by organisation and person.
@@ -95,6 +98,7 @@ pub struct State {
     pub(crate) sessions_under: OrdSet<(GrantId, SessionId)>,
     pub(crate) sessions_of: OrdSet<(PersonId, SessionId)>,
     pub(crate) locks_on: OrdMap<(OrganisationId, LockTarget), LockId>,
+    pub(crate) halts_on: OrdMap<HaltTarget, HaltId>,
     /// What falls due by the clock and is not noted yet.
     pub(crate) due: OrdSet<(Instant, Due)>,
     pub(crate) retire: OrdSet<(Instant, Retire)>,
@@ -133,6 +137,7 @@ impl Default for State {
             grants: Table::default(),
             sessions: Table::default(),
             locks: Table::default(),
+            halts: Table::default(),
             words: Words::default(),
             members: OrdMap::new(),
             memberships: OrdSet::new(),
@@ -160,6 +165,7 @@ impl Default for State {
             sessions_under: OrdSet::new(),
             sessions_of: OrdSet::new(),
             locks_on: OrdMap::new(),
+            halts_on: OrdMap::new(),
             due: OrdSet::new(),
             retire: OrdSet::new(),
         }
@@ -492,6 +498,28 @@ impl State {
     ) -> impl Iterator<Item = (OrganisationId, OrganisationId)> + '_ {
         let (from, to) = (OrganisationId::MIN, OrganisationId::MAX);
         self.dealt.range((person, from, from)..=(person, to, to)).map(|(_, c, p)| (*c, *p))
+    }
+
+    /// The halt in force on this very target.
+    #[must_use]
+    pub fn halt_on(&self, target: HaltTarget) -> Option<HaltId> {
+        self.halts_on.get(&target).copied()
+    }
+
+    /// Whether Comity has halted a grant, either of its organisations, or this person.
+    #[must_use]
+    pub fn is_halted(&self, grant: GrantId, person: Option<PersonId>) -> bool {
+        if self.halts_on.is_empty() {
+            return false;
+        }
+        let sides = self.grants.get(grant);
+        let sides = sides.map(|g| [g.customer.organisation, g.provider.organisation]);
+        let sides = sides.into_iter().flatten().map(HaltTarget::Organisation);
+        let person = person.map(HaltTarget::Person);
+        std::iter::once(HaltTarget::Grant(grant))
+            .chain(sides)
+            .chain(person)
+            .any(|target| self.halt_on(target).is_some())
     }
 
     /// Whether anything fell due by `now` and is not noted.

@@ -35,4 +35,4 @@ pub use lease::{LeaseRow, NodeId, Renewed};
 pub use log::{AppendError, Head, Place, Store, StoreError};
 pub use merkle::{Edge, Hash};
 pub use read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide, Reader};
-pub use verify::{Finding, Verdict, verify};
+pub use verify::{Finding, Verdict, intact, verify};

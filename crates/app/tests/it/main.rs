@@ -12,6 +12,7 @@
 )]
 
 mod batch;
+mod checker;
 mod counting;
 mod crash;
 mod faults;

@@ -6,6 +6,7 @@ use comity_decision::counter::Counter;
 use comity_decision::decide::{Clocks, decide};
 use comity_decision::index::Index;
 use comity_decision::reference;
+use comity_domain::check;
 use comity_domain::ids::{AccountId, ApplicationId, Digest32, OrganisationId};
 use comity_domain::kernel;
 use comity_domain::permission::Permission;
@@ -104,6 +105,9 @@ fn inv11_the_index_answers_what_the_reference_answers_after_random_histories() {
         for step in 0..45 {
             history.step();
             follower.follow(&history);
+            let (state, now) = (&history.w.state, history.w.now);
+            let everything = check::Scope::everything();
+            assert_eq!(check::check(state, &everything, now), [], "history {seed}, step {step}");
             if history.w.state.sessions.is_empty() {
                 continue;
             }

@@ -163,6 +163,9 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         E::LockPlaced { .. } | E::LockLifted { .. } => stays::locks(state, c, event, touched),
         E::WordsErased { subject } => erasure::erased(state, c, *subject, touched),
         E::Restored { .. } => erasure::restored(state, c),
+        E::Halted { .. } | E::HaltNoted { .. } | E::HaltLifted { .. } => {
+            stays::halts(state, c, event, touched);
+        }
         E::ExpiryNoted { what } => {
             let at = due_at(state, *what);
             state.due.remove(&(at, *what));

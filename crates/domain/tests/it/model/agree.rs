@@ -61,6 +61,8 @@ pub fn objects(m: &Plain, s: &State) {
     for subject in erased {
         assert!(!s.words.names(subject), "{subject:?} is still named");
     }
+    let halts: BTreeMap<_, _> = s.halts.iter().map(|(id, h)| (id, h.target)).collect();
+    assert_eq!(halts, m.halts);
     requests(m, s);
     grants(m, s);
     sessions(m, s);

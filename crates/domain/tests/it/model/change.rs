@@ -271,6 +271,21 @@ impl Plain {
                     self.cancel_pending(|r| r.customer == *customer && theirs(r));
                 }
             }
+            C::Halt { target, .. } => {
+                let new = |e: &Event| match e {
+                    Event::Halted { halt, .. } => Some(*halt),
+                    _ => None,
+                };
+                if !self.halts.values().any(|t| t == target) {
+                    self.halts.insert(made(row, new).unwrap(), *target);
+                    if let comity_domain::halt::HaltTarget::Session(session) = target {
+                        self.end_session(*session, Reason::Locked);
+                    }
+                }
+            }
+            C::LiftHalt { halt } => {
+                self.halts.remove(halt);
+            }
             C::Unlock { lock } => {
                 self.locks.remove(lock);
             }
@@ -400,6 +415,7 @@ impl Plain {
             sessions: Default::default(),
             locks: Default::default(),
             erased: Default::default(),
+            halts: Default::default(),
         }
     }
 }

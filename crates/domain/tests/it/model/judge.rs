@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use comity_domain::application::KeyUse;
 use comity_domain::command::{Ask, Caller, Command, Principal, PutMember};
 use comity_domain::consent::Terms;
+use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{AccountId, OrganisationId, PersonId, RequestId, RoleId, UnitId};
 use comity_domain::organisation::{Accounts, Standing};
 use comity_domain::person::PortalRole;
@@ -43,7 +44,9 @@ impl Plain {
                 self.sessions.get(&id).is_some_and(|s| self.live_session(s))
             }
             Principal::Person { person, sign_in } => self.sign_ins.get(&sign_in).is_some_and(|s| {
-                s.person == person && self.now < s.until && s.epoch == self.people[&person].epoch
+                let halted = self.halts.values().any(|t| *t == HaltTarget::Person(person));
+                let current = s.epoch == self.people[&person].epoch;
+                s.person == person && self.now < s.until && current && !halted
             }),
         };
         unless(!good, "caller_revoked")
@@ -208,8 +211,8 @@ impl Plain {
                 self.judge_narrow(caller, *grant, narrowing, *version)
             }
             C::Assign { grant, spec } => {
-                let found = self.judge_grant(caller, Provider, *grant)?;
-                self.judge_spec(found, spec)
+                self.judge_grant(caller, Provider, *grant)?;
+                self.judge_spec(*grant, spec)
             }
             C::Unassign { grant, person, successor } => {
                 self.judge_unassign(caller, *grant, *person, successor.as_ref())
@@ -246,6 +249,11 @@ impl Plain {
                 let (customer, _) = self.locks.get(lock).ok_or("not_found")?;
                 self.admin(caller, Customer, *customer, *customer)?;
                 self.fresh(caller)
+            }
+            C::Halt { .. } => unless(caller.principal != Principal::System, "not_found"),
+            C::LiftHalt { halt } => {
+                self.by_key(caller, KeyUse::Operate)?;
+                unless(!self.halts.contains_key(halt), "not_found")
             }
             C::NoteDue => unless(caller.principal != Principal::System, "not_found"),
             other => panic!("the model has no {other:?}"),
@@ -367,6 +375,8 @@ impl Plain {
         unless(self.members.contains_key(&(r.provider, by)) || was || by == r.by, "four_eyes")?;
         unless(!self.side_active(r.provider, r.unit), "not_active")?;
         unless(self.locked(r.customer, r.provider, r.by), "locked")?;
+        let sides = [r.customer, r.provider].map(HaltTarget::Organisation);
+        unless(self.halts.values().any(|t| sides.contains(t)), "locked")?;
         let shown = self.look(id, terms)?;
         unless(seen != Some(&shown), "stale_summary")
     }

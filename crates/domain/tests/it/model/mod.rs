@@ -38,7 +38,7 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 47] = [
+const MOVES: [(&str, usize, Move); 49] = [
     ("ask", 34, |m| m.ask()),
     ("cancel", 2, |m| m.cancel()),
     ("deny", 10, |m| m.deny()),
@@ -58,6 +58,8 @@ const MOVES: [(&str, usize, Move); 47] = [
     ("lock_partner", 1, |m| m.lock(false)),
     ("lock_person", 2, |m| m.lock(true)),
     ("unlock", 8, |m| m.unlock()),
+    ("halt", 2, |m| m.halt()),
+    ("lift_halt", 10, |m| m.lift_halt()),
     ("suspend_organisation", 1, |m| m.standing_of_org(Standing::Suspended)),
     ("lift_organisation", 9, |m| m.standing_of_org(Standing::Active)),
     ("suspend_member", 2, |m| m.member_standing(false)),

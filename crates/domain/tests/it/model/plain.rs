@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use comity_domain::application::KeyUse;
 use comity_domain::consent::Terms;
 use comity_domain::grant::GrantEnd;
+use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    AccountId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId, RequestId, RoleId,
-    SessionId, SignInId, UnitId,
+    AccountId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId,
+    RoleId, SessionId, SignInId, UnitId,
 };
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Settings, Standing};
@@ -189,6 +190,7 @@ pub struct Plain {
     pub sessions: BTreeMap<SessionId, Session>,
     pub locks: BTreeMap<LockId, (OrganisationId, LockTarget)>,
     pub erased: BTreeSet<Subject>,
+    pub halts: BTreeMap<HaltId, HaltTarget>,
 }
 
 /// What the two built-in levels say: permissions, modes, days, minutes.
@@ -240,6 +242,17 @@ impl Plain {
             *by == customer
                 && (*target == LockTarget::Organisation(provider)
                     || *target == LockTarget::Person(person))
+        })
+    }
+
+    /// Whether Comity stopped the grant, one of its sides or this person.
+    pub fn halted(&self, id: GrantId, person: PersonId) -> bool {
+        let grant = &self.grants[&id];
+        self.halts.values().any(|target| match target {
+            HaltTarget::Grant(g) => *g == id,
+            HaltTarget::Person(p) => *p == person,
+            HaltTarget::Organisation(o) => *o == grant.customer || *o == grant.provider,
+            HaltTarget::Session(_) | HaltTarget::Key(_) => false,
         })
     }
 
@@ -310,7 +323,7 @@ impl Plain {
             Some(_) => return Some(Reason::GrantEnded),
             None => {}
         }
-        if self.locked(grant.customer, grant.provider, s.person) {
+        if self.locked(grant.customer, grant.provider, s.person) || self.halted(s.grant, s.person) {
             return Some(Reason::Locked);
         }
         match self.assigned.get(&(s.grant, s.person)) {
