@@ -169,9 +169,8 @@ impl Calls {
         &self,
         first: SessionId,
     ) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
-        let sql = format!(
-            "SELECT {COUNTS}, session FROM counter WHERE session >= ?1 ORDER BY session"
-        );
+        let sql =
+            format!("SELECT {COUNTS}, session FROM counter WHERE session >= ?1 ORDER BY session");
         let mut ask = self.connection.prepare(&sql)?;
         let rows = ask.query_map([id(first.0)], |r| {
             Ok((SessionId(u128::from_be_bytes(r.get(5)?)), counts_of(r)?))

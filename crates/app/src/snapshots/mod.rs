@@ -158,12 +158,8 @@ impl Snapshots {
     }
 
     fn end(&self, how: u8) {
-        let _ = self.shared.stop.compare_exchange(
-            RUNNING,
-            how,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let _ =
+            self.shared.stop.compare_exchange(RUNNING, how, Ordering::AcqRel, Ordering::Acquire);
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
             thread.thread().unpark();

@@ -127,7 +127,11 @@ fn inv22_inv24_a_node_that_starts_from_a_snapshot_goes_on_with_its_sessions() {
     assert!(before.seq > taken);
     for _ in 0..2 {
         site = site.again();
-        let from = start::load(site.app.reader(), &site.folder.path().join("data"), site.app.keys().snapshot());
+        let from = start::load(
+            site.app.reader(),
+            &site.folder.path().join("data"),
+            site.app.keys().snapshot(),
+        );
         assert_eq!(from.unwrap().from.map(|o| o.seq), Some(taken));
         assert!(*site.app.state() == *before);
         let tokens = [&stays[0].0, &stays[1].0, &stays[2].0, &late];

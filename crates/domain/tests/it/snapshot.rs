@@ -54,7 +54,8 @@ fn a_state_holds_no_word_and_its_hash_does_not_know_whether_one_was_erased() {
         fold(&bytes).windows(what.len()).any(|at| at == what.as_bytes())
     };
     assert!(!held("canary"), "a word is in the snapshot");
-    let words: Vec<_> = w.rows.iter().flat_map(|r| &r.words).filter_map(|x| x.text.clone()).collect();
+    let words: Vec<_> =
+        w.rows.iter().flat_map(|r| &r.words).filter_map(|x| x.text.clone()).collect();
     assert!(words.len() > 8);
     for word in words.iter().filter(|x| x.len() > 3) {
         assert!(!held(&word.to_ascii_lowercase()), "{word}");

@@ -8,7 +8,11 @@ use comity_store::{Edge, Followed, Reader, StoreError, follow};
 
 use crate::story::{Shelf, long_story};
 
-fn through(shelf: &Shelf, edge: Edge, until: Option<u64>) -> Result<(Vec<Row>, Followed), StoreError> {
+fn through(
+    shelf: &Shelf,
+    edge: Edge,
+    until: Option<u64>,
+) -> Result<(Vec<Row>, Followed), StoreError> {
     let mut rows = Vec::new();
     let followed = follow(&Reader::new(&shelf.path), edge, until, |row| {
         rows.push(row);
@@ -37,7 +41,9 @@ fn inv25_from_any_row_to_any_other_every_row_comes_once_and_in_order() {
     assert!(all == rows);
     let head = whole.head.unwrap();
     assert_eq!((head.seq, &head.edge), (rows.len() as u64, &whole.edge));
-    for (from, to) in [(0, 0), (0, 1), (1, 2), (255, 256), (256, 513), (700, 1_999), (1_999, 2_000), (3, 2_000)] {
+    for (from, to) in
+        [(0, 0), (0, 1), (1, 2), (255, 256), (256, 513), (700, 1_999), (1_999, 2_000), (3, 2_000)]
+    {
         let edge = through(&shelf, Edge::new(), Some(from)).unwrap().1.edge;
         assert_eq!(edge.size(), from);
         let (part, reached) = through(&shelf, edge.clone(), Some(to)).unwrap();
@@ -68,7 +74,10 @@ fn t40_what_was_changed_behind_the_log_ends_the_reading() {
         assert!(other.raw().execute(sql, []).unwrap() > 0, "{sql}");
         for from in [Edge::new(), edge.clone()] {
             let found = through(&other, from, None);
-            assert!(matches!(found, Err(StoreError::Corrupt { seq, .. }) if seq == bad), "{sql}: {found:?}");
+            assert!(
+                matches!(found, Err(StoreError::Corrupt { seq, .. }) if seq == bad),
+                "{sql}: {found:?}"
+            );
         }
         assert!(through(&other, Edge::new(), Some(1_000)).is_ok(), "what is before it is read");
     }
@@ -78,7 +87,10 @@ fn t40_what_was_changed_behind_the_log_ends_the_reading() {
         bytes[9] ^= 1;
         bytes
     });
-    assert!(matches!(through(&shelf, wrong.unwrap(), None), Err(StoreError::Corrupt { seq: 2_000, .. })));
+    assert!(matches!(
+        through(&shelf, wrong.unwrap(), None),
+        Err(StoreError::Corrupt { seq: 2_000, .. })
+    ));
 }
 
 #[test]
@@ -140,7 +152,9 @@ fn inv22_counters_of_later_sessions_are_one_stretch() {
     let folder = tempfile::tempdir().unwrap();
     let mut calls = Calls::open(&folder.path().join("calls.db")).unwrap();
     let all: Vec<_> = [u128::MAX, 7, 1, 1 << 127, 300]
-        .map(|n| (SessionId(n), StoredCounts { reserved: n as u64 % 1_000, ..StoredCounts::default() }))
+        .map(|n| {
+            (SessionId(n), StoredCounts { reserved: n as u64 % 1_000, ..StoredCounts::default() })
+        })
         .into();
     calls.write(&all, &[]).unwrap();
     let mut sorted = all;
