@@ -81,7 +81,7 @@ pub struct Closer {
 }
 
 impl Closer {
-    /// Closes it. The writer renews nothing after this, whatever it was about to do.
+    /// Closes it. What the writer was just about to renew it takes back at once.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.index.close();
@@ -322,10 +322,13 @@ impl Writer {
             while self.faults.stuck.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            if self.closed.load(Ordering::SeqCst) {
-                self.index.close();
-            } else if !self.failing {
+            let closed = || self.closed.load(Ordering::SeqCst);
+            if !self.failing && !closed() {
                 self.index.renew(began.saturating_add(LEASE_MS));
+            }
+            // Looked at once more: whoever closed the node just now must not be outrun.
+            if closed() {
+                self.index.close();
             }
             if boot_millis() >= next_beat {
                 next_beat =
