@@ -127,13 +127,18 @@ fn from_snapshot(
         return Err(NotFrom::Other("it is of another log"));
     }
     let from = Some(Origin { seq: stood.seq, root: stood.root, hash });
-    // The words come from the database while the rest is put together from the facts.
+    // The words come from the database, in two halves, while the rest is put together.
+    let wanted = facts.references();
+    let (early, late) = wanted.split_at(wanted.len() / 2);
     let mut state = std::thread::scope(|scope| {
-        let wanted = facts.clone();
-        let words = scope.spawn(move || reader.words(&wanted.references()).map(snapshot::words));
+        let reading = [early, late].map(|half| scope.spawn(|| reader.words(half)));
         let mut state = facts.follow();
-        let gone = StoreError::Corrupt { seq: stood.seq, what: "the reading thread is gone" };
-        state.words = words.join().unwrap_or(Err(gone))?;
+        let mut texts = Vec::with_capacity(wanted.len());
+        for half in reading {
+            let gone = StoreError::Corrupt { seq: stood.seq, what: "the reading thread is gone" };
+            texts.extend(half.join().unwrap_or(Err(gone))?);
+        }
+        state.words = snapshot::words(texts);
         Ok::<State, StoreError>(state)
     })?;
     // With the rows after it the snapshot's edge has to come to the head's root: so its own root is

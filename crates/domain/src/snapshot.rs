@@ -172,7 +172,7 @@ impl Facts {
         people(&self.0, &mut out);
         places(&self.0, &mut out);
         affairs(&self.0, &mut out);
-        out.sort_unstable();
+        out.sort();
         out
     }
 
@@ -249,13 +249,13 @@ fn affairs(state: &State, out: &mut Vec<Reference>) {
 /// From sorted entries: a map takes them much faster.
 fn map<K: Ord + Copy, V: Ord + Copy>(entries: impl Iterator<Item = (K, V)>) -> OrdMap<K, V> {
     let mut entries: Vec<_> = entries.collect();
-    entries.sort_unstable();
+    entries.sort(); // stable: long stretches are sorted already
     entries.into_iter().collect()
 }
 
 fn set<T: Ord + Copy>(entries: impl Iterator<Item = T>) -> OrdSet<T> {
     let mut entries: Vec<_> = entries.collect();
-    entries.sort_unstable();
+    entries.sort();
     entries.into_iter().collect()
 }
 

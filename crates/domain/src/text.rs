@@ -132,30 +132,34 @@ impl Words {
     }
 
     /// Words put together again from their texts, in the order of their places, as they would be
-    /// had each been inserted and then indexed.
+    /// had each been inserted and then indexed. The lookups are made on a thread of their own.
     pub(crate) fn restored(texts: Vec<(Reference, About, Arc<str>)>) -> Self {
-        let mut found: Vec<_> = texts
-            .iter()
-            .filter_map(|(r, _, text)| {
-                r.found_as.map(|(lookup, target)| ((lookup, key(lookup, text)), target))
-            })
-            .collect();
-        found.sort_unstable();
-        let mut by_subject: Vec<_> = texts
-            .iter()
-            .flat_map(|(r, (about, also), _)| {
-                [*about].into_iter().chain(*also).map(|subject| (subject, r.word))
-            })
-            .collect();
-        by_subject.sort_unstable();
-        let entry = |(r, (about, also), text): (Reference, About, Arc<str>)| {
-            (r.word, Entry { about, also, text, found_as: r.found_as.map(|(lookup, _)| lookup) })
+        let lookups = |texts: &[(Reference, About, Arc<str>)]| {
+            let entry = |(r, _, text): &(Reference, About, Arc<str>)| {
+                r.found_as.map(|(lookup, target)| ((lookup, key_of(lookup, text)), target))
+            };
+            let mut found: Vec<_> = texts.iter().filter_map(entry).collect();
+            found.sort_unstable();
+            found.into_iter().collect()
         };
-        Self {
-            by_id: texts.into_iter().map(entry).collect(),
-            by_subject: by_subject.into_iter().collect(),
-            found: found.into_iter().collect(),
-        }
+        let (by_id, by_subject, found) = std::thread::scope(|scope| {
+            let found = scope.spawn(|| lookups(&texts));
+            let mut by_subject: Vec<_> = texts
+                .iter()
+                .flat_map(|(r, (about, also), _)| {
+                    [*about].into_iter().chain(*also).map(|subject| (subject, r.word))
+                })
+                .collect();
+            by_subject.sort(); // stable: it is made of long stretches that are sorted already
+            let entry = |(r, (about, also), text): &(Reference, About, Arc<str>)| {
+                let found_as = r.found_as.map(|(lookup, _)| lookup);
+                (r.word, Entry { about: *about, also: *also, text: text.clone(), found_as })
+            };
+            let by_id = texts.iter().map(entry).collect();
+            let by_subject = by_subject.into_iter().collect();
+            (by_id, by_subject, found.join().unwrap_or_else(|_| lookups(&texts)))
+        });
+        Self { by_id, by_subject, found }
     }
 
     /// Whether a word is left that an erasure of `subject` takes.
@@ -181,7 +185,7 @@ impl Words {
     pub(crate) fn index(&mut self, id: WordId, lookup: Lookup, target: u128) {
         if let Some(entry) = self.by_id.get_mut(&id) {
             entry.found_as = Some(lookup);
-            self.found.insert((lookup, key(lookup, &entry.text)), target);
+            self.found.insert((lookup, key_of(lookup, &entry.text)), target);
         }
     }
 
@@ -212,6 +216,16 @@ fn key(lookup: Lookup, text: &str) -> Arc<str> {
         Lookup::Email => text.to_ascii_lowercase().into(),
         _ if text.is_ascii() => text.into(),
         _ => text.nfc().collect::<String>().into(),
+    }
+}
+
+/// The same, sharing the text where it is its own key, as most are.
+fn key_of(lookup: Lookup, text: &Arc<str>) -> Arc<str> {
+    let lower = lookup != Lookup::Email || !text.bytes().any(|b| b.is_ascii_uppercase());
+    if lower && text.is_ascii() && text.trim() == &**text {
+        text.clone()
+    } else {
+        key(lookup, text)
     }
 }
 
