@@ -1,6 +1,7 @@
 //! `GET /v1/events`: what happened, in order, each reader its own part. The position of an event
 //! is its row's `seq`; asking again with the last one goes on behind it, waiting if asked to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,19 +113,24 @@ fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
     let reads = |readers: &[OrganisationId]| scope.is_none_or(|s| readers.contains(&s));
     let caller = reads(&row.acting).then_some(&row.caller);
     let mut out = Vec::new();
+    // Events and words are counted among what this reader sees: the rest is nobody else's business.
+    let mut places = BTreeMap::new();
     for (ix, recorded) in row.events.iter().enumerate().filter(|(_, e)| reads(&e.readers)) {
         let mut words = Map::new();
-        for (w, word) in row.words.iter().enumerate().filter(|(_, w)| w.event as usize == ix) {
-            words.insert(w.to_string(), word.text.as_deref().map_or(Value::Null, Value::from));
+        for (w, word) in (0u32..).zip(&row.words).filter(|(_, w)| w.event as usize == ix) {
+            let place = places.len();
+            places.insert(w, u32::try_from(place).unwrap_or(u32::MAX));
+            words.insert(place.to_string(), word.text.as_deref().map_or(Value::Null, Value::from));
         }
+        let mut event = recorded.event.clone();
+        event.each_word(|w| *w = places.get(w).copied().unwrap_or(u32::MAX));
         out.push(json!({
             "seq": row.seq,
-            // Counted among what this reader sees: the rest is nobody else's business.
             "index": out.len(),
             "at": shown::time(row.at),
             "command": row.kind,
             "caller": caller,
-            "event": without_digests(&recorded.event),
+            "event": without_digests(&event),
             "words": words,
         }));
     }

@@ -7,8 +7,9 @@ use std::path::Path;
 use comity_domain::ids::Digest32;
 use comity_domain::kernel;
 use comity_domain::state::State;
+use rusqlite::Connection;
 
-use crate::codec;
+use crate::codec::{self, Committed};
 use crate::leaf;
 use crate::merkle::Edge;
 use crate::sqlite::{StoreError, head, open_read_only, scan};
@@ -81,8 +82,22 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
             Ok(_) => None,
         };
         first_bad = wrong.map(|(seq, what)| Finding { seq, what });
+        if first_bad.is_none() {
+            first_bad = stray_word(&connection)?;
+        }
     }
     Ok(Verdict { rows: edge.size(), words, root: Digest32(root), first_bad })
+}
+
+/// A word that stands at no row, which no reading of the rows meets.
+fn stray_word(connection: &Connection) -> Result<Option<Finding>, StoreError> {
+    let seq: Option<i64> = connection.query_row(
+        "SELECT min(w.seq) FROM word w LEFT JOIN log l ON l.seq = w.seq WHERE l.seq IS NULL",
+        [],
+        |r| r.get(0),
+    )?;
+    let what = || "a word stands here, and the log has no such row".to_owned();
+    Ok(seq.map(|seq| Finding { seq: u64::try_from(seq).unwrap_or(0), what: what() }))
 }
 
 fn check(
@@ -97,12 +112,15 @@ fn check(
     if leaf::leaf_hash(stored.header.as_bytes(), &stored.parts) != stored.leaf {
         return Err("the leaf is not that of its header and parts".into());
     }
+    let committed = codec::commitments(stored).ok_or("its bodies are not what this log writes")?;
     for (ix, word) in &words {
         let text = word.text.as_deref().unwrap_or_default();
-        let commitment = Digest32(leaf::word_commitment(&word.salt, text)).to_string();
-        let committed = format!("[{ix},\"{commitment}\"]");
-        let holds = |body: &[u8]| body.windows(committed.len()).any(|w| w == committed.as_bytes());
-        if !stored.parts.iter().any(|p| holds(&p.body)) {
+        let commitment = Digest32(leaf::word_commitment(&word.salt, text));
+        let about = word.about.to_string();
+        let fits = committed.get(*ix as usize).is_some_and(|(_, event, Committed(_, whom, what))| {
+            *event == word.event && *whom == about && *what == commitment
+        });
+        if !fits {
             return Err(format!("word {ix} is not the one that the row commits to"));
         }
     }

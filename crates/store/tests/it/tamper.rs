@@ -112,6 +112,8 @@ fn t40_a_changed_swapped_or_added_word_is_found_and_an_erased_one_is_not_missed(
             "UPDATE word SET salt = zeroblob(16) ",
             "UPDATE word SET salt = x'00' ",
             "UPDATE word SET ix = ix + 50 ",
+            "UPDATE word SET event = event + 1 ",
+            "UPDATE word SET about = (SELECT about FROM word w WHERE w.about <> word.about LIMIT 1) ",
         ] {
             let finding = after(&whole, &format!("{change}{here}"));
             assert_eq!(finding.seq, seq.unsigned_abs(), "{change}{here}: {finding:?}");
@@ -137,6 +139,8 @@ fn t40_a_changed_swapped_or_added_word_is_found_and_an_erased_one_is_not_missed(
     }
     let added = "INSERT INTO word SELECT seq, ix + 40, about, event, salt, text FROM word WHERE seq = (SELECT max(seq) FROM word) LIMIT 1";
     after(&whole, added);
+    let beyond = "INSERT INTO word SELECT seq + 1000, ix, about, event, salt, text FROM word LIMIT 1";
+    assert!(after(&whole, beyond).what.contains("no such row"));
     // Erased words, one by one and all of them.
     let shelf = whole.copy();
     for (seq, ix) in places.iter().copied().step_by(7) {
