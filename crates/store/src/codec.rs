@@ -239,6 +239,13 @@ pub fn decode(stored: &Stored, words: Vec<(u32, Word)>) -> Result<Row, CodecErro
     })
 }
 
+/// The time in a header, if it is one of this format, spelt as it must be, and of this row.
+pub(crate) fn header_time(text: &str, seq: u64) -> Option<i64> {
+    let header: Header<'_> = serde_json::from_str(text).ok()?;
+    let spelt = serde_json::to_string(&header).is_ok_and(|again| again == text);
+    (spelt && header.v == 1 && header.seq == seq && header.at >= 0).then_some(header.at)
+}
+
 /// Whether parts and readers stand as they are written: ascending, each once, and the platform
 /// as nobody. The leaf does not tell, and the order of the events counts by it.
 pub(crate) fn in_order(parts: &[Part]) -> bool {

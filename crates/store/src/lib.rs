@@ -10,18 +10,28 @@
 //! - What is read was written by this log: every leaf and root recomputes.
 //! - Readers never wait for the writer, and never see half a batch.
 
+mod base64;
 mod calls;
+mod checkpoint;
 mod codec;
+mod export;
+mod export_check;
 pub mod leaf;
 pub mod merkle;
+pub mod note;
 mod read;
 mod sqlite;
+mod tree;
 mod verify;
 
 pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
+pub use checkpoint::{Checkpoints, Kept};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
+pub use export::{ExportError, Exported, export};
+pub use export_check::{BadLine, ExportVerdict, Pinned, verify_export};
 pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
 pub use merkle::{Edge, Hash};
 pub use read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide, Reader};
 pub use sqlite::{AppendError, Head, Store, StoreError};
+pub use tree::Tree;
 pub use verify::{Finding, Verdict, verify};

@@ -83,7 +83,7 @@ impl Reader {
         Self { path: path.to_path_buf(), idle: Mutex::new(Vec::new()) }
     }
 
-    fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         ask: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

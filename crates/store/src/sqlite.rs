@@ -91,7 +91,7 @@ pub struct Store {
     _lock: File,
 }
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 pub(crate) fn id(value: u128) -> [u8; 16] {
     value.to_be_bytes()
@@ -135,6 +135,12 @@ impl Store {
                 params![edge.root(), edge.to_bytes()],
             )?;
             tx.pragma_update(None, "user_version", 1)?;
+            tx.commit()?;
+        }
+        if found < 2 {
+            let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute_batch(include_str!("migrations/sqlite/0002_audit.sql"))?;
+            tx.pragma_update(None, "user_version", 2)?;
             tx.commit()?;
         }
         Ok(())
