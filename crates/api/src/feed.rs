@@ -78,7 +78,7 @@ pub async fn events(
     }
 }
 
-fn allowed(app: &App, who: &Who, named: Option<OrganisationId>) -> Result<(), Problem> {
+pub(crate) fn allowed(app: &App, who: &Who, named: Option<OrganisationId>) -> Result<(), Problem> {
     let (state, now) = (app.state(), app.now());
     may::authentic(&state, &who.0, now)?;
     match (named, who.0.principal) {

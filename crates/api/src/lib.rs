@@ -10,6 +10,7 @@
 
 mod auth;
 mod authzen;
+mod checkpoints;
 mod feed;
 mod grants;
 mod input;

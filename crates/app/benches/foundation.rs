@@ -379,7 +379,7 @@ fn replay(folder: &Path) {
         ),
     );
     let began = Instant::now();
-    let verdict = comity_store::verify(&path).unwrap();
+    let verdict = comity_store::verify(&path, None).unwrap();
     assert_eq!(verdict.first_bad, None);
     line(
         &format!("verify {} rows", verdict.rows),

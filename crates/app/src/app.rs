@@ -21,6 +21,7 @@ use comity_domain::time::Instant;
 use comity_store::{CallRecord, Reader, Store, StoreError};
 
 use crate::calls::{self, CallBook};
+use crate::checkpoints::{CheckpointError, Checkpointer, Places};
 use crate::clock::Clock;
 use crate::keys::{KeyError, Keys};
 use crate::node::{Done, Node, NotDone};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// The key file.
     pub key_file: PathBuf,
+    /// Where the key that signs checkpoints is, and the file that they go to.
+    pub checkpoints: Places,
     /// What a password hash costs.
     pub password_cost: Cost,
 }
@@ -53,6 +56,9 @@ pub enum StartError {
     /// It is not the one that the database was made with.
     #[error("key file {0} is not the one that this database was made with; name the right one")]
     OtherKey(PathBuf),
+    /// The checkpoints.
+    #[error(transparent)]
+    Checkpoints(#[from] CheckpointError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,6 +118,7 @@ impl From<passwords::Busy> for Failure {
 pub struct App {
     node: Arc<Node>,
     book: CallBook,
+    checkpoints: Checkpointer,
     reader: Reader,
     keys: Keys,
     passwords: Arc<Passwords>,
@@ -188,10 +195,13 @@ impl App {
             .map_err(|source| StartError::Io { what: "the writer's thread".into(), source })?;
         let node = Arc::new(node);
         let book = CallBook::start(calls, &calls_path, clock.clone(), &node)?;
+        let moved = node.moved();
+        let checkpoints = Checkpointer::start(&path, &settings.checkpoints, clock.clone(), moved)?;
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
             node,
             book,
+            checkpoints,
             reader,
             keys,
             passwords,
@@ -217,6 +227,7 @@ impl App {
         // book was closed would not be counted.
         self.node.stop();
         self.book.stop();
+        self.checkpoints.stop();
     }
 
     /// The writer.
@@ -229,6 +240,12 @@ impl App {
     #[must_use]
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// Who signs where the log stands.
+    #[must_use]
+    pub fn checkpoints(&self) -> &Checkpointer {
+        &self.checkpoints
     }
 
     /// The derived keys.

@@ -5,12 +5,14 @@
 //! - [`tokens`]: how secrets look outside, and their digests.
 //! - [`node`]: the writer: collect commands, append, apply, publish.
 //! - [`calls`]: counting made durable.
+//! - [`checkpoints`]: signing where the log stands.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
 
 pub mod app;
 pub mod calls;
+pub mod checkpoints;
 pub mod clock;
 pub mod history;
 pub mod keys;

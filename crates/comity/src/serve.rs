@@ -48,6 +48,7 @@ fn start(config: &Config) -> anyhow::Result<Arc<App>> {
     let settings = Settings {
         data: config.data.clone(),
         key_file: config.key_file.clone(),
+        checkpoints: config.checkpoints.clone(),
         password_cost: Cost::DEFAULT,
     };
     Ok(App::start(&settings, Arc::new(Clock::system()))?)

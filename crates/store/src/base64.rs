@@ -40,8 +40,9 @@ mod tests {
 
     #[test]
     fn the_vectors_of_rfc_4648_and_nothing_that_is_spelt_otherwise() {
-        let vectors =
-            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"].into_iter().enumerate();
+        let vectors = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]
+            .into_iter()
+            .enumerate();
         for (length, text) in vectors {
             let plain = &b"foobar"[..length];
             assert_eq!(encode(plain), text);

@@ -124,6 +124,21 @@ pub(crate) fn some(
     rows.map(|row| kept(row?)).collect()
 }
 
+/// The same for whoever verifies: one that cannot be read is no reason to stop.
+pub(crate) fn raw_after(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<(u64, Result<Kept, String>)>, StoreError> {
+    let sql = format!("{COLUMNS} WHERE size > ?1 ORDER BY size LIMIT ?2");
+    let mut ask = connection.prepare(&sql)?;
+    let rows = ask.query_map(params![signed(after), signed(limit as u64)], |row| {
+        let read = raw(row).map_err(StoreError::from).and_then(kept);
+        Ok((row.get::<_, i64>(0)?.unsigned_abs(), read.map_err(|_| "cannot be read".to_owned())))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 type Raw = (i64, i64, Vec<u8>, String);
 
 fn raw(row: &rusqlite::Row<'_>) -> rusqlite::Result<Raw> {

@@ -251,8 +251,7 @@ pub(crate) fn header_time(text: &str, seq: u64) -> Option<i64> {
 pub(crate) fn in_order(parts: &[Part]) -> bool {
     parts.is_sorted_by(|a, b| a.readers < b.readers)
         && parts.iter().all(|part| {
-            part.readers.is_sorted_by(|a, b| a < b)
-                && part.readers.first() != Some(&leaf::PLATFORM)
+            part.readers.is_sorted_by(|a, b| a < b) && part.readers.first() != Some(&leaf::PLATFORM)
         })
 }
 

@@ -270,9 +270,9 @@ impl<W: Write> Exporter<'_, W> {
         let own = |p: &leaf::Part| whole.is_some_and(|o| p.readers.contains(&o.0));
         if stored.parts.iter().any(own) {
             self.flush(stored.seq)?;
-            let row = self.own_row(stored, words, own).ok_or_else(|| {
-                corrupt("is not what this log writes: run comity audit verify")
-            })?;
+            let row = self
+                .own_row(stored, words, own)
+                .ok_or_else(|| corrupt("is not what this log writes: run comity audit verify"))?;
             self.done.rows = self.done.rows.saturating_add(1);
             self.done.words = self.done.words.saturating_add(row.words.len() as u64);
             self.lines.write(&Line::Row(row))?;
@@ -311,7 +311,8 @@ impl<W: Write> Exporter<'_, W> {
                 parts.push(OwnPart { readers, salt: Salt(part.salt), body });
             } else {
                 let entries = leaf::leaf_entries(std::slice::from_ref(part));
-                others.extend(entries.into_iter().map(|(tag, hash)| (Digest32(tag), Digest32(hash))));
+                others
+                    .extend(entries.into_iter().map(|(tag, hash)| (Digest32(tag), Digest32(hash))));
             }
         }
         others.sort_unstable();

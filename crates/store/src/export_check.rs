@@ -114,7 +114,10 @@ impl<'p> Check<'p> {
     fn first(text: &[u8], pinned: &'p Pinned) -> Result<Self, String> {
         let first: First = canonical(text)?;
         if first.format != FORMAT {
-            return Err(format!("is of a format that this release does not know: {}", first.format));
+            return Err(format!(
+                "is of a format that this release does not know: {}",
+                first.format
+            ));
         }
         let key: Verifier = first.key.parse().map_err(|_| "its key is no verifier key")?;
         if first.size == 0 || first.since > first.size {
@@ -210,7 +213,10 @@ impl<'p> Check<'p> {
     }
 
     fn gap(&self, found: u64) -> String {
-        format!("row {} should stand here, and it is row {found}: one is missing, doubled or moved", self.next())
+        format!(
+            "row {} should stand here, and it is row {found}: one is missing, doubled or moved",
+            self.next()
+        )
     }
 
     fn push(&mut self, leaf: Hash) -> Result<(), String> {
@@ -297,15 +303,21 @@ impl<'p> Check<'p> {
 
     fn checkpoint(&mut self, note: &str, consistency: &[Digest32]) -> Result<(), String> {
         let said = self.key.open_own(note).map_err(|e| {
-            let key = if self.pinned.key.is_some() { "that you named" } else { "of the first line" };
+            let key =
+                if self.pinned.key.is_some() { "that you named" } else { "of the first line" };
             format!("the checkpoint {e} (the key {key})")
         })?;
         let (size, root) = (self.edge.size(), self.edge.root());
         if said.size != size {
-            return Err(format!("the checkpoint is over {} rows and stands after {size}", said.size));
+            return Err(format!(
+                "the checkpoint is over {} rows and stands after {size}",
+                said.size
+            ));
         }
         if said.root != root {
-            return Err(format!("the checkpoint over {size} rows states another tree than the rows above"));
+            return Err(format!(
+                "the checkpoint over {size} rows states another tree than the rows above"
+            ));
         }
         let proof: Vec<Hash> = consistency.iter().map(|d| d.0).collect();
         let (old, old_root) = self.signed;

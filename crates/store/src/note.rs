@@ -264,7 +264,8 @@ mod tests {
         let text = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
         let known: Verifier = text.parse().unwrap();
         assert_eq!((known.name(), known.to_string().as_str()), ("PeterNeumann", text));
-        for bad in ["", "a+b", "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"] {
+        for bad in ["", "a+b", "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"]
+        {
             assert!(bad.parse::<Verifier>().is_err(), "{bad}");
         }
     }

@@ -146,7 +146,10 @@ mod tests {
             }
             leaves.get(count).into_iter().for_each(|leaf| edge.push(*leaf));
         }
-        assert_eq!((tree.root(71), tree.inclusion(0, 71), tree.consistency(1, 71)), (None, None, None));
+        assert_eq!(
+            (tree.root(71), tree.inclusion(0, 71), tree.consistency(1, 71)),
+            (None, None, None)
+        );
         assert_eq!(tree.consistency(2, 1), None);
     }
 }

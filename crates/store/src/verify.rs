@@ -2,6 +2,7 @@
 //!
 //! Opens the file to read only, so it may run beside a server.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use comity_domain::ids::Digest32;
@@ -9,9 +10,11 @@ use comity_domain::kernel;
 use comity_domain::state::State;
 use rusqlite::Connection;
 
+use crate::checkpoint::{self, Kept};
 use crate::codec::{self, Committed};
 use crate::leaf;
-use crate::merkle::Edge;
+use crate::merkle::{Edge, Hash};
+use crate::note::{self, Checkpoint, NoteError, Verifier};
 use crate::sqlite::{StoreError, head, open_read_only, scan};
 
 /// What a verification found.
@@ -21,6 +24,8 @@ pub struct Verdict {
     pub rows: u64,
     /// How many words stand beside it; erased ones are not among them.
     pub words: u64,
+    /// How many checkpoints are kept.
+    pub checkpoints: u64,
     /// The root over all leaves, recomputed.
     pub root: Digest32,
     /// The first thing that is wrong, if any.
@@ -36,11 +41,12 @@ pub struct Finding {
     pub what: String,
 }
 
-/// Verifies the log at `path`.
+/// Verifies the log at `path`, and that the kept checkpoints are of this log. With a key: that it
+/// signed them.
 ///
 /// # Errors
 /// If the file cannot be read at all. What is wrong inside it is a [`Finding`].
-pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
+pub fn verify(path: &Path, key: Option<&Verifier>) -> Result<Verdict, StoreError> {
     let connection = open_read_only(path)?;
     // One read transaction: a server may append meanwhile.
     connection.execute_batch("BEGIN")?;
@@ -49,6 +55,9 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
     let mut state = State::default();
     let mut words = 0u64;
     let mut first_bad: Option<Finding> = None;
+    let mut signed =
+        Signed { connection: &connection, key, origin: None, ahead: VecDeque::new(), met: 0 };
+    signed.more()?;
     let walked = scan(&connection, 0, |stored, own| {
         words = words.saturating_add(own.len() as u64);
         edge.push(stored.leaf);
@@ -56,6 +65,11 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
             && let Err(what) = check(&stored, own, edge.size(), &mut state)
         {
             first_bad = Some(Finding { seq: stored.seq, what });
+        }
+        if let Err(what) = signed.compare(&edge, stored.leaf)?
+            && first_bad.is_none()
+        {
+            first_bad = Some(Finding { seq: edge.size(), what });
         }
         Ok(())
     });
@@ -82,11 +96,69 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
             Ok(_) => None,
         };
         first_bad = wrong.map(|(seq, what)| Finding { seq, what });
+        if let (Some(kept), None) = (signed.ahead.front(), &first_bad) {
+            let what = format!("was signed as the last of {} rows, and is not there", kept.0);
+            first_bad = Some(Finding { seq: edge.size().saturating_add(1), what });
+        }
         if first_bad.is_none() {
             first_bad = stray_word(&connection)?;
         }
     }
-    Ok(Verdict { rows: edge.size(), words, root: Digest32(root), first_bad })
+    Ok(Verdict {
+        rows: edge.size(),
+        words,
+        checkpoints: signed.met,
+        root: Digest32(root),
+        first_bad,
+    })
+}
+
+/// The kept checkpoints, the smallest first, as the rows go by.
+struct Signed<'c> {
+    connection: &'c Connection,
+    key: Option<&'c Verifier>,
+    /// What they must be named after.
+    origin: Option<String>,
+    ahead: VecDeque<(u64, Result<Kept, String>)>,
+    met: u64,
+}
+
+impl Signed<'_> {
+    fn more(&mut self) -> Result<(), StoreError> {
+        let after = self.ahead.back().map_or(0, |(size, _)| *size);
+        self.ahead.extend(checkpoint::raw_after(self.connection, after, 500)?);
+        Ok(())
+    }
+
+    /// Compares those of the size that the tree has now.
+    fn compare(&mut self, edge: &Edge, leaf: Hash) -> Result<Result<(), String>, StoreError> {
+        let origin = self.origin.get_or_insert_with(|| note::origin(&leaf)).clone();
+        while self.ahead.front().is_some_and(|(size, _)| *size <= edge.size()) {
+            if self.ahead.len() == 1 {
+                self.more()?;
+            }
+            let Some((size, kept)) = self.ahead.pop_front() else { break };
+            self.met = self.met.saturating_add(1);
+            let wrong = |what: String| Ok(Err(format!("the checkpoint over {size} rows {what}")));
+            let said = match (&kept, self.key) {
+                (Err(what), _) => return wrong(what.clone()),
+                (Ok(kept), Some(key)) => key.open_own(&kept.note).map_err(|e| e.to_string()),
+                (Ok(kept), None) => Checkpoint::unverified(&kept.note)
+                    .map(|(said, _)| said)
+                    .ok_or_else(|| NoteError::Shape.to_string()),
+            };
+            let fits = |said: &Checkpoint| {
+                let tree = (said.size, said.root) == (edge.size(), edge.root());
+                tree && said.origin == origin && kept.as_ref().is_ok_and(|k| k.edge == *edge)
+            };
+            match said {
+                Err(what) => return wrong(what),
+                Ok(said) if fits(&said) => {}
+                Ok(_) => return wrong("is of another tree or log".into()),
+            }
+        }
+        Ok(Ok(()))
+    }
 }
 
 /// A word that stands at no row, which no reading of the rows meets.
@@ -117,9 +189,10 @@ fn check(
         let text = word.text.as_deref().unwrap_or_default();
         let commitment = Digest32(leaf::word_commitment(&word.salt, text));
         let about = word.about.to_string();
-        let fits = committed.get(*ix as usize).is_some_and(|(_, event, Committed(_, whom, what))| {
-            *event == word.event && *whom == about && *what == commitment
-        });
+        let fits =
+            committed.get(*ix as usize).is_some_and(|(_, event, Committed(_, whom, what))| {
+                *event == word.event && *whom == about && *what == commitment
+            });
         if !fits {
             return Err(format!("word {ix} is not the one that the row commits to"));
         }

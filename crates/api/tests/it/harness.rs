@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
 use comity_app::App;
 use comity_app::app::Settings;
+use comity_app::checkpoints::Places;
 use comity_app::clock::Clock;
 use comity_app::people::passwords::Cost;
 use comity_domain::time::Instant;
@@ -93,8 +94,12 @@ impl House {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let clock = Arc::new(Clock::simulated(START));
         let data = folder.path().to_path_buf();
-        let settings =
-            Settings { key_file: data.join("comity.key"), data, password_cost: Cost::TESTS };
+        let settings = Settings {
+            key_file: data.join("comity.key"),
+            checkpoints: Places::inside(&data),
+            data,
+            password_cost: Cost::TESTS,
+        };
         let app = App::start(&settings, clock.clone()).expect("an installation");
         let router = comity_api::router(app.clone());
         Self { app, clock, router, runtime, folder }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use comity_app::app::{App, Settings, database};
+use comity_app::checkpoints::Places;
 use comity_app::clock::Clock;
 use comity_app::keys::Keys;
 use comity_app::node::{Done, NotDone};
@@ -66,7 +67,9 @@ pub fn cast(brokers: usize) -> (World, Cast) {
 }
 
 pub fn settings(folder: &Path) -> Settings {
-    Settings { data: folder.join("data"), key_file: folder.join("key"), password_cost: Cost::TESTS }
+    let data = folder.join("data");
+    let checkpoints = Places::inside(&data);
+    Settings { data, key_file: folder.join("key"), checkpoints, password_cost: Cost::TESTS }
 }
 
 /// Writes a world's rows as the log of an installation.
@@ -226,7 +229,7 @@ impl Site {
     /// inv24, inv25, inv29: the log is whole, and leads to what is published.
     pub fn check(&self) {
         let path = database(&self.folder.path().join("data"));
-        assert_eq!(comity_store::verify(&path).unwrap().first_bad, None);
+        assert_eq!(comity_store::verify(&path, None).unwrap().first_bad, None);
         assert!(self.replayed() == *self.app.state(), "the log leads to another state");
     }
 

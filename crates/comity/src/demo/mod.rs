@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use comity_app::checkpoints::Places;
 use comity_app::clock::Clock;
 use comity_app::people::passwords::Cost;
 use comity_app::{App, Settings};
@@ -63,6 +64,7 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         let settings = Settings {
             data: flags.data.clone(),
             key_file: flags.data.join("comity.key"),
+            checkpoints: Places::inside(&flags.data),
             password_cost: Cost::LIGHT,
         };
         let app = App::start(&settings, clock.clone())?;

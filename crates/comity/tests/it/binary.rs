@@ -234,6 +234,7 @@ fn t54_a_lost_or_other_key_file_is_refused_where_there_is_a_log() {
     let settings = comity_app::Settings {
         data,
         key_file: key.clone(),
+        checkpoints: comity_app::checkpoints::Places::inside(&folder.path().join("data")),
         password_cost: comity_app::people::passwords::Cost::TESTS,
     };
     let start = || {

@@ -92,9 +92,8 @@ fn without_others(row: &Row, readers: &[OrganisationId]) -> Row {
     for (ix, recorded) in (0u32..).zip(&row.events).filter(|(_, r)| r.readers == readers) {
         let (first, mut recorded) = (own.words.len(), recorded.clone());
         let theirs = || (0u32..).zip(&row.words).filter(|(_, w)| w.event == ix);
-        own.words.extend(
-            theirs().map(|(_, w)| Word { event: own.events.len() as u32, ..w.clone() }),
-        );
+        own.words
+            .extend(theirs().map(|(_, w)| Word { event: own.events.len() as u32, ..w.clone() }));
         recorded.event.each_word(|w| {
             let place = theirs().position(|(ix, _)| ix == *w).expect("its own word");
             *w = (first + place) as u32;

@@ -12,9 +12,11 @@
 )]
 
 mod calls;
+mod chance;
 mod codec;
 mod contract;
 mod corpus;
+mod export;
 mod story;
 mod tamper;
 #[allow(dead_code, unreachable_pub)] // shared with the kernel's tests; not all of it is needed here
