@@ -12,6 +12,7 @@
 )]
 
 mod batch;
+mod checkpoints;
 mod counting;
 mod crash;
 mod faults;
