@@ -152,7 +152,11 @@ async fn t50_an_older_database_is_not_signed_over_what_is_known_outside() {
     let app = start(folder.path());
     keys(&app, 5).await;
     app.stop();
-    assert_eq!((kept(folder.path()).last(), outside(folder.path())), (Some(&3), Some(6)), "of 9 rows");
+    assert_eq!(
+        (kept(folder.path()).last(), outside(folder.path())),
+        (Some(&3), Some(6)),
+        "of 9 rows"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,8 @@ fn the_help_of_every_command_is_as_reviewed() {
         ("help-demo", &["demo", "--help"]),
         ("help-audit", &["audit", "--help"]),
         ("help-audit-verify", &["audit", "verify", "--help"]),
+        ("help-audit-export", &["audit", "export", "--help"]),
+        ("help-audit-key", &["audit", "key", "--help"]),
     ] {
         let done = run(folder.path(), command);
         assert!(done.status.success());

@@ -82,6 +82,31 @@ fn parsed(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+const SAMPLE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/sample-export.jsonl");
+
+/// What `docs/reference/verify_export.py` is run on. Seeded, so it only changes with the format.
+fn sample() -> String {
+    let rows = long_story().rows;
+    let signed = Signed::new(&rows[..41], 7);
+    signed.export(both(&rows)[0], 0)
+}
+
+/// Writes it: `cargo test -p comity-store write_sample -- --ignored`.
+#[test]
+#[ignore = "writes the published sample; only for a new version of the format"]
+fn write_sample() {
+    std::fs::write(SAMPLE, sample()).unwrap();
+}
+
+#[test]
+fn the_published_sample_is_what_this_release_writes() {
+    let published = std::fs::read_to_string(SAMPLE).unwrap();
+    assert!(published == sample(), "see `write_sample`");
+    let said = alone(&published).unwrap();
+    assert!(said.rows >= 8 && said.words >= 8 && said.checkpoints == 5, "{said:?}");
+}
+
 #[test]
 fn inv26_both_sides_export_equal_roots_and_equal_bytes_of_what_they_share() {
     let rows = long_story().rows;

@@ -25,7 +25,10 @@ fn t40_every_reader_is_shown_the_same_checkpoints_and_each_is_of_the_log() {
         .iter()
         .map(|item| {
             let said = key.open_own(item["note"].as_str().unwrap()).unwrap();
-            assert_eq!((json!(said.size), tree.root(said.size)), (item["size"].clone(), Some(said.root)));
+            assert_eq!(
+                (json!(said.size), tree.root(said.size)),
+                (item["size"].clone(), Some(said.root))
+            );
             said.size
         })
         .collect();
