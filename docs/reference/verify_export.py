@@ -8,6 +8,7 @@ Standard library only; keeps 64 bytes a row. Exit code 0: everything fits. 1: th
 """
 import argparse, base64, binascii, functools, hashlib, io, json, pathlib, random, sys
 
+sys.dont_write_bytecode = True
 from check_vectors import HEADER, consistent, included, root, sha
 
 

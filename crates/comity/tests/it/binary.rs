@@ -199,6 +199,73 @@ fn audit_verify_runs_beside_a_server_and_names_the_row_that_was_tampered_with() 
 }
 
 #[test]
+fn t40_an_export_is_made_beside_a_server_and_verified_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::serve(folder.path());
+    let operate = server.read_until("cmt_key_").trim().to_owned();
+    let made =
+        server.expect(201, "POST", "/v1/platform/keys", &operate, json!({ "use": "provision" }));
+    let key = made["secret"].as_str().unwrap().to_owned();
+    let name = json!({ "name": "Harbour" });
+    let harbour = server.expect(201, "PUT", "/v1/organisations/harbour", &key, name);
+    let harbour = harbour["id"].as_str().unwrap().to_owned();
+    let audit = |arguments: &[&str]| {
+        let done = run(folder.path(), &[&["audit"], arguments].concat());
+        let said = text(&done.stdout) + &text(&done.stderr);
+        (done.status.code(), said)
+    };
+    // What the first checkpoint does not cover yet is left out, and said to be.
+    let latest = "/v1/audit/checkpoints/latest";
+    let held = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        let all = server.expect(200, "GET", "/v1/audit/checkpoints", &operate, json!(null));
+        (all["items"] != json!([]))
+            .then(|| server.expect(200, "GET", latest, &operate, json!(null)))
+    });
+    let held = held.expect("a first checkpoint within seconds");
+    fs::write(folder.path().join("held"), held["note"].as_str().unwrap()).unwrap();
+    let export = ["export", "--data", "data", "--organisation", &harbour, "--out", "view.jsonl"];
+    let (code, said) = audit(&export);
+    assert!(code == Some(0) && said.contains(&harbour), "{said}");
+    assert_eq!(audit(&["verify", "view.jsonl"]).0, Some(0), "beside the server");
+    stop(server); // signs the rest
+    let (code, said) = audit(&export);
+    assert!(
+        code == Some(0) && said.contains("1 rows of 3") && !said.contains("left out"),
+        "{said}"
+    );
+    let (code, vkey) = audit(&["key", "--data", "data"]);
+    assert_eq!((code, vkey.trim()), (Some(0), held["key"].as_str().unwrap()));
+    fs::rename(folder.path().join("data"), folder.path().join("gone")).unwrap();
+    let with = |file: &str, more: &[&str]| audit(&[&["verify", file][..], more].concat());
+    let (code, said) = with("view.jsonl", &["--key", vkey.trim(), "--checkpoint", "held"]);
+    assert!(code == Some(0) && !said.contains("compare with"), "{said}");
+    assert!(with("view.jsonl", &[]).1.contains("no key and no checkpoint was named"));
+    assert_eq!(with("view.jsonl", &["--key", "nothing"]).0, Some(2));
+
+    let view = fs::read_to_string(folder.path().join("view.jsonl")).unwrap();
+    let line = view.lines().position(|l| l.contains("Harbour")).unwrap() + 1;
+    fs::write(folder.path().join("bad.jsonl"), view.replace("Harbour", "Harbor!")).unwrap();
+    let (code, said) = with("bad.jsonl", &[]);
+    assert!(code == Some(1) && said.contains(&format!("line {line}:")), "{said}");
+    // The Python verifier agrees on both.
+    let python = |file: &str| {
+        let script = workspace().join("docs/reference/verify_export.py");
+        let done = std::process::Command::new("python3")
+            .arg(script)
+            .args([file, "--key", vkey.trim(), "--checkpoint", "held"])
+            .current_dir(folder.path())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output();
+        done.map(|done| (done.status.code(), text(&done.stdout) + &text(&done.stderr)))
+    };
+    if let (Ok(good), Ok(bad)) = (python("view.jsonl"), python("bad.jsonl")) {
+        assert!(good.0 == Some(0) && good.1.contains("everything fits"), "{good:?}");
+        assert!(bad.0 == Some(1) && bad.1.contains(&format!("line {line}:")), "{bad:?}");
+    }
+}
+
+#[test]
 fn the_demo_is_for_loopback_and_for_its_own_folder() {
     let folder = tempfile::tempdir().unwrap();
     let errors = refused(folder.path(), &["demo", "--listen", "0.0.0.0:0"]);
