@@ -124,12 +124,15 @@ pub(crate) fn some(
     rows.map(|row| kept(row?)).collect()
 }
 
+/// The size that a checkpoint stands at, and itself or why it cannot be read.
+pub(crate) type SizedKept = (u64, Result<Kept, String>);
+
 /// The same for whoever verifies: one that cannot be read is no reason to stop.
 pub(crate) fn raw_after(
     connection: &Connection,
     after: u64,
     limit: usize,
-) -> Result<Vec<(u64, Result<Kept, String>)>, StoreError> {
+) -> Result<Vec<SizedKept>, StoreError> {
     let sql = format!("{COLUMNS} WHERE size > ?1 ORDER BY size LIMIT ?2");
     let mut ask = connection.prepare(&sql)?;
     let rows = ask.query_map(params![signed(after), signed(limit as u64)], |row| {

@@ -10,7 +10,7 @@ use comity_domain::kernel;
 use comity_domain::state::State;
 use rusqlite::Connection;
 
-use crate::checkpoint::{self, Kept};
+use crate::checkpoint::{self, SizedKept};
 use crate::codec::{self, Committed};
 use crate::leaf;
 use crate::merkle::{Edge, Hash};
@@ -119,7 +119,7 @@ struct Signed<'c> {
     key: Option<&'c Verifier>,
     /// What they must be named after.
     origin: Option<String>,
-    ahead: VecDeque<(u64, Result<Kept, String>)>,
+    ahead: VecDeque<SizedKept>,
     met: u64,
 }
 
