@@ -136,3 +136,43 @@ fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use comity_domain::command::Caller;
+    use comity_domain::event::Recorded;
+    use comity_domain::ids::{CommandId, PersonId};
+    use comity_domain::text::{Subject, Word};
+    use comity_domain::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn t01_places_do_not_say_that_the_row_held_something_for_others() {
+        let [ours, theirs] = [OrganisationId(1), OrganisationId(2)];
+        let (person, about) = (PersonId(3), Subject::Person(PersonId(3)));
+        let renamed = |name, reader| Recorded {
+            event: Event::PersonRenamed { person, name },
+            readers: vec![reader],
+        };
+        let word = |event| Word { about, event, salt: [0; 16], text: Some("Zoë".into()) };
+        let row = Row {
+            seq: 1,
+            at: Instant(0),
+            command: CommandId(1),
+            kind: "put_member".into(),
+            caller: Caller::system(),
+            acting: Vec::new(),
+            events: vec![renamed(0, theirs), renamed(1, theirs), renamed(2, ours)],
+            words: vec![word(0), word(1), word(2)],
+        };
+        let shown = show(&row, Some(ours));
+        assert_eq!((shown.len(), &shown[0]["index"]), (1, &json!(0)));
+        assert_eq!(
+            (&shown[0]["event"]["name"], &shown[0]["words"]),
+            (&json!(0), &json!({"0": "Zoë"}))
+        );
+        let all = show(&row, None);
+        assert_eq!((&all[2]["event"]["name"], &all[2]["words"]), (&json!(2), &json!({"2": "Zoë"})));
+    }
+}
