@@ -51,6 +51,8 @@ layers: ## prove who imports whom, and the budget of dependencies
 docs: ## links in Markdown, and rustdoc without warnings
 	python3 scripts/check-docs
 	python3 docs/reference/check_vectors.py
+	python3 docs/reference/verify_export.py docs/reference/sample-export.jsonl
+	python3 docs/reference/verify_export.py --self-test docs/reference/sample-export.jsonl
 	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --quiet --workspace --no-deps --document-private-items
 
 deny: ## licences, advisories and sources (only if cargo-deny is installed)

@@ -97,4 +97,5 @@ def main(path):
     print(f"{path.name}: all vectors hold ({len(leaves)} rows)")
 
 
-main(pathlib.Path(*sys.argv[1:] or [__file__.replace("check_vectors.py", "log-vectors.json")]))
+if __name__ == "__main__":
+    main(pathlib.Path(*sys.argv[1:] or [__file__.replace("check_vectors.py", "log-vectors.json")]))

@@ -1,6 +1,7 @@
 //! `GET /v1/events`: what happened, in order, each reader its own part. The position of an event
 //! is its row's `seq`; asking again with the last one goes on behind it, waiting if asked to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ pub async fn events(
     }
 }
 
-fn allowed(app: &App, who: &Who, named: Option<OrganisationId>) -> Result<(), Problem> {
+pub(crate) fn allowed(app: &App, who: &Who, named: Option<OrganisationId>) -> Result<(), Problem> {
     let (state, now) = (app.state(), app.now());
     may::authentic(&state, &who.0, now)?;
     match (named, who.0.principal) {
@@ -112,21 +113,67 @@ fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
     let reads = |readers: &[OrganisationId]| scope.is_none_or(|s| readers.contains(&s));
     let caller = reads(&row.acting).then_some(&row.caller);
     let mut out = Vec::new();
+    // Events and words are counted among what this reader sees: the rest is nobody else's business.
+    let mut places = BTreeMap::new();
     for (ix, recorded) in row.events.iter().enumerate().filter(|(_, e)| reads(&e.readers)) {
         let mut words = Map::new();
-        for (w, word) in row.words.iter().enumerate().filter(|(_, w)| w.event as usize == ix) {
-            words.insert(w.to_string(), word.text.as_deref().map_or(Value::Null, Value::from));
+        for (w, word) in (0u32..).zip(&row.words).filter(|(_, w)| w.event as usize == ix) {
+            let place = places.len();
+            places.insert(w, u32::try_from(place).unwrap_or(u32::MAX));
+            words.insert(place.to_string(), word.text.as_deref().map_or(Value::Null, Value::from));
         }
+        let mut event = recorded.event.clone();
+        event.each_word(|w| *w = places.get(w).copied().unwrap_or(u32::MAX));
         out.push(json!({
             "seq": row.seq,
-            // Counted among what this reader sees: the rest is nobody else's business.
             "index": out.len(),
             "at": shown::time(row.at),
             "command": row.kind,
             "caller": caller,
-            "event": without_digests(&recorded.event),
+            "event": without_digests(&event),
             "words": words,
         }));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use comity_domain::command::Caller;
+    use comity_domain::event::Recorded;
+    use comity_domain::ids::{CommandId, PersonId};
+    use comity_domain::text::{Subject, Word};
+    use comity_domain::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn t01_places_do_not_say_that_the_row_held_something_for_others() {
+        let [ours, theirs] = [OrganisationId(1), OrganisationId(2)];
+        let (person, about) = (PersonId(3), Subject::Person(PersonId(3)));
+        let renamed = |name, reader| Recorded {
+            event: Event::PersonRenamed { person, name },
+            readers: vec![reader],
+        };
+        let word =
+            |event| Word { about, also: None, event, salt: [0; 16], text: Some("Zoë".into()) };
+        let row = Row {
+            seq: 1,
+            at: Instant(0),
+            command: CommandId(1),
+            kind: "put_member".into(),
+            caller: Caller::system(),
+            acting: Vec::new(),
+            events: vec![renamed(0, theirs), renamed(1, theirs), renamed(2, ours)],
+            words: vec![word(0), word(1), word(2)],
+        };
+        let shown = show(&row, Some(ours));
+        assert_eq!((shown.len(), &shown[0]["index"]), (1, &json!(0)));
+        assert_eq!(
+            (&shown[0]["event"]["name"], &shown[0]["words"]),
+            (&json!(0), &json!({"0": "Zoë"}))
+        );
+        let all = show(&row, None);
+        assert_eq!((&all[2]["event"]["name"], &all[2]["words"]), (&json!(2), &json!({"2": "Zoë"})));
+    }
 }

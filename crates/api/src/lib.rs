@@ -11,6 +11,7 @@
 
 mod auth;
 mod authzen;
+mod checkpoints;
 mod erasures;
 mod feed;
 mod figures;

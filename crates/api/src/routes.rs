@@ -9,8 +9,8 @@ use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
 use crate::{
-    authzen, erasures, feed, grants, input, locks, me, oauth, observe, organisations, platform,
-    problem, requests, sessions,
+    authzen, checkpoints, erasures, feed, grants, input, locks, me, oauth, observe, organisations,
+    platform, problem, requests, sessions,
 };
 
 /// The largest body, in bytes.
@@ -80,6 +80,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/sessions/{session}/end", post(sessions::end))
         // what happened
         .route("/v1/events", get(feed::events))
+        .route("/v1/audit/checkpoints", get(checkpoints::list))
+        .route("/v1/audit/checkpoints/latest", get(checkpoints::latest))
         // standards
         .route("/oauth/token", post(oauth::token))
         .route("/access/v1/evaluation", post(authzen::evaluation))

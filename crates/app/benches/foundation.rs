@@ -500,7 +500,7 @@ fn replay(folder: &Path) {
     starts(folder, &keys, &state);
     drop(state);
     let began = Instant::now();
-    let verdict = comity_store::verify(&path).unwrap();
+    let verdict = comity_store::verify(&Reader::new(&path), None).unwrap();
     assert_eq!(verdict.first_bad, None);
     line(
         &format!("verify {} rows", verdict.rows),

@@ -21,6 +21,7 @@ use comity_store::{CallRecord, Place, Reader, Store, StoreError};
 
 use crate::calls::{self, CallBook};
 use crate::checker::{self, Checker};
+use crate::checkpoints::{CheckpointError, Checkpointer, Places};
 use crate::clock::{Clock, boot_millis};
 use crate::erasures::{self, Erasures};
 use crate::guard::{self, Breach};
@@ -45,6 +46,8 @@ pub struct Settings {
     pub lease: Lease,
     /// The key file.
     pub key_file: PathBuf,
+    /// Where the key that signs checkpoints is, and the file that they go to.
+    pub checkpoints: Places,
     /// What a password hash costs.
     pub password_cost: Cost,
 }
@@ -53,7 +56,8 @@ impl Settings {
     /// An installation in files of a folder.
     #[must_use]
     pub fn new(data: PathBuf, key_file: PathBuf, password_cost: Cost) -> Self {
-        Self { data, database: None, lease: Lease::default(), key_file, password_cost }
+        let checkpoints = Places::inside(&data);
+        Self { data, database: None, lease: Lease::default(), key_file, checkpoints, password_cost }
     }
 
     /// The same on a PostgreSQL database, which has to be migrated.
@@ -77,6 +81,9 @@ pub enum StartError {
     /// It is not the one that the database was made with.
     #[error("key file {0} is not the one that this database was made with; name the right one")]
     OtherKey(PathBuf),
+    /// The checkpoints.
+    #[error(transparent)]
+    Checkpoints(#[from] CheckpointError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -141,6 +148,7 @@ pub struct App {
     book: CallBook,
     snapshots: Snapshots,
     checker: Checker,
+    checkpoints: Checkpointer,
     reader: Arc<Reader>,
     keys: Keys,
     passwords: Arc<Passwords>,
@@ -244,6 +252,8 @@ impl App {
             node.closer(),
         )
         .map_err(|source| StartError::Io { what: "the snapshots' thread".into(), source })?;
+        let moved = node.moved();
+        let checkpoints = Checkpointer::start(&place, &settings.checkpoints, clock.clone(), moved)?;
         let closer = node.closer();
         let close: checker::Close = Box::new(move |_| closer.close());
         let again = Reader::at(&place);
@@ -255,6 +265,7 @@ impl App {
             book,
             snapshots,
             checker,
+            checkpoints,
             reader: Arc::new(reader),
             keys,
             passwords,
@@ -286,6 +297,7 @@ impl App {
         let words = self.last_words.0.lock().map(|mut words| std::mem::take(&mut *words));
         words.unwrap_or_default().into_iter().for_each(|word| word());
         self.book.stop();
+        self.checkpoints.stop();
         self.snapshots.stop();
     }
 
@@ -347,6 +359,12 @@ impl App {
     #[must_use]
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// Who signs where the log stands.
+    #[must_use]
+    pub fn checkpoints(&self) -> &Checkpointer {
+        &self.checkpoints
     }
 
     /// The running checker.

@@ -94,33 +94,41 @@ fn mac_of(key: &[u8], message: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+/// Reads a file of 32 secret bytes, making it where there is none. Says whether it was made.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn secret_file(path: &Path) -> Result<([u8; 32], bool), KeyError> {
+    let io = |source| KeyError::Io { path: path.to_path_buf(), source };
+    let made = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            let secret: [u8; 32] = random::bytes();
+            let text: String = secret.iter().map(|b| format!("{b:02x}")).collect();
+            file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(io)?;
+            file.sync_all().map_err(io)?;
+            true
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,
+        Err(e) => return Err(io(e)),
+    };
+    let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::TooOpen { path: path.to_path_buf(), mode });
+    }
+    let text = fs::read_to_string(path).map_err(io)?;
+    let shape = || KeyError::Shape(path.to_path_buf());
+    let secret: comity_domain::ids::Digest32 = text.trim().parse().map_err(|_| shape())?;
+    Ok((secret.0, made))
+}
+
 impl Keys {
     /// Reads the key file, making it on first start. Says whether it was made.
     ///
     /// # Errors
     /// See [`KeyError`].
     pub fn open(path: &Path) -> Result<(Self, bool), KeyError> {
-        let io = |source| KeyError::Io { path: path.to_path_buf(), source };
-        let made = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-        {
-            Ok(mut file) => {
-                let secret: [u8; 32] = random::bytes();
-                let text: String = secret.iter().map(|b| format!("{b:02x}")).collect();
-                file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(io)?;
-                file.sync_all().map_err(io)?;
-                true
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,
-            Err(e) => return Err(io(e)),
-        };
-        let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(KeyError::TooOpen { path: path.to_path_buf(), mode });
-        }
-        let text = fs::read_to_string(path).map_err(io)?;
-        let shape = || KeyError::Shape(path.to_path_buf());
-        let secret: comity_domain::ids::Digest32 = text.trim().parse().map_err(|_| shape())?;
-        Ok((Self::from_secret(&secret.0), made))
+        let (secret, made) = secret_file(path)?;
+        Ok((Self::from_secret(&secret), made))
     }
 
     /// Keys from a secret at hand.

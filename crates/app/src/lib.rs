@@ -11,6 +11,7 @@
 //! - [`metrics`]: figures for monitoring.
 //! - [`erasures`]: what an erasure leaves to do outside the log.
 //! - [`checker`]: whether what must always be true still is.
+//! - [`checkpoints`]: signing where the log stands.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
@@ -18,6 +19,7 @@
 pub mod app;
 pub mod calls;
 pub mod checker;
+pub mod checkpoints;
 pub mod clock;
 pub mod erasures;
 pub mod guard;

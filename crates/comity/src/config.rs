@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use comity_app::checkpoints::Places;
 use serde::Deserialize;
 
 /// What can be said on the command line or in the environment.
@@ -24,6 +25,14 @@ pub struct Flags {
     /// [default: comity.key in the data folder]
     #[arg(long, env = "COMITY_KEY_FILE", value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Key file of the checkpoints, made on first start
+    /// [default: checkpoint.key in the data folder]
+    #[arg(long, env = "COMITY_CHECKPOINT_KEY", value_name = "FILE")]
+    checkpoint_key: Option<PathBuf>,
+    /// File outside the database that signed checkpoints are appended to; best on another disk
+    /// [default: checkpoints in the data folder]
+    #[arg(long, env = "COMITY_CHECKPOINT_FILE", value_name = "FILE")]
+    checkpoint_file: Option<PathBuf>,
     /// A trusted proxy in front of Comity speaks TLS; needed to listen beyond loopback
     #[arg(long, env = "COMITY_BEHIND_PROXY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     behind_proxy: Option<bool>,
@@ -47,6 +56,8 @@ struct File {
     listen: Option<String>,
     data: Option<PathBuf>,
     key_file: Option<PathBuf>,
+    checkpoint_key: Option<PathBuf>,
+    checkpoint_file: Option<PathBuf>,
     behind_proxy: Option<bool>,
     metrics_listen: Option<String>,
     metrics_beyond_loopback: Option<bool>,
@@ -67,6 +78,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the key file is.
     pub key_file: PathBuf,
+    /// Where the key that signs checkpoints is, and where they are appended.
+    pub checkpoints: Places,
     /// What is logged.
     pub log: tracing::Level,
     /// Whether as JSON.
@@ -89,6 +102,19 @@ impl Flags {
         let data = self.data.clone().or(file.data).unwrap_or_else(|| "comity-data".into());
         let key_file =
             self.key_file.clone().or(file.key_file).unwrap_or_else(|| data.join("comity.key"));
+        let inside = Places::inside(&data);
+        let checkpoints = Places {
+            key_file: self
+                .checkpoint_key
+                .clone()
+                .or(file.checkpoint_key)
+                .unwrap_or(inside.key_file),
+            outside: self
+                .checkpoint_file
+                .clone()
+                .or(file.checkpoint_file)
+                .unwrap_or(inside.outside),
+        };
         let log = self.log.clone().or(file.log).unwrap_or_else(|| "info".into());
         let format = self.log_format.clone().or(file.log_format).unwrap_or_else(|| "text".into());
         let listen: SocketAddr = listen.parse().with_context(|| {
@@ -131,7 +157,7 @@ impl Flags {
             _ => bail!("log_format: {format:?} is not text or json"),
         };
         let file = self.config.clone();
-        Ok(Config { listen, metrics_listen, file, data, key_file, log, log_json })
+        Ok(Config { listen, metrics_listen, file, data, key_file, checkpoints, log, log_json })
     }
 }
 

@@ -65,7 +65,9 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 fn start(config: &Config) -> anyhow::Result<Arc<App>> {
-    let settings = Settings::new(config.data.clone(), config.key_file.clone(), Cost::DEFAULT);
+    let (data, key_file) = (config.data.clone(), config.key_file.clone());
+    let checkpoints = config.checkpoints.clone();
+    let settings = Settings { checkpoints, ..Settings::new(data, key_file, Cost::DEFAULT) };
     Ok(App::start(&settings, Arc::new(Clock::system()))?)
 }
 

@@ -380,6 +380,78 @@ impl Event {
         }
         told.into()
     }
+
+    /// Every place of a word that the event holds, to be counted anew: a row, a stored part and a
+    /// reader's feed each count by themselves. A new field that is a [`W`] belongs here.
+    pub fn each_word(&mut self, mut each: impl FnMut(&mut W)) {
+        use Event as E;
+        match self {
+            E::OrganisationMade { external, name, .. }
+            | E::UnitMade { external, name, .. }
+            | E::AccountMade { external, name, .. } => [external, name].into_iter().for_each(each),
+            E::OrganisationRenamed { name, .. }
+            | E::UnitRenamed { name, .. }
+            | E::AccountRenamed { name, .. }
+            | E::PersonRenamed { name, .. } => each(name),
+            E::PersonMade { name, email, .. } => [name, email].into_iter().for_each(each),
+            E::MemberJoined { external, .. } => each(external),
+            E::RequestAsked { roles, accounts, reason, ticket, name, email, company, .. } => {
+                roles.iter_mut().chain(accounts).for_each(&mut each);
+                [reason, name, email, company].into_iter().chain(ticket).for_each(each);
+            }
+            E::RequestDenied { message, .. } => message.iter_mut().for_each(each),
+            E::DenialNoted { reason, .. } | E::LockPlaced { reason, .. } => {
+                reason.iter_mut().for_each(each);
+            }
+            E::SessionStarted { reason, name, email, .. } => {
+                [name, email].into_iter().chain(reason).for_each(each);
+            }
+            E::ApplicationDefined { .. }
+            | E::KeyMade { .. }
+            | E::KeyRetired { .. }
+            | E::PolicySet { .. }
+            | E::LevelDefined { .. }
+            | E::OrganisationStanding { .. }
+            | E::CustomerIdSet { .. }
+            | E::SettingsChanged { .. }
+            | E::UnitStanding { .. }
+            | E::AccountRemoved { .. }
+            | E::RoleMade { .. }
+            | E::RoleChanged { .. }
+            | E::RoleDeleted { .. }
+            | E::EmailVerified { .. }
+            | E::MemberChanged { .. }
+            | E::MemberStanding { .. }
+            | E::MemberLeft { .. }
+            | E::EnrolmentMade { .. }
+            | E::PasswordSet { .. }
+            | E::SignedIn { .. }
+            | E::SignedOut { .. }
+            | E::SignedOutEverywhere { .. }
+            | E::RequestAddressed { .. }
+            | E::RequestCancelled { .. }
+            | E::CancellationNoted { .. }
+            | E::RequestApproved { .. }
+            | E::GrantMade { .. }
+            | E::GrantNarrowed { .. }
+            | E::GrantEnded { .. }
+            | E::GrantUnattended { .. }
+            | E::Assigned { .. }
+            | E::AssignmentTrimmed { .. }
+            | E::AssignmentSuspended { .. }
+            | E::AssignmentEnded { .. }
+            | E::SessionShortened { .. }
+            | E::SessionEnded { .. }
+            | E::LockLifted { .. }
+            | E::ExpiryNoted { .. }
+            | E::WordsErased { .. }
+            | E::Restored { .. }
+            | E::Halted { .. }
+            | E::HaltNoted { .. }
+            | E::HaltLifted { .. }
+            | E::CallsSealed { .. } => {}
+        }
+    }
 }
 
 /// What falls due by the clock.

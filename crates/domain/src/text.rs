@@ -37,6 +37,20 @@ pub enum Subject {
     Session(SessionId),
 }
 
+/// As its identifier, whose prefix says of which kind it is.
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Organisation(id) => id.fmt(f),
+            Self::Unit(id) => id.fmt(f),
+            Self::Account(id) => id.fmt(f),
+            Self::Person(id) => id.fmt(f),
+            Self::Request(id) => id.fmt(f),
+            Self::Session(id) => id.fmt(f),
+        }
+    }
+}
+
 /// What a word is looked up as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -10,24 +10,32 @@
 //! - What is read was written by this log: every leaf and root recomputes.
 //! - Readers never wait for the writer, and never see half a batch.
 
+mod base64;
 mod calls;
+mod checkpoint;
 mod codec;
 mod erasure;
+mod export;
+mod export_check;
 mod follow;
 mod inspect;
 pub mod leaf;
 mod lease;
 mod log;
 pub mod merkle;
+pub mod note;
 pub mod postgres;
 mod read;
-mod roots;
 mod sqlite;
+mod tree;
 mod verify;
 mod words;
 
 pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
+pub use checkpoint::{Checkpoints, Kept};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
+pub use export::{ExportError, Exported, export};
+pub use export_check::{BadLine, ExportVerdict, Pinned, verify_export};
 pub use follow::{Followed, follow};
 pub use inspect::{Inspection, inspect};
 pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
@@ -35,4 +43,5 @@ pub use lease::{LeaseRow, NodeId, Renewed};
 pub use log::{AppendError, Head, Place, Store, StoreError};
 pub use merkle::{Edge, Hash};
 pub use read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide, Reader};
+pub use tree::Tree;
 pub use verify::{Finding, Verdict, intact, verify};

@@ -17,7 +17,7 @@ use crate::log::{Head, Place, StoreError};
 use crate::merkle::{Edge, Hash};
 use crate::postgres::{Pool, Server, read as pg};
 use crate::sqlite::{head, id, open_read_only, scan, signed, subject_of};
-use crate::{roots, words};
+use crate::words;
 
 /// How many connections are kept open.
 const KEPT: usize = 4;
@@ -27,19 +27,19 @@ const KEPT: usize = 4;
 pub struct Reader(Engine);
 
 #[derive(Debug)]
-enum Engine {
+pub(crate) enum Engine {
     Sqlite(Files),
     Postgres(Pool),
 }
 
 #[derive(Debug)]
-struct Files {
+pub(crate) struct Files {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Files {
-    fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         ask: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -149,16 +149,30 @@ impl Reader {
         after: u64,
         each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
     ) -> Result<Head, StoreError> {
+        let (head, walked) = self.look(after, each)?;
+        walked?;
+        head
+    }
+
+    /// The same for whoever verifies: a head that cannot be read is no reason not to read the rows.
+    pub(crate) fn look(
+        &self,
+        after: u64,
+        each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
+    ) -> Result<(Result<Head, StoreError>, Result<(), StoreError>), StoreError> {
         match &self.0 {
             Engine::Sqlite(files) => {
                 let connection = open_read_only(&files.path)?;
                 connection.execute_batch("BEGIN")?;
-                let stands = head(&connection)?;
-                scan(&connection, after, u64::MAX, each)?;
-                Ok(stands)
+                let stands = head(&connection);
+                Ok((stands, scan(&connection, after, u64::MAX, each)))
             }
-            Engine::Postgres(pool) => pool.with(|c| pg::scan(c, after, each)),
+            Engine::Postgres(pool) => pool.with(|c| pg::look(c, after, each)),
         }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0
     }
 
     /// The root over the first `size` rows, starting from an edge that is known already;
@@ -169,11 +183,12 @@ impl Reader {
     /// # Errors
     /// If the log cannot be read.
     pub fn root_at(&self, edge: Edge, size: u64) -> Result<Option<Hash>, StoreError> {
-        let edge = match &self.0 {
-            Engine::Sqlite(files) => files.with(|c| roots::sqlite(c, edge, size)),
-            Engine::Postgres(pool) => pool.with(|c| roots::postgres(c, edge, size)),
-        }?;
-        Ok((edge.size() == size).then(|| edge.root()))
+        let mut edge = edge;
+        match self.leaves(edge.size(), size, |leaf| edge.push(leaf)) {
+            Ok(()) => Ok((edge.size() == size).then(|| edge.root())),
+            Err(StoreError::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The words at `wanted`, which is in the order of their places: each with whom it is about and

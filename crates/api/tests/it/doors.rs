@@ -1,6 +1,7 @@
 //! What the door itself must do, whatever the rules: read strictly, tell nothing to strangers, keep
 //! secrets, page and feed without gaps.
 
+mod checkpoints;
 mod edges;
 mod erased;
 mod feed;

@@ -113,6 +113,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/v1/sessions/{session}/close", None),
         ("POST", "/v1/sessions/{session}/end", None),
         ("GET", "/v1/events", None),
+        ("GET", "/v1/audit/checkpoints", None),
+        ("GET", "/v1/audit/checkpoints/latest", None),
         ("POST", "/oauth/token", Some(json!({}))),
         ("POST", "/access/v1/evaluation", Some(evaluation)),
     ];
@@ -132,7 +134,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{grant}", &there.grant)
             .replace("{person}", scene.person("hana@harbor-help"))
             .replace("{session}", &there.session);
-        let path = if route == "/v1/events" { format!("{path}?organisation=marina") } else { path };
+        let whose = route == "/v1/events" || route.starts_with("/v1/audit/");
+        let path = if whose { format!("{path}?organisation=marina") } else { path };
         let changes = (method, route) == ("PUT", "/v1/organisations/{organisation}/settings");
         let version = changes.then(|| there.version.clone());
         Call { method, route, path, body, version }

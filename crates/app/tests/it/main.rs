@@ -13,6 +13,7 @@
 
 mod batch;
 mod checker;
+mod checkpoints;
 mod counting;
 mod crash;
 mod faults;

@@ -226,7 +226,10 @@ impl Site {
     /// inv24, inv25, inv29: the log is whole, and leads to what is published.
     pub fn check(&self) {
         let path = database(&self.folder.path().join("data"));
-        assert_eq!(comity_store::verify(&path).unwrap().first_bad, None);
+        assert_eq!(
+            comity_store::verify(&comity_store::Reader::new(&path), None).unwrap().first_bad,
+            None
+        );
         assert!(self.replayed() == *self.app.state(), "the log leads to another state");
     }
 

@@ -18,6 +18,7 @@ const RIGHTS: &[(&str, &str)] = &[
     ("SELECT, INSERT, DELETE", "word"),
     ("SELECT, UPDATE", "head"),
     ("SELECT, INSERT", "audit_index"),
+    ("SELECT, INSERT", "checkpoint"),
     ("SELECT, INSERT, UPDATE, DELETE", "credential"),
     ("SELECT, INSERT, UPDATE, DELETE", "customer_id"),
     ("SELECT, INSERT, UPDATE", "session_history"),

@@ -49,16 +49,22 @@ pub(crate) fn damaged(what: &'static str) -> StoreError {
     StoreError::Place(format!("a row is damaged: {what}"))
 }
 
-/// A small pool of connections to read by. Blocking: never to be used on an async thread.
+/// A small pool of connections, mostly to read by. Blocking: never to be used on an async thread.
 #[derive(Debug)]
 pub(crate) struct Pool {
     server: Server,
+    wants: Wants,
     idle: Mutex<Vec<Session>>,
 }
 
 impl Pool {
     pub fn new(server: Server) -> Self {
-        Self { server, idle: Mutex::new(Vec::new()) }
+        Self { server, wants: Wants::Reading, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// One that writes, beside the writer of the log.
+    pub fn writing(server: Server) -> Self {
+        Self { wants: Wants::Writing, ..Self::new(server) }
     }
 
     pub fn with<T>(
@@ -67,7 +73,7 @@ impl Pool {
     ) -> Result<T, StoreError> {
         let idle = self.idle.lock().map(|mut idle| idle.pop()).unwrap_or_default();
         let idle = idle.filter(|session| !session.is_closed());
-        let mut session = idle.map_or_else(|| Session::open(&self.server, Wants::Reading), Ok)?;
+        let mut session = idle.map_or_else(|| Session::open(&self.server, self.wants), Ok)?;
         let answer = ask(&mut session);
         // A question that failed may have left anything behind: its connection goes with it.
         if answer.is_ok()

@@ -201,9 +201,6 @@ pub(crate) fn between(
             "SELECT seq, at, header, parts, leaf FROM log WHERE seq > $1 AND seq <= $2 ORDER BY seq",
             &[&bound[0], &bound[1]],
         )?;
-        if found.is_empty() {
-            return Ok(());
-        }
         let words = session.query(
             "SELECT seq, ix, about, event, salt, text, also FROM word WHERE seq > $1 AND seq <= $2 ORDER BY seq, ix",
             &[&bound[0], &bound[1]],
@@ -219,18 +216,18 @@ pub(crate) fn between(
     Ok(())
 }
 
-/// The head and every row after `after`, as of one moment.
-pub(crate) fn scan(
+/// The head and every row after `after`, as of one moment. What stands beyond the head is shown
+/// too: whoever verifies has to see it.
+pub(crate) fn look(
     session: &mut Session,
     after: u64,
     each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
-) -> Result<Head, StoreError> {
+) -> Result<(Result<Head, StoreError>, Result<(), StoreError>), StoreError> {
     session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-    let stands = head(session).and_then(|stands| {
-        // What stands beyond the head is shown too: whoever verifies has to see it.
-        between(session, after, u64::MAX, each)?;
-        Ok(stands)
-    });
+    let stands = head(session);
+    let last = session.query("SELECT COALESCE(MAX(seq), 0) FROM log", &[])?;
+    let last = last.first().map_or(Ok(0), |r| r.try_get::<_, i64>(0))?.unsigned_abs();
+    let walked = between(session, after, last, each);
     session.batch("COMMIT")?;
-    stands
+    Ok((stands, walked))
 }

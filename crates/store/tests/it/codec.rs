@@ -86,6 +86,49 @@ fn t01_the_shared_part_of_a_pending_request_does_not_name_whom_it_asks() {
     assert!(seen >= 4);
 }
 
+/// The same row as its readers alone would have it: without what was for others.
+fn without_others(row: &Row, readers: &[OrganisationId]) -> Row {
+    let mut own = Row { events: Vec::new(), words: Vec::new(), ..row.clone() };
+    for (ix, recorded) in (0u32..).zip(&row.events).filter(|(_, r)| r.readers == readers) {
+        let (first, mut recorded) = (own.words.len(), recorded.clone());
+        let theirs = || (0u32..).zip(&row.words).filter(|(_, w)| w.event == ix);
+        own.words
+            .extend(theirs().map(|(_, w)| Word { event: own.events.len() as u32, ..w.clone() }));
+        recorded.event.each_word(|w| {
+            let place = theirs().position(|(ix, _)| ix == *w).expect("its own word");
+            *w = (first + place) as u32;
+        });
+        own.events.push(recorded);
+    }
+    own
+}
+
+#[test]
+fn t01_a_part_does_not_say_that_the_row_held_something_for_others() {
+    let mut shared = 0;
+    for row in &long_story().rows {
+        let stored = encode(row, &mut salts()).unwrap();
+        let with_events: BTreeSet<_> = row.events.iter().map(|e| &e.readers).collect();
+        for readers in &with_events {
+            let alone = encode(&without_others(row, readers), &mut salts()).unwrap();
+            let of = |s: &Stored| {
+                let ids: Vec<u128> = readers.iter().map(|r| r.0).collect();
+                let part = s.parts.iter().find(|p| p.readers == ids).unwrap().clone();
+                let mut body: serde_json::Value = serde_json::from_slice(&part.body).unwrap();
+                let order = body.as_object_mut().unwrap().remove("order");
+                assert!(order.is_none() || ids.is_empty(), "the order is the platform's");
+                body.to_string()
+            };
+            assert_eq!(of(&stored), of(&alone), "row {} for {readers:?}", row.seq);
+        }
+        shared += usize::from(with_events.len() > 1);
+        let ordered = stored.parts.iter().any(|p| p.body.starts_with(b"{\"order\""));
+        let with_caller = row.acting.is_empty() && with_events.len() > 1;
+        assert!(with_caller || ordered == (with_events.len() > 1), "row {}", row.seq);
+    }
+    assert!(shared >= 5, "rows with events for several: {shared}");
+}
+
 #[test]
 fn t05_no_part_holds_a_word_in_clear() {
     for row in long_story().rows {
@@ -160,8 +203,22 @@ fn bytes_that_this_release_never_wrote_are_an_error_and_no_panic() {
         assert!(decode(&with(header.clone()), Vec::new()).is_err(), "{header}");
     }
     let mut unknown = stored.clone();
-    unknown.parts[0].body = br#"{"events":[[0,{"something_new":{}}]]}"#.to_vec();
+    unknown.parts[0].body = br#"{"events":[{"something_new":{}}]}"#.to_vec();
     assert!(decode(&unknown, Vec::new()).is_err(), "an unknown kind stops the reading");
+    // Not told by the leaf, and yet the order of the events counts by it.
+    let several = long_story().rows.into_iter().map(|r| encode(&r, &mut salts()).unwrap());
+    let several = several.into_iter().find(|s| s.parts.len() >= 3).unwrap();
+    let changes: [fn(&mut Vec<Part>); 3] = [
+        |parts| parts.swap(0, 1),
+        |parts| parts[2].readers = [parts[2].readers.clone(), parts[2].readers.clone()].concat(),
+        |parts| parts[0].readers = vec![leaf::PLATFORM],
+    ];
+    for change in changes {
+        let mut bad = several.clone();
+        change(&mut bad.parts);
+        assert_eq!(leaf::leaf_hash(bad.header.as_bytes(), &bad.parts), several.leaf);
+        assert!(decode(&bad, Vec::new()).is_err(), "{:?}", bad.parts);
+    }
     let mut lost = stored.clone();
     lost.parts.clear();
     assert!(decode(&lost, Vec::new()).is_err(), "nobody called it");
@@ -176,8 +233,8 @@ fn inv26_an_event_that_is_told_twice_is_not_read() {
     let mut twin = stored.parts.iter().find(told).unwrap().clone();
     assert!(decode(&stored, words(whole)).is_ok());
     // The same event for a third reader, told otherwise or not.
-    twin.readers = vec![99];
+    twin.readers = vec![u128::MAX];
     stored.parts.push(twin);
     let refused = decode(&stored, words(whole)).unwrap_err().to_string();
-    assert!(refused.contains("an event stands twice"), "{refused}");
+    assert!(refused.contains("the order"), "{refused}");
 }

@@ -120,7 +120,7 @@ fn t52_when_a_commits_outcome_is_unknown_the_head_tells_it() {
     store.append(&alone(&rows[5..9]), &mut salts()).unwrap();
     assert!(store.find_command(9, rows[8].command).unwrap());
     assert!(!store.find_command(8, rows[8].command).unwrap(), "another row's command");
-    assert_eq!(verify(&shelf.path).unwrap().first_bad, None);
+    assert_eq!(verify(&Reader::new(&shelf.path), None).unwrap().first_bad, None);
 }
 
 const OTHER: &str = "COMITY_TEST_OTHER_PROCESS";
@@ -132,7 +132,7 @@ fn a_second_process_cannot_write_to_the_same_file() {
     assert!(matches!(Store::open(&shelf.path), Err(StoreError::InUse(_))), "in the same process");
     assert!(try_in_another_process(&shelf).contains("in use"), "in another process");
     assert_eq!(Reader::new(&shelf.path).head().unwrap().seq, 3, "reading is free");
-    assert_eq!(verify(&shelf.path).unwrap().first_bad, None);
+    assert_eq!(verify(&Reader::new(&shelf.path), None).unwrap().first_bad, None);
     drop(store);
     assert!(try_in_another_process(&shelf).contains("opened"), "once the first is gone");
 }

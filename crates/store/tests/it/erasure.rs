@@ -45,7 +45,7 @@ fn t48_erasing_leaves_every_row_leaf_and_root_as_they_were() {
     let kept = i64::try_from(left + last[0].words.len()).unwrap();
     assert_eq!(counted(&shelf.path, "word"), kept);
     assert_eq!(Reader::new(&shelf.path).credential(person.unwrap()).unwrap(), None);
-    let verdict = verify(&shelf.path).unwrap();
+    let verdict = verify(&Reader::new(&shelf.path), None).unwrap();
     assert_eq!(verdict.first_bad, None);
     assert_eq!(verdict.root.0, store.head().unwrap().root);
     // What is read has the same facts, and no word of theirs.

@@ -12,6 +12,7 @@
 )]
 
 mod calls;
+mod chance;
 mod codec;
 mod contract;
 mod corpus;
@@ -20,6 +21,7 @@ mod corpus;
 mod disk;
 mod engines;
 mod erasure;
+mod export;
 mod follow;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/link.rs"]

@@ -284,9 +284,9 @@ impl Shelf {
     /// A closed log that holds these rows.
     pub fn with(rows: &[Row]) -> Self {
         let shelf = Self::empty();
-        let mut store = shelf.open();
+        let (mut store, mut salts) = (shelf.open(), salts());
         for part in rows.chunks(7) {
-            store.append(&alone(part), &mut salts()).unwrap();
+            store.append(&alone(part), &mut salts).unwrap();
         }
         drop(store);
         shelf

@@ -1,14 +1,15 @@
 //! `verify` finds whatever was changed behind the log's back, and names the first row that is
 //! wrong (T40, inv25).
 
-use comity_store::{Finding, Store, Verdict, verify};
+use comity_store::{Finding, Reader, Store, Verdict, verify};
 use rusqlite::params;
 use rusqlite::types::Value;
 
+use crate::chance::Chance;
 use crate::story::{Shelf, long_story, read_all};
 
 fn found(shelf: &Shelf) -> Option<Finding> {
-    verify(&shelf.path).unwrap().first_bad
+    verify(&Reader::new(&shelf.path), None).unwrap().first_bad
 }
 
 /// Does one statement to a copy of the log; what is found then.
@@ -23,12 +24,13 @@ fn a_whole_log_verifies_beside_a_writer_and_after_it() {
     let rows = long_story().rows;
     let shelf = Shelf::with(&rows);
     let words = rows.iter().map(|r| r.words.len() as u64).sum();
-    let Verdict { rows: count, words: kept, root, first_bad } = verify(&shelf.path).unwrap();
+    let Verdict { rows: count, words: kept, root, first_bad, .. } =
+        verify(&Reader::new(&shelf.path), None).unwrap();
     assert_eq!((count, kept, first_bad), (rows.len() as u64, words, None));
     let store: Store = shelf.open();
     assert_eq!(store.head().unwrap().root, root.0);
     assert_eq!(found(&shelf), None);
-    assert!(verify(&shelf.folder.path().join("none")).is_err(), "no file");
+    assert!(verify(&Reader::new(&shelf.folder.path().join("none")), None).is_err(), "no file");
 }
 
 #[test]
@@ -112,6 +114,8 @@ fn t40_a_changed_swapped_or_added_word_is_found_and_an_erased_one_is_not_missed(
             "UPDATE word SET salt = zeroblob(16) ",
             "UPDATE word SET salt = x'00' ",
             "UPDATE word SET ix = ix + 50 ",
+            "UPDATE word SET event = event + 1 ",
+            "UPDATE word SET about = (SELECT about FROM word w WHERE w.about <> word.about LIMIT 1) ",
         ] {
             let finding = after(&whole, &format!("{change}{here}"));
             assert_eq!(finding.seq, seq.unsigned_abs(), "{change}{here}: {finding:?}");
@@ -135,8 +139,11 @@ fn t40_a_changed_swapped_or_added_word_is_found_and_an_erased_one_is_not_missed(
             "words {a} and {b} of row {seq} swapped"
         );
     }
-    let added = "INSERT INTO word SELECT seq, ix + 40, about, event, salt, text FROM word WHERE seq = (SELECT max(seq) FROM word) LIMIT 1";
+    let added = "INSERT INTO word SELECT seq, ix + 40, about, event, salt, text, also FROM word WHERE seq = (SELECT max(seq) FROM word) LIMIT 1";
     after(&whole, added);
+    let beyond =
+        "INSERT INTO word SELECT seq + 1000, ix, about, event, salt, text, also FROM word LIMIT 1";
+    assert!(after(&whole, beyond).what.contains("no such row"));
     // Erased words, one by one and all of them.
     let shelf = whole.copy();
     for (seq, ix) in places.iter().copied().step_by(7) {
@@ -147,26 +154,9 @@ fn t40_a_changed_swapped_or_added_word_is_found_and_an_erased_one_is_not_missed(
         assert_eq!(found(&shelf), None, "word {ix} of row {seq} was erased");
     }
     shelf.raw().execute("DELETE FROM word", []).unwrap();
-    let verdict = verify(&shelf.path).unwrap();
+    let verdict = verify(&Reader::new(&shelf.path), None).unwrap();
     assert_eq!((verdict.words, verdict.first_bad), (0, None));
     assert_eq!(read_all(&shelf.open()).len() as u64, verdict.rows);
-}
-
-/// A small generator, so that each run is the same.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % n as u64).unwrap()
-    }
 }
 
 /// Flips one bit-pattern of one byte of a stored value; a text becomes whatever bytes it then is.

@@ -114,3 +114,11 @@ CREATE TABLE stop (
     node  BYTEA  PRIMARY KEY,
     clean BIGINT NOT NULL
 );
+
+-- Signed checkpoints: what the log has committed itself to in front of others.
+CREATE TABLE checkpoint (
+    size BIGINT PRIMARY KEY,         -- how many rows it is over
+    at   BIGINT NOT NULL,            -- milliseconds, UTC: when it was signed
+    edge BYTEA    NOT NULL,            -- the tree's edge at that size, to prove the next one from
+    note TEXT COLLATE "C"    NOT NULL
+);

@@ -66,3 +66,11 @@ CREATE TABLE session_history (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX session_history_customer ON session_history (customer, started, session);
 CREATE INDEX session_history_provider ON session_history (provider, started, session);
+
+-- Signed checkpoints: what the log has committed itself to in front of others.
+CREATE TABLE checkpoint (
+    size INTEGER PRIMARY KEY,         -- how many rows it is over
+    at   INTEGER NOT NULL,            -- milliseconds, UTC: when it was signed
+    edge BLOB    NOT NULL,            -- the tree's edge at that size, to prove the next one from
+    note TEXT    NOT NULL
+) STRICT;
