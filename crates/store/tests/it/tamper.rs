@@ -135,7 +135,7 @@ fn t40_a_changed_swapped_or_added_word_is_found_and_an_erased_one_is_not_missed(
             "words {a} and {b} of row {seq} swapped"
         );
     }
-    let added = "INSERT INTO word SELECT seq, ix + 40, about, event, salt, text FROM word WHERE seq = (SELECT max(seq) FROM word) LIMIT 1";
+    let added = "INSERT INTO word SELECT seq, ix + 40, about, event, salt, text, also FROM word WHERE seq = (SELECT max(seq) FROM word) LIMIT 1";
     after(&whole, added);
     // Erased words, one by one and all of them.
     let shelf = whole.copy();
