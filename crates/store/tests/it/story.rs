@@ -10,7 +10,7 @@ use comity_domain::event::{Due, Event, Recorded, Row};
 use comity_domain::grant::{GrantEnd, Narrowing};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    CommandId, Digest32, GrantId, HaltId, Ids, KeyId, OrganisationId, PersonId, RequestId,
+    AccountId, CommandId, Digest32, GrantId, HaltId, Ids, KeyId, OrganisationId, PersonId, RequestId,
     SessionId, UnitId,
 };
 use comity_domain::lock::LockTarget;
@@ -18,6 +18,7 @@ use comity_domain::organisation::{Accounts, Settings, Standing};
 use comity_domain::request::RequestCancel;
 use comity_domain::role::{Level, Mode};
 use comity_domain::session::SessionEnd;
+use comity_domain::text::Subject;
 use comity_domain::time::{DAY, Days, HOUR, Instant, MINUTE, Minutes};
 use comity_store::{Head, Store};
 use tempfile::TempDir;
@@ -226,6 +227,7 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             SessionEnd::AssignmentLost,
             SessionEnd::Locked,
             SessionEnd::Suspended,
+            SessionEnd::Restored,
         ]
         .map(|cause| Event::SessionEnded { session, cause }),
     );
@@ -243,6 +245,18 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
         [Standing::Active, Standing::Suspended, Standing::Closed]
             .map(|standing| Event::UnitStanding { unit: UnitId(15), standing }),
     );
+    events.extend(
+        [
+            Subject::Organisation(OrganisationId(1)),
+            Subject::Unit(UnitId(15)),
+            Subject::Account(AccountId(16)),
+            Subject::Person(person),
+            Subject::Request(request),
+            Subject::Session(session),
+        ]
+        .map(|subject| Event::WordsErased { subject }),
+    );
+    events.push(Event::Restored { fork: 2 });
     (after + 1..)
         .zip(events)
         .map(|(seq, event)| Row {
