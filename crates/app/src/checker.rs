@@ -35,7 +35,7 @@ use crate::node::Node;
 /// How long the checker rests between two runs.
 pub const EVERY: Duration = Duration::from_secs(60);
 /// How many older rows a run reads again.
-pub const OLDER_ROWS: u64 = 50_000;
+pub const OLDER_ROWS: u64 = 20_000;
 
 /// What is called when nothing can be trusted any more.
 pub type Close = Box<dyn Fn(&Breach) + Send + Sync>;
