@@ -112,7 +112,8 @@ fn last_note(path: &Path) -> io::Result<Option<(String, Checkpoint)>> {
     let found = lines.windows(5).rev().find_map(|five| {
         let note = five.concat();
         let (said, signature) = Checkpoint::unverified(&note)?;
-        signature.starts_with('\u{2014}').then_some((note, said))
+        let whole = signature.starts_with('\u{2014}') && signature.ends_with('\n');
+        whole.then_some((note, said))
     });
     if found.is_none() && length > 0 {
         let what = format!("{}: holds no checkpoint", path.display());
