@@ -432,12 +432,12 @@ impl Writer {
         }
     }
 
-    /// Asks the file what became of a commit. As long as it does not say, the node is closed.
+    /// Lets the store settle what became of a commit. As long as it cannot, the node is closed.
     fn settled(&mut self, rows: &[(Row, Vec<SideWrite>)]) -> bool {
         let Some((last, _)) = rows.last() else {
             return true;
         };
-        match self.store.head() {
+        match self.store.settle() {
             Ok(Head { seq, .. }) if seq == self.state.seq => false,
             Ok(head)
                 if head.seq == last.seq
@@ -463,9 +463,11 @@ impl Writer {
     fn settle(&mut self) -> bool {
         let mut state = self.state.clone();
         let mut touched = Touched::default();
-        let read = self.store.replay(self.state.seq, |row| {
-            touched.merge(kernel::apply(&mut state, &row));
-            Ok(())
+        let read = self.store.settle().and_then(|_| {
+            self.store.replay(self.state.seq, |row| {
+                touched.merge(kernel::apply(&mut state, &row));
+                Ok(())
+            })
         });
         match read.and_then(|()| self.store.head()) {
             Ok(head) => {
@@ -476,7 +478,7 @@ impl Writer {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "the log cannot be read");
+                tracing::error!(%error, "the log cannot be settled");
                 false
             }
         }

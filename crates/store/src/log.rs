@@ -68,7 +68,7 @@ pub enum AppendError {
     /// Nothing was written.
     #[error("nothing was written: {0}")]
     NotWritten(StoreError),
-    /// The commit was sent and no answer can be trusted: ask [`Store::head`].
+    /// The commit was sent and no answer can be trusted: ask [`Store::settle`].
     #[error("the outcome of the commit is unknown: {0}")]
     Unknown(StoreError),
 }
@@ -203,6 +203,24 @@ impl Store {
         match &mut self.0 {
             Engine::Sqlite(log) => log.append(batch, salts),
             Engine::Postgres(log) => log.append(batch, salts),
+        }
+    }
+
+    /// Where the log stands after a commit of unknown outcome, once nothing can change that any
+    /// more: on SQLite a write of our own takes its place; on PostgreSQL a new connection takes the
+    /// head, which whoever is still committing holds, and gives it back.
+    ///
+    /// # Errors
+    /// If it cannot be done: the outcome stays unknown.
+    pub fn settle(&mut self) -> Result<Head, StoreError> {
+        match &mut self.0 {
+            Engine::Sqlite(log) => log.settle(),
+            Engine::Postgres(log) => {
+                log.reconnect()?;
+                let head = log.lock()?;
+                log.release();
+                Ok(head)
+            }
         }
     }
 
