@@ -1,7 +1,14 @@
 //! The binary as others meet it: its commands, the README's tour, a crash, its documents.
 
+// A test reads the clock to say how long it took.
+#![allow(clippy::disallowed_methods)]
+
 mod binary;
 mod documents;
 mod kill;
+mod load;
 mod process;
+#[allow(dead_code, unreachable_pub)] // shared with other crates' tests
+#[path = "../../../store/tests/support/record.rs"]
+mod record;
 mod tour;

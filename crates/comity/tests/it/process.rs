@@ -107,19 +107,20 @@ impl Server {
         }
     }
 
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Kills it the hard way.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.wait_for_the_kill();
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        let kill = format!("kill {signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// Waits for the end of one that was killed.
-    pub fn wait_for_the_kill(mut self) {
+    pub fn wait_for_the_kill(&mut self) {
         let status = self.child.wait().unwrap();
         assert!(status.code().is_none(), "it ended by itself: {status}");
     }
@@ -127,11 +128,7 @@ impl Server {
     /// Asks it to stop, waits, and returns its exit status with everything that it printed.
     /// Panics if it takes more than `within`.
     pub fn terminate(mut self, within: Duration) -> (ExitStatus, String) {
-        let told = Command::new("sh")
-            .args(["-c", &format!("kill -TERM {}", self.child.id())])
-            .status()
-            .unwrap();
-        assert!(told.success());
+        self.signal("-TERM");
         let step = Duration::from_millis(20);
         let mut waited = Duration::ZERO;
         let status = loop {
