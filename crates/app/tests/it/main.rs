@@ -12,6 +12,7 @@
 )]
 
 mod batch;
+mod clock_steps;
 mod counting;
 mod crash;
 #[allow(dead_code, unreachable_pub)] // shared with other crates' tests, as `record`
