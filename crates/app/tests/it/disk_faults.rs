@@ -18,7 +18,7 @@ use comity_domain::ids::SessionId;
 use comity_domain::text::Lookup;
 
 use crate::disk::{Disk, Fault};
-use crate::record::Run;
+use crate::record::{Run, rounds};
 use crate::site::{Cast, Site, cast, evaluate, settings};
 
 const FOLDER: &str = "COMITY_TEST_DISK_FOLDER";
@@ -152,15 +152,11 @@ impl Rest {
     }
 }
 
-fn rounds() -> usize {
-    std::env::var("COMITY_DISK_ROUNDS").map_or(3, |n| n.parse().expect("COMITY_DISK_ROUNDS"))
-}
-
 #[test]
 fn t39_a_commit_whose_flush_failed_is_not_called_undone_while_it_can_come_back() {
     let run = Run::begin("SQLite: fsync fails with EIO (log), then kill -9");
     let mut rest = Rest::new();
-    for round in 0..rounds() {
+    for round in 0..rounds(5) {
         let [kept, broken, later] = ["kept", "broken", "later"].map(|n| format!("{n}{round}"));
         let mut said = String::new();
         // Killed while the disk is broken.
@@ -198,7 +194,7 @@ fn t39_a_commit_whose_flush_failed_is_not_called_undone_while_it_can_come_back()
 fn t39_a_full_disk_refuses_writes_keeps_deciding_and_goes_on_by_itself() {
     let run = Run::begin("SQLite: disk full (log)");
     let mut rest = Rest::new();
-    for round in 0..rounds() {
+    for round in 0..rounds(5) {
         let [kept, broken, later] = ["kept", "broken", "later"].map(|n| format!("{n}{round}"));
         // Not a byte fits; or the first pages do, and what belongs to them does not.
         for (part, fits) in [("0", 0), ("1", 5_000)] {
@@ -232,7 +228,7 @@ fn t24_inv22_a_disk_too_full_to_count_on_answers_busy() {
     let run = Run::begin("SQLite: disk full and fsync error (calls)");
     let mut rest = Rest::new();
     let mut answered = 0;
-    for round in 0..rounds() {
+    for round in 0..rounds(5) {
         for (name, fault) in [("full", Fault::FullAfter(0)), ("sync", Fault::Sync)] {
             rest = rest.meanwhile(|running, disk| {
                 running.until("allowed", "may");

@@ -1,8 +1,7 @@
 //! `kill -9` under load, and what must hold after it: the log verifies, and all that [`crate::load`]
 //! promises.
 //!
-//! `COMITY_KILL_ROUNDS` says how often (default 100). Each round kills the server at a random time
-//! and goes on with the data that it left.
+//! Each round kills the server at a random time and goes on with the data that it left.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +10,7 @@ use serde_json::{Value, json};
 
 use crate::load::{Cast, Promises, Round, decide, enter, grant, provision, question};
 use crate::process::{Server, run, text};
-use crate::record::Run;
-
-/// How often something is done: more in a night than at a desk.
-pub fn rounds(name: &str, by_itself: u64) -> u64 {
-    std::env::var(name).map_or(by_itself, |n| n.parse().expect("a number of rounds"))
-}
+use crate::record::{Run, rounds};
 
 fn verifies(folder: &Path, when: &str) {
     let verified = run(folder, &["audit", "verify", "--data", "data"]);
@@ -32,7 +26,7 @@ fn round<'a>(server: &'a Server, cast: &'a Cast, run: &'a Run, number: u64) -> R
 
 #[test]
 fn t39_inv22_kill_9_under_load_loses_nothing_that_was_acknowledged() {
-    let rounds = rounds("COMITY_KILL_ROUNDS", 100);
+    let rounds = rounds(100);
     let run = Run::begin("SQLite: kill -9 of the server under load");
     let folder = tempfile::tempdir().unwrap();
     let mut promises = Promises::default();

@@ -8,6 +8,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+/// How many rounds a test of faults makes: so many in CI, `COMITY_SOAK` times as many in `make soak`.
+pub fn rounds(in_ci: u64) -> u64 {
+    let soak = std::env::var("COMITY_SOAK").map_or(1, |n| n.parse().expect("COMITY_SOAK"));
+    in_ci * soak
+}
+
 /// One run.
 #[derive(Debug)]
 pub struct Run {
