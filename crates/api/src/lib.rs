@@ -6,16 +6,20 @@
 //! - [`routes`]: the whole table on one screen.
 //! - `auth`, `input`, [`problem`], `page`: who calls, what they sent, how "no" looks, lists.
 //! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` for events.
+//! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
 
 mod auth;
 mod authzen;
+mod erasures;
 mod feed;
+mod figures;
 mod grants;
 mod input;
 mod locks;
 mod me;
 mod oauth;
+mod observe;
 mod organisations;
 mod page;
 mod platform;
@@ -26,4 +30,5 @@ pub mod server;
 mod sessions;
 mod shown;
 
+pub use figures::figures;
 pub use routes::router;

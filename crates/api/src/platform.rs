@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use comity_app::App;
-use comity_app::clock::boot_millis;
 use comity_domain::application::{KeyUse, Policy};
 use comity_domain::command::Command;
 use comity_domain::event::Event;
-use comity_domain::ids::{ApplicationId, KeyId};
+use comity_domain::halt::HaltTarget;
+use comity_domain::ids::{ApplicationId, HaltId, KeyId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::permission::Permissions;
 use comity_domain::role::{Level, Modes};
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use crate::auth::Who;
 use crate::input::{Body, Path};
 use crate::problem::Problem;
+use crate::shown;
 
 pub async fn health() -> Json<Value> {
     Json(json!({ "status": "ok" }))
@@ -29,14 +30,16 @@ pub async fn health() -> Json<Value> {
 
 /// Ready means: the writer has said within the lease that what is answered is current.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
-    let (seq, until) = (app.node().index().seq(), app.node().index().valid_until());
-    if boot_millis() < until {
+    let seq = app.node().index().seq();
+    if app.is_ready() {
         Json(json!({ "status": "ready", "seq": seq })).into_response()
+    } else if app.breach().is_some() {
+        Problem::from(comity_app::Failure::Guarded).into_response()
     } else {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "stale",
-            "The writer has not confirmed the state in time.",
+            "The writer has not confirmed the state in time, or the node is stopping.",
         )
         .into_response()
     }
@@ -63,7 +66,7 @@ pub struct ShownApplication {
     permissions: Permissions,
 }
 
-fn shown(state: &comity_domain::state::State) -> Vec<ShownApplication> {
+fn shown_applications(state: &comity_domain::state::State) -> Vec<ShownApplication> {
     let all = state.applications.iter().map(|(id, a)| ShownApplication {
         id,
         code: a.code.to_string(),
@@ -74,7 +77,7 @@ fn shown(state: &comity_domain::state::State) -> Vec<ShownApplication> {
 }
 
 pub async fn applications(State(app): State<Arc<App>>, who: Who) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "items": shown(&*read(&app, &who)?) })))
+    Ok(Json(json!({ "items": shown_applications(&*read(&app, &who)?) })))
 }
 
 pub async fn put_application(
@@ -87,7 +90,7 @@ pub async fn put_application(
     let command =
         Command::PutApplication { code: code.clone(), audience: body.audience, permissions };
     let done = app.run(&who.0, command).await?;
-    Ok(Json(shown(&done.state).into_iter().find(|a| a.code == code)))
+    Ok(Json(shown_applications(&done.state).into_iter().find(|a| a.code == code)))
 }
 
 #[derive(Deserialize)]
@@ -217,4 +220,36 @@ pub async fn put_level(
     let done = app.run(&who.0, Command::PutLevel { code: code.clone(), level }).await?;
     let version = done.state.newest_level(&code).map(|(pinned, _)| pinned.version);
     Ok(Json(json!({ "code": code, "version": version })))
+}
+
+fn named(target: HaltTarget) -> Value {
+    match target {
+        HaltTarget::Grant(id) => json!({ "grant": id }),
+        HaltTarget::Session(id) => json!({ "session": id }),
+        HaltTarget::Person(id) => json!({ "person": id }),
+        HaltTarget::Organisation(id) => json!({ "organisation": id }),
+        HaltTarget::Key(id) => json!({ "key": id }),
+    }
+}
+
+/// What the checker has halted, oldest first.
+pub async fn halts(State(app): State<Arc<App>>, who: Who) -> Result<Json<Value>, Problem> {
+    let state = read(&app, &who)?;
+    let all: Vec<Value> = state
+        .halts
+        .iter()
+        .map(|(id, h)| {
+            json!({ "id": id, "target": named(h.target), "invariant": h.invariant, "at": shown::time(h.at) })
+        })
+        .collect();
+    Ok(Json(json!({ "items": all })))
+}
+
+pub async fn lift_halt(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(halt): Path<HaltId>,
+) -> Result<StatusCode, Problem> {
+    app.run(&who.0, Command::LiftHalt { halt }).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

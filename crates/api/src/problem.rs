@@ -130,6 +130,11 @@ impl From<Failure> for Problem {
                 "unavailable",
                 format!("Nothing was done: {why}. Try again."),
             ),
+            Failure::Guarded => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "restore_unresolved",
+                "An older database was put back; nothing is changed until the operator has resolved it.",
+            ),
             Failure::Unknown => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unknown_outcome",

@@ -9,8 +9,8 @@ use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
 use crate::{
-    authzen, feed, grants, input, locks, me, oauth, organisations, platform, problem, requests,
-    sessions,
+    authzen, erasures, feed, grants, input, locks, me, oauth, observe, organisations, platform,
+    problem, requests, sessions,
 };
 
 /// The largest body, in bytes.
@@ -31,6 +31,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/platform/policy", get(platform::policy).put(platform::set_policy))
         .route("/v1/platform/levels", get(platform::levels))
         .route("/v1/platform/levels/{code}", put(platform::put_level))
+        .route("/v1/platform/halts", get(platform::halts))
+        .route("/v1/platform/halts/{halt}/lift", post(platform::lift_halt))
         .route("/v1/organisations/{organisation}/standing", put(organisations::set_standing))
         // provisioning: a key for provision, or the organisation's own Admin
         .route("/v1/organisations/{organisation}", get(organisations::one).put(organisations::put))
@@ -43,6 +45,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/organisations/{organisation}/members", get(organisations::members))
         .route("/v1/organisations/{organisation}/members/{id}", put(organisations::put_member).delete(organisations::remove_member))
         .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(organisations::make_enrolment))
+        .route("/v1/erasures", post(erasures::erase))
         // people
         .route("/v1/sign-in", post(me::sign_in))
         .route("/v1/sign-out", post(me::sign_out))
@@ -84,5 +87,6 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(problem::no_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(middleware::from_fn(input::one_normal_form))
+        .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
 }

@@ -39,8 +39,9 @@ fn room_for_connections() -> usize {
     usize::try_from(files.saturating_sub(FILES_KEPT).clamp(16, MOST_CONNECTIONS)).unwrap_or(16)
 }
 
-/// Serves until `stop` resolves.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+/// Serves until `stop` resolves, then lets running requests finish. Says whether all of them did
+/// within the time that they have.
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> bool {
     let router = router.layer(axum::middleware::from_fn(within));
     let graceful = GracefulShutdown::new();
     let room = std::sync::Arc::new(tokio::sync::Semaphore::new(room_for_connections()));
@@ -76,7 +77,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await;
+    tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await.is_ok()
 }
 
 async fn within(

@@ -16,12 +16,18 @@ use comity_domain::rights::Resource;
 use comity_domain::state::State;
 use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
-use comity_store::{CallRecord, Reader, Store, StoreError};
+use comity_store::postgres::Server;
+use comity_store::{CallRecord, Place, Reader, Store, StoreError};
 
 use crate::calls::{self, CallBook};
-use crate::clock::Clock;
+use crate::checker::{self, Checker};
+use crate::clock::{Clock, boot_millis};
+use crate::erasures::{self, Erasures};
+use crate::guard::{self, Breach};
 use crate::keys::{KeyError, Keys};
-use crate::node::{Done, Node, NotDone};
+use crate::lease::Lease;
+use crate::metrics::{Levels, Metrics};
+use crate::node::{self, Done, Node, NotDone};
 use crate::people::passwords::{self, Cost, Passwords};
 use crate::random;
 use crate::snapshots::{Snapshots, Taker};
@@ -31,12 +37,30 @@ use crate::tokens::{self, Kind, Secret};
 /// Where an installation lives and what it costs.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The folder with `comity.db` and `calls.db`.
+    /// The folder with `comity.db` and `calls.db`; on PostgreSQL with what is the node's own.
     pub data: PathBuf,
+    /// A PostgreSQL database instead of files in the folder. It has to be migrated.
+    pub database: Option<Server>,
+    /// How long being current lasts on this installation.
+    pub lease: Lease,
     /// The key file.
     pub key_file: PathBuf,
     /// What a password hash costs.
     pub password_cost: Cost,
+}
+
+impl Settings {
+    /// An installation in files of a folder.
+    #[must_use]
+    pub fn new(data: PathBuf, key_file: PathBuf, password_cost: Cost) -> Self {
+        Self { data, database: None, lease: Lease::default(), key_file, password_cost }
+    }
+
+    /// The same on a PostgreSQL database, which has to be migrated.
+    #[must_use]
+    pub fn on(self, database: Server) -> Self {
+        Self { database: Some(database), ..self }
+    }
 }
 
 /// Why an installation does not start.
@@ -75,6 +99,8 @@ pub enum Failure {
     Unavailable(&'static str),
     /// It happened, or not: look before trying again.
     Unknown,
+    /// Nothing happened, and nothing will until the operator has resolved the restore (inv32).
+    Guarded,
     /// Something is broken.
     Broken(String),
 }
@@ -85,6 +111,7 @@ impl From<NotDone> for Failure {
             NotDone::Refused(refusal) => Self::Refused(refusal),
             NotDone::Unavailable(why) => Self::Unavailable(why),
             NotDone::Unknown => Self::Unknown,
+            NotDone::Guarded => Self::Guarded,
         }
     }
 }
@@ -113,13 +140,30 @@ pub struct App {
     node: Arc<Node>,
     book: CallBook,
     snapshots: Snapshots,
-    reader: Reader,
+    checker: Checker,
+    reader: Arc<Reader>,
     keys: Keys,
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
     stopping: tokio::sync::watch::Sender<bool>,
+    breach: Option<Breach>,
+    last_words: LastWords,
+    /// What keeps the data folder this process's own, where no database file does.
+    _held: Option<std::fs::File>,
     /// Whether the key file was made by this start.
     pub key_file_made: bool,
+}
+
+/// What is still to be done once the writer has drained, in this order: a last checkpoint, a
+/// snapshot.
+#[derive(Default)]
+struct LastWords(std::sync::Mutex<Vec<LastWord>>);
+type LastWord = Box<dyn FnOnce() + Send>;
+
+impl std::fmt::Debug for LastWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LastWords(..)")
+    }
 }
 
 /// A new sign-in.
@@ -149,49 +193,77 @@ impl App {
             what: format!("data folder {}", settings.data.display()),
             source,
         })?;
-        let path = database(&settings.data);
-        let store = Store::open(&path)?;
+        let (place, held) = start::place(&settings.data, settings.database.as_ref())?;
+        let store = Store::at(&place)?;
         // Only a log that is empty gets a new key file: under another key no password and no
         // customer ID of this one could be read.
         if store.head()?.seq > 0 && !settings.key_file.exists() {
             return Err(StartError::KeyMissing(settings.key_file.clone()));
         }
         let (keys, key_file_made) = Keys::open(&settings.key_file)?;
-        let reader = Reader::new(&path);
-        let start::Loaded { state, from } = start::load(&reader, &settings.data, keys.snapshot())?;
+        let reader = Reader::at(&place);
+        let start::Loaded { state, head, from } =
+            start::load(&reader, &settings.data, keys.snapshot())?;
         for (id, organisation) in state.organisations.iter().take(1) {
             let sealed = reader.customer_id(id)?.unwrap_or_default();
             if keys.open_sealed(&code_place(organisation.customer_id), &sealed).is_none() {
                 return Err(StartError::OtherKey(settings.key_file.clone()));
             }
         }
+        let seen = guard::largest(&guard::checkpoints(&settings.data))
+            .map_err(|source| StartError::Io { what: "the checkpoints".into(), source })?;
+        let breach = guard::look(seen, &reader, &head)?;
         // A machine whose clock was set back while we were away revives nothing (T37).
         clock.at_least(state.at);
-        let calls_path = settings.data.join("calls.db");
-        let mut calls = calls::open(&calls_path)?;
+        let mut calls = calls::open(&place)?;
         let counters = calls::resume(&mut calls, state.sessions.iter().map(|(id, _)| id))?;
-        let node = Node::start(store, state, clock.clone(), counters)
-            .map_err(|source| StartError::Io { what: "the writer's thread".into(), source })?;
-        let node = Arc::new(node);
-        let book = CallBook::start(calls, &calls_path, clock.clone(), &node)?;
+        let node = Arc::new(match &breach {
+            None => {
+                let open = Erasures::open(&settings.data, &state);
+                let erasures = open.map_err(|source| StartError::Io {
+                    what: erasures::file(&settings.data).display().to_string(),
+                    source,
+                })?;
+                let (place, lease) = (place.clone(), settings.lease);
+                let start = node::Start { store, place, state, head, counters, lease, erasures };
+                Node::start(start, clock.clone()).map_err(|source| StartError::Io {
+                    what: "the writer's thread".into(),
+                    source,
+                })?
+            }
+            Some(breach) => {
+                tracing::error!(%breach, "no yes and no change until comity restore --in-place");
+                Node::guarded(store, state, head)
+            }
+        });
+        let book = CallBook::start(calls, &place, clock.clone(), &node)?;
         let snapshots = Snapshots::start(
             Taker::new(&settings.data, keys.snapshot(), node.stood()),
-            Reader::new(&path),
+            Reader::at(&place),
             from,
             node.closer(),
         )
         .map_err(|source| StartError::Io { what: "the snapshots' thread".into(), source })?;
+        let closer = node.closer();
+        let close: checker::Close = Box::new(move |_| closer.close());
+        let again = Reader::at(&place);
+        let checker = Checker::start(&node, again, clock.clone(), checker::EVERY, close)
+            .map_err(|source| StartError::Io { what: "the checker's thread".into(), source })?;
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
             node,
             book,
             snapshots,
-            reader,
+            checker,
+            reader: Arc::new(reader),
             keys,
             passwords,
             clock,
             stopping: tokio::sync::watch::Sender::new(false),
+            breach,
+            last_words: LastWords::default(),
             key_file_made,
+            _held: held,
         }))
     }
 
@@ -207,11 +279,56 @@ impl App {
 
     /// Stops cleanly: what was accepted is answered, what was counted is durable.
     pub fn stop(&self) {
+        self.checker.stop();
         // The writer first: as long as it runs it renews the index, and a call answered after the
         // book was closed would not be counted.
         self.node.stop();
+        let words = self.last_words.0.lock().map(|mut words| std::mem::take(&mut *words));
+        words.unwrap_or_default().into_iter().for_each(|word| word());
         self.book.stop();
         self.snapshots.stop();
+    }
+
+    /// Has this done when the node stops, after the last command and before the books are closed.
+    pub fn at_stop(&self, word: impl FnOnce() + Send + 'static) {
+        if let Ok(mut words) = self.last_words.0.lock() {
+            words.push(Box::new(word));
+        }
+    }
+
+    /// How the log falls short of what was seen of it; then nothing is answered with yes.
+    #[must_use]
+    pub fn breach(&self) -> Option<&Breach> {
+        self.breach.as_ref()
+    }
+
+    /// Whether decisions are being answered, and no stop has begun.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        boot_millis() < self.node.index().valid_until() && !*self.stopping.borrow()
+    }
+
+    /// Figures for monitoring.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        self.node.metrics()
+    }
+
+    /// The figures in the form in which they are read, with what is looked up now.
+    #[must_use]
+    pub fn figures(&self) -> String {
+        let (state, lease) = (self.state(), self.node.index().valid_until());
+        let levels = Levels {
+            head_seq: state.seq,
+            lease_ms: lease.saturating_sub(boot_millis()).max(0),
+            ready: self.is_ready(),
+            waiting: self.node.waiting() as u64,
+            sessions: state.sessions.len() as u64,
+            grants: state.grants.len() as u64,
+            people: state.people.len() as u64,
+            words: state.words.len() as u64,
+        };
+        self.metrics().text(&levels, self.now())
     }
 
     /// The writer.
@@ -230,6 +347,12 @@ impl App {
     #[must_use]
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// The running checker.
+    #[must_use]
+    pub fn checker(&self) -> &Checker {
+        &self.checker
     }
 
     /// The derived keys.
@@ -291,6 +414,12 @@ impl App {
     /// # Errors
     /// [`Refusal::NotFound`] for whatever was wrong.
     pub async fn sign_in(&self, email: &str, password: String) -> Result<SignedIn, Failure> {
+        let result = self.try_sign_in(email, password).await;
+        self.metrics().signed_in(result.is_ok());
+        result
+    }
+
+    async fn try_sign_in(&self, email: &str, password: String) -> Result<SignedIn, Failure> {
         let known = text::email("email", email)
             .ok()
             .and_then(|email| self.state().words.find(Lookup::Email, &email))
@@ -298,7 +427,12 @@ impl App {
         let state = self.state();
         let epoch = known.and_then(|p| state.people.get(p)).map_or(0, |p| p.auth_epoch);
         let hash = match known {
-            Some(person) => self.reader.credential(person)?,
+            // Not on an async thread: on PostgreSQL this waits for the network.
+            Some(person) => {
+                let reader = self.reader.clone();
+                let reading = tokio::task::spawn_blocking(move || reader.credential(person)).await;
+                reading.map_err(|e| Failure::Broken(e.to_string()))??
+            }
             None => None,
         };
         let hasher = self.passwords.clone();
@@ -396,7 +530,6 @@ impl App {
         application: ApplicationId,
         token: &str,
         asked: Permission<'_>,
-        named: &str,
         resource: impl FnOnce(&State, OrganisationId) -> Resource,
     ) -> Answer {
         let index = self.node.index();
@@ -410,6 +543,7 @@ impl App {
         let resource =
             customer.map_or(Resource::Unknown, |customer| resource(&self.state(), customer));
         let answer = decide(index, application, &digest, asked, resource, || self.clock.read());
+        self.node.metrics().decided(answer.reason);
         if let Some(session) = &answer.session
             && answer.reason != Reason::Stale
         {
@@ -417,7 +551,7 @@ impl App {
                 session: session.session,
                 at: answer.at,
                 permission: asked.to_string(),
-                resource: named.to_owned(),
+                resource: recorded(resource),
                 reason: answer.reason.code().to_owned(),
                 late: answer.late,
             });
@@ -432,13 +566,49 @@ impl App {
     }
 }
 
+/// How a call's record names what was asked about: by Comity's identifier. The builder's own would
+/// be a word that no erasure reaches, and so would a name that leads nowhere.
+fn recorded(resource: Resource) -> String {
+    match resource {
+        Resource::Account(account, ..) => format!("account:{account}"),
+        Resource::Organisation(organisation) => format!("organisation:{organisation}"),
+        Resource::Unknown => "unknown".into(),
+    }
+}
+
 /// What binds a sealed customer ID to its digest in the log: it opens for no other organisation.
 fn code_place(digest: Digest32) -> String {
     format!("customer_id/{digest}")
 }
 
+/// Whether these keys open an organisation's sealed customer ID: whether they are the ones that the
+/// database was made with. Reads the organisation's rows to learn which ID is in force; blocking.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn opens_sealed(
+    keys: &Keys,
+    reader: &Reader,
+    organisation: OrganisationId,
+    sealed: &[u8],
+) -> Result<bool, StoreError> {
+    let (mut after, mut digests) = (0, Vec::new());
+    loop {
+        let rows = reader.rows(Some(organisation), after, 1_000)?;
+        let Some(last) = rows.last() else {
+            break;
+        };
+        after = last.seq;
+        digests.extend(rows.iter().flat_map(|row| &row.events).filter_map(|e| match e.event {
+            Event::CustomerIdSet { organisation: of, digest } if of == organisation => Some(digest),
+            _ => None,
+        }));
+    }
+    Ok(digests.iter().rev().any(|d| keys.open_sealed(&code_place(*d), sealed).is_some()))
+}
+
 /// Where the log is inside a data folder.
 #[must_use]
 pub fn database(data: &Path) -> PathBuf {
-    data.join("comity.db")
+    Place::log_file(data)
 }

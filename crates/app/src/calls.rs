@@ -5,7 +5,6 @@
 //! used. Every minute it seals what was recorded into the log by its hash.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -17,9 +16,10 @@ use comity_domain::command::{Caller, Command};
 use comity_domain::ids::SessionId;
 use comity_domain::session::CALLS_RESERVED;
 use comity_domain::time::Instant;
-use comity_store::{CallRecord, Calls, CallsReader, StoreError, StoredCounts};
+use comity_store::{CallRecord, Calls, CallsReader, Place, StoreError, StoredCounts};
 
 use crate::clock::{Clock, boot_millis};
+use crate::metrics::Metrics;
 use crate::node::{Node, NotDone};
 
 /// How much is reserved at a time. With [`CALLS_RESERVED`] the bound on over-counting for each
@@ -63,8 +63,8 @@ fn counts(c: StoredCounts) -> Counts {
 ///
 /// # Errors
 /// If the file cannot be used.
-pub fn open(path: &Path) -> Result<Calls, StoreError> {
-    let mut calls = Calls::open(path)?;
+pub fn open(place: &Place) -> Result<Calls, StoreError> {
+    let mut calls = Calls::at(place)?;
     if !calls.was_clean() {
         let open = calls.open_counters()?;
         let closed: Vec<_> =
@@ -83,7 +83,9 @@ pub fn resume(
     calls: &mut Calls,
     sessions: impl IntoIterator<Item = SessionId>,
 ) -> Result<BTreeMap<SessionId, Counter>, StoreError> {
-    let first = Counts { reserved: CALLS_RESERVED, ..Counts::default() };
+    // On a log of several nodes the first block stands in the books of the node that began it.
+    let reserved = if calls.is_shared() { 0 } else { CALLS_RESERVED };
+    let first = Counts { reserved, ..Counts::default() };
     let first = if calls.was_clean() { first } else { after_crash(first) };
     let mut sessions = sessions.into_iter().peekable();
     let Some(earliest) = sessions.peek() else {
@@ -105,7 +107,7 @@ impl CallBook {
     /// If the file cannot be written or the thread not started.
     pub fn start(
         mut calls: Calls,
-        path: &Path,
+        place: &Place,
         clock: Arc<Clock>,
         node: &Arc<Node>,
     ) -> Result<Self, StoreError> {
@@ -113,14 +115,15 @@ impl CallBook {
         let all: BTreeSet<SessionId> = index.entries().into_iter().map(|(id, _)| id).collect();
         write(&mut calls, &index, &all, &[], clock.now())?;
         close_books(&mut calls, &index, clock.now(), true);
-        let past = CallsReader::open(path)?;
+        let past = CallsReader::at(place)?;
         let (sender, records) = channel();
         let weak = Arc::downgrade(node);
+        let metrics = node.metrics().clone();
         let thread = std::thread::Builder::new().name("calls".into()).spawn(move || {
             let seal = move |command| {
                 weak.upgrade().map(|node| node.run_blocking(Caller::system(), command))
             };
-            run(&mut calls, &index, &records, &clock, &seal);
+            run(&mut calls, &index, &records, &clock, &metrics, &seal);
         });
         let thread = thread.map_err(|source| StoreError::Io { path: "calls".into(), source })?;
         Ok(Self { records: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), past })
@@ -139,7 +142,14 @@ impl CallBook {
     #[must_use]
     pub fn counts(&self, index: &Index, session: SessionId) -> Counts {
         if let Some(entry) = index.by_session(session) {
-            return entry.counter.read();
+            let own = entry.counter.read();
+            return match self.past.elsewhere(session) {
+                Ok(elsewhere) => elsewhere.map_or(own, |more| own.with(counts(more))),
+                Err(error) => {
+                    tracing::error!(%error, "what other nodes counted cannot be read");
+                    own
+                }
+            };
         }
         match self.past.counter(session) {
             Ok(found) => found.map(counts).unwrap_or_default(),
@@ -174,6 +184,7 @@ fn run(
     index: &Index,
     records: &Receiver<CallRecord>,
     clock: &Clock,
+    metrics: &Metrics,
     seal: Seal<'_>,
 ) {
     let mut unwritten: Vec<CallRecord> = Vec::new();
@@ -190,12 +201,16 @@ fn run(
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => true,
         };
+        metrics.calls_unwritten(unwritten.len());
         let touched: BTreeSet<SessionId> = unwritten.iter().map(|r| r.session).collect();
         // A call that could not be counted is a nudge for more room and no record.
         let kept: Vec<CallRecord> =
             unwritten.iter().filter(|r| r.reason != "busy").cloned().collect();
         match write(calls, index, &touched, &kept, clock.now()) {
-            Ok(()) => unwritten.clear(),
+            Ok(()) => {
+                unwritten.clear();
+                metrics.calls_unwritten(0);
+            }
             Err(error) => {
                 // Nothing more is reserved, so answers turn to `busy` before a call goes uncounted.
                 tracing::error!(%error, "calls cannot be made durable");

@@ -57,7 +57,32 @@ impl Clock {
     /// Both clocks, for a decision.
     #[must_use]
     pub fn read(&self) -> Clocks {
-        Clocks { wall: self.now(), boot: boot_millis() }
+        let boot = boot_millis();
+        let simulated = self.simulated.load(Ordering::Acquire);
+        let (raw, drift) = match simulated {
+            REAL => {
+                let wall = wall_millis();
+                (wall, wall.saturating_sub(boot))
+            }
+            at => (at, 0),
+        };
+        let wall = Instant(self.highest.fetch_max(raw, Ordering::AcqRel).max(raw));
+        Clocks { wall, boot, drift }
+    }
+
+    /// How far the system's clock stands from the one that counts since the machine started: what
+    /// shows a step of it. A simulated clock never steps.
+    #[must_use]
+    pub fn drift(&self) -> i64 {
+        self.read().drift
+    }
+
+    /// How far the system's clock stands from another, given in UTC milliseconds; `None` while it
+    /// is simulated.
+    #[must_use]
+    pub fn skew_to(&self, other: i64) -> Option<i64> {
+        let real = self.simulated.load(Ordering::Acquire) == REAL;
+        real.then(|| wall_millis().saturating_sub(other).saturating_abs())
     }
 }
 
@@ -71,6 +96,13 @@ fn wall_millis() -> i64 {
 pub fn boot_millis() -> i64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     t.tv_sec.saturating_mul(1_000).saturating_add(t.tv_nsec / 1_000_000)
+}
+
+/// Measures how long something takes, for figures and logs; no rule may ask it.
+#[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
+pub fn stopwatch() -> impl Fn() -> std::time::Duration {
+    let began = std::time::Instant::now();
+    move || began.elapsed()
 }
 
 #[cfg(test)]

@@ -3,23 +3,34 @@
 //! - [`clock`], [`random`]: the only places where time and chance are read.
 //! - [`keys`]: the installation's key file and what is derived from it.
 //! - [`tokens`]: how secrets look outside, and their digests.
-//! - [`node`]: the writer: collect commands, append, apply, publish.
+//! - [`node`]: a node as others hold it; `writer`: collect commands, append, apply, publish;
+//!   [`lease`]: what several nodes over one log wait for.
 //! - [`start`], [`snapshots`]: from a snapshot or the whole log to a state; taking and confirming.
 //! - [`calls`]: counting made durable.
+//! - [`guard`]: no yes from a log that is older than what the world has seen of it.
+//! - [`metrics`]: figures for monitoring.
+//! - [`erasures`]: what an erasure leaves to do outside the log.
+//! - [`checker`]: whether what must always be true still is.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
 
 pub mod app;
 pub mod calls;
+pub mod checker;
 pub mod clock;
+pub mod erasures;
+pub mod guard;
 pub mod history;
 pub mod keys;
+pub mod lease;
+pub mod metrics;
 pub mod node;
 pub mod people;
 pub mod random;
 pub mod snapshots;
 pub mod start;
 pub mod tokens;
+mod writer;
 
 pub use app::{App, Failure, Settings, StartError};

@@ -1,46 +1,35 @@
-//! The writer: one thread that owns the log.
+//! A node as others hold it: commands go in, the published state and the index come out.
 //!
-//! It takes what queued while the last commit was running, never waiting for more, endings first;
-//! decides each command on a working copy of the state, so that a command sees its neighbours;
-//! commits the batch; lets the index follow; publishes the copy by one pointer swap; and only then
-//! answers. When a commit fails the copy is dropped and nobody has seen it. When its outcome is
-//! unknown nothing is decided until the file has told it. Only this thread says that the index is
-//! current: if it is stuck or dead, answers stop by themselves.
+//! What stands behind it is one thread, the writer (`writer.rs`). Only that thread says that the
+//! index is current: if it is stuck or dead, answers stop by themselves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use comity_decision::counter::Counter;
 use comity_decision::index::Index;
-use comity_domain::apply::Touched;
 use comity_domain::command::{Caller, Command};
-use comity_domain::draft::SideWrite;
 use comity_domain::event::Row;
-use comity_domain::ids::{CommandId, Ids, SessionId};
+use comity_domain::ids::{CommandId, SessionId};
 use comity_domain::refusal::Refusal;
+use comity_domain::rights;
 use comity_domain::state::State;
-use comity_domain::{kernel, rights, session};
-use comity_store::{AppendError, Head, Store};
+use comity_store::{Head, Place, Store};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::{Clock, boot_millis};
+use crate::erasures::Erasures;
+use crate::lease::{Barrier, Ear, Lease};
+use crate::metrics::{Metrics, Outcome};
 use crate::random;
+use crate::writer::Writer;
 
-/// How long an answer may be given after the writer last said that the index is current.
-pub const LEASE_MS: i64 = 3_000;
-/// How long the writer waits for work before it says so again.
-const BEAT: Duration = Duration::from_millis(200);
-/// How many commands one transaction takes.
-const MOST_IN_BATCH: usize = 512;
 /// How many commands may wait. Endings are let in beyond it.
 const MOST_WAITING: usize = 8_192;
-/// How often forgotten sessions are swept from the index, in beats.
-const SWEEP_EVERY: u64 = 150;
 
 /// An accepted command.
 #[derive(Debug, Clone)]
@@ -62,6 +51,8 @@ pub enum NotDone {
     Unavailable(&'static str),
     /// The node went down over it: it was carried out, or not.
     Unknown,
+    /// Nothing happened, and nothing will until the operator has resolved the restore (inv32).
+    Guarded,
 }
 
 /// A published state with the head that it belongs to: what a snapshot is taken of.
@@ -76,8 +67,8 @@ pub struct Stood {
 /// Closes a node for good: no answer and no command until it is started again.
 #[derive(Debug, Clone)]
 pub struct Closer {
-    closed: Arc<AtomicBool>,
-    index: Arc<Index>,
+    pub(crate) closed: Arc<AtomicBool>,
+    pub(crate) index: Arc<Index>,
 }
 
 impl Closer {
@@ -86,27 +77,55 @@ impl Closer {
         self.closed.store(true, Ordering::SeqCst);
         self.index.close();
     }
+
+    /// Whether it is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
 }
 
-struct Job {
-    caller: Caller,
-    id: CommandId,
-    command: Command,
-    reply: oneshot::Sender<Result<Done, NotDone>>,
+/// What becomes of a command.
+pub(crate) type Answer = Result<Done, NotDone>;
+
+pub(crate) struct Job {
+    pub caller: Caller,
+    pub id: CommandId,
+    pub command: Command,
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// What the writer is told.
+pub(crate) enum Message {
+    /// Do this.
+    Job(Job),
+    /// Another node has written.
+    Hint,
 }
 
 /// A running writer, as others hold it.
 #[derive(Debug)]
 pub struct Node {
-    jobs: std::sync::Mutex<Option<Sender<Job>>>,
+    jobs: std::sync::Mutex<Option<Sender<Message>>>,
     waiting: Arc<AtomicUsize>,
     published: Arc<ArcSwap<State>>,
-    index: Arc<Index>,
+    closer: Closer,
     moved: watch::Receiver<u64>,
     stood: watch::Receiver<Stood>,
-    closed: Arc<AtomicBool>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+    ear: std::sync::Mutex<Option<Ear>>,
     faults: Arc<Faults>,
+    metrics: Arc<Metrics>,
+    /// Why there is no writer at all.
+    guarded: Option<Guarded>,
+}
+
+/// A node that only shows: the log keeps its lock and takes nothing.
+#[derive(Debug)]
+struct Guarded {
+    _store: std::sync::Mutex<Store>,
+    _moved: watch::Sender<u64>,
+    _stood: watch::Sender<Stood>,
 }
 
 /// What tests break on purpose.
@@ -119,23 +138,33 @@ pub struct Faults {
     pub stuck: AtomicBool,
     /// The writer panics once set.
     pub panic: AtomicBool,
+    /// Hints of other nodes are not heard while set.
+    pub deaf: AtomicBool,
+    /// What was applied is told with the next renewal and not at once, while set.
+    pub late_report: AtomicBool,
+    /// One of [`Sabotage`]: what a careless build would do, for the tests that must find it out.
+    pub sabotage: AtomicU8,
 }
 
-struct Writer {
-    store: Store,
-    clock: Arc<Clock>,
-    state: State,
-    published: Arc<ArcSwap<State>>,
-    index: Arc<Index>,
-    ids: Ids,
-    moved: watch::Sender<u64>,
-    waiting: Arc<AtomicUsize>,
-    faults: Arc<Faults>,
-    beats: u64,
-    failing: bool,
-    head: Head,
-    stood: watch::Sender<Stood>,
-    closed: Arc<AtomicBool>,
+/// Careless builds.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Sabotage {
+    /// None: the build as it is.
+    None = 0,
+    /// Answers are given without a lease.
+    NoLease = 1,
+    /// A renewal reads where it has to write.
+    RenewByReading = 2,
+    /// A node is declared dead by the time since the commit, whatever it confirmed meanwhile.
+    DeadByCommitTime = 3,
+}
+
+impl Faults {
+    pub(crate) fn sabotaged(&self, how: Sabotage) -> bool {
+        self.sabotage.load(Ordering::Relaxed) == how as u8
+    }
 }
 
 /// The index must not outlive its keeper's word.
@@ -146,87 +175,157 @@ impl Drop for CloseOnDrop {
     }
 }
 
+/// With what a node starts.
+#[derive(Debug)]
+pub struct Start {
+    /// The writer's hold on the log.
+    pub store: Store,
+    /// Where that is.
+    pub place: Place,
+    /// The state at `head`.
+    pub state: State,
+    /// Where the log stood when the state was read.
+    pub head: Head,
+    /// The counter of each session of the state.
+    pub counters: BTreeMap<SessionId, Counter>,
+    /// How long an answer may be given after being current was confirmed.
+    pub lease: Lease,
+    /// What erasures leave to do outside the log.
+    pub erasures: Erasures,
+}
+
 impl Node {
-    /// Starts the writer over a replayed state, with the counter of each of its sessions.
+    /// Starts the writer. On a log that others write to as well, no answer is given before the
+    /// first lease.
     ///
     /// # Errors
-    /// If the thread cannot be started.
-    pub fn start(
-        store: Store,
-        state: State,
-        clock: Arc<Clock>,
-        counters: BTreeMap<SessionId, Counter>,
-    ) -> std::io::Result<Self> {
-        let head = store.head().map_err(std::io::Error::other)?;
+    /// If a thread cannot be started.
+    pub fn start(start: Start, clock: Arc<Clock>) -> std::io::Result<Self> {
+        let Start { store, place, state, head, counters, lease, erasures } = start;
         let index = Arc::new(Index::default());
         let all = state.sessions.iter().filter_map(|(id, _)| rights::compile(&state, id)).collect();
         let counters = std::cell::RefCell::new(counters);
         let counter = |id| counters.borrow_mut().remove(&id).unwrap_or_else(|| Counter::new(0));
         index.follow(all, state.seq, counter);
-        index.renew(boot_millis().saturating_add(LEASE_MS));
+        if !store.is_shared() {
+            index.renew(boot_millis().saturating_add(lease.length_ms), clock.drift());
+        }
         let published = Arc::new(ArcSwap::from_pointee(state.clone()));
         let stands = Stood { state: published.load_full(), head: head.clone() };
         let (stood, stood_receiver) = watch::channel(stands);
-        let closed = Arc::new(AtomicBool::new(false));
+        let closer = Closer { closed: Arc::default(), index: index.clone() };
         let (sender, jobs) = channel();
         let (moved, moved_receiver) = watch::channel(state.seq);
         let (waiting, faults) = (Arc::new(AtomicUsize::new(0)), Arc::new(Faults::default()));
+        let metrics = Arc::new(Metrics::default());
+        let barrier = Barrier::start(&place, lease, &faults)?;
+        let ear = Ear::start(&place, &sender, &faults)?;
         let mut writer = Writer {
             store,
+            erasures,
+            lease,
+            barrier,
             clock,
             state,
             published: published.clone(),
-            index: index.clone(),
+            closer: closer.clone(),
             ids: random::ids(),
             moved,
             waiting: waiting.clone(),
             faults: faults.clone(),
-            beats: 0,
+            metrics: metrics.clone(),
+            next_sweep: boot_millis(),
             failing: false,
             head,
             stood,
-            closed: closed.clone(),
         };
-        let guard = CloseOnDrop(index.clone());
+        let guard = CloseOnDrop(index);
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
-            let _guard = guard;
+            let guard = guard;
             writer.run(&jobs);
+            drop(guard); // no more yes
+            writer.leave(); // so nobody has to wait for us any more
         })?;
         Ok(Self {
             jobs: std::sync::Mutex::new(Some(sender)),
             waiting,
             published,
-            index,
+            closer,
             moved: moved_receiver,
             stood: stood_receiver,
-            closed,
             thread: std::sync::Mutex::new(Some(thread)),
+            ear: std::sync::Mutex::new(ear),
             faults,
+            metrics,
+            guarded: None,
         })
+    }
+
+    /// A node without a writer over a log that must not be answered from (inv32): the state can be
+    /// read, no decision is anything but `stale`, no command is taken.
+    #[must_use]
+    pub fn guarded(store: Store, state: State, head: Head) -> Self {
+        let (moved, moved_receiver) = watch::channel(state.seq);
+        let state = Arc::new(state);
+        let (stood, stood_receiver) = watch::channel(Stood { state: state.clone(), head });
+        let guarded = Guarded { _store: store.into(), _moved: moved, _stood: stood };
+        Self {
+            jobs: std::sync::Mutex::new(None),
+            waiting: Arc::default(),
+            published: Arc::new(ArcSwap::new(state)),
+            closer: Closer { closed: Arc::new(AtomicBool::new(true)), index: Arc::default() },
+            moved: moved_receiver,
+            stood: stood_receiver,
+            thread: std::sync::Mutex::new(None),
+            ear: std::sync::Mutex::new(None),
+            faults: Arc::default(),
+            metrics: Arc::default(),
+            guarded: Some(guarded),
+        }
     }
 
     /// Sends a command to the writer and waits for what became of it.
     ///
     /// # Errors
     /// [`NotDone`].
-    pub async fn run(&self, caller: Caller, command: Command) -> Result<Done, NotDone> {
-        self.send(caller, command)?.await.unwrap_or(Err(NotDone::Unknown))
+    pub async fn run(&self, caller: Caller, command: Command) -> Answer {
+        let kind = command.kind();
+        let result = match self.send(caller, command) {
+            Ok(reply) => reply.await.unwrap_or(Err(NotDone::Unknown)),
+            Err(not) => Err(not),
+        };
+        self.counted(&kind, result)
     }
 
     /// The same for a thread that may block.
     ///
     /// # Errors
     /// [`NotDone`].
-    pub fn run_blocking(&self, caller: Caller, command: Command) -> Result<Done, NotDone> {
-        let reply = self.send(caller, command)?;
-        reply.blocking_recv().unwrap_or(Err(NotDone::Unknown))
+    pub fn run_blocking(&self, caller: Caller, command: Command) -> Answer {
+        let kind = command.kind();
+        let result = match self.send(caller, command) {
+            Ok(reply) => reply.blocking_recv().unwrap_or(Err(NotDone::Unknown)),
+            Err(not) => Err(not),
+        };
+        self.counted(&kind, result)
     }
 
-    fn send(
-        &self,
-        caller: Caller,
-        command: Command,
-    ) -> Result<oneshot::Receiver<Result<Done, NotDone>>, NotDone> {
+    fn counted(&self, kind: &str, result: Answer) -> Answer {
+        let outcome = match &result {
+            Ok(Done { row: Some(_), .. }) => Outcome::Done,
+            Ok(Done { row: None, .. }) => Outcome::Nothing,
+            Err(NotDone::Refused(_)) => Outcome::Refused,
+            Err(NotDone::Unavailable(_) | NotDone::Guarded) => Outcome::Unavailable,
+            Err(NotDone::Unknown) => Outcome::Unknown,
+        };
+        self.metrics.command(kind, outcome);
+        result
+    }
+
+    fn send(&self, caller: Caller, command: Command) -> Result<oneshot::Receiver<Answer>, NotDone> {
+        if self.guarded.is_some() {
+            return Err(NotDone::Guarded);
+        }
         let stopping = NotDone::Unavailable("the node is stopping");
         if self.waiting.load(Ordering::Acquire) >= MOST_WAITING && !command.is_ending() {
             return Err(NotDone::Unavailable("too many commands are waiting"));
@@ -235,8 +334,9 @@ impl Node {
         let id = CommandId(u128::from_be_bytes(random::bytes()));
         let jobs = self.jobs.lock().map_err(|_| stopping.clone())?;
         self.waiting.fetch_add(1, Ordering::AcqRel);
+        let job = Message::Job(Job { caller, id, command, reply });
         match jobs.as_ref() {
-            Some(jobs) if jobs.send(Job { caller, id, command, reply }).is_ok() => Ok(answer),
+            Some(jobs) if jobs.send(job).is_ok() => Ok(answer),
             _ => {
                 self.waiting.fetch_sub(1, Ordering::AcqRel);
                 Err(stopping)
@@ -253,7 +353,7 @@ impl Node {
     /// What decisions are made from.
     #[must_use]
     pub fn index(&self) -> &Arc<Index> {
-        &self.index
+        &self.closer.index
     }
 
     /// The position of the log, to wait on.
@@ -271,7 +371,19 @@ impl Node {
     /// What closes this node for good.
     #[must_use]
     pub fn closer(&self) -> Closer {
-        Closer { closed: self.closed.clone(), index: self.index.clone() }
+        self.closer.clone()
+    }
+
+    /// Figures for monitoring.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// How many commands wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// What tests break on purpose.
@@ -283,6 +395,9 @@ impl Node {
 
     /// Lets the writer finish what it has, and ends it.
     pub fn stop(&self) {
+        if let Some(ear) = self.ear.lock().ok().and_then(|mut ear| ear.take()) {
+            ear.stop();
+        }
         if let Ok(mut jobs) = self.jobs.lock() {
             jobs.take();
         }
@@ -298,205 +413,5 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-impl Writer {
-    fn run(&mut self, jobs: &Receiver<Job>) {
-        let mut next_beat = boot_millis();
-        loop {
-            // Measured before the work: an answer is never valid longer than what it was made from.
-            let began = boot_millis();
-            match jobs.recv_timeout(BEAT) {
-                Ok(first) => {
-                    let mut batch = vec![first];
-                    batch.extend(jobs.try_iter().take(MOST_IN_BATCH - 1));
-                    self.waiting.fetch_sub(batch.len(), Ordering::AcqRel);
-                    batch.sort_by_key(|job| !job.command.is_ending());
-                    self.batch(batch);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            assert!(!self.faults.panic.load(Ordering::Acquire), "a test asked for this");
-            while self.faults.stuck.load(Ordering::Acquire) {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            if self.closed.load(Ordering::SeqCst) {
-                self.index.close();
-            } else if !self.failing {
-                self.index.renew(began.saturating_add(LEASE_MS));
-            }
-            if boot_millis() >= next_beat {
-                next_beat =
-                    boot_millis().saturating_add(i64::try_from(BEAT.as_millis()).unwrap_or(200));
-                self.beat();
-            }
-        }
-    }
-
-    /// What is due by the clock.
-    fn beat(&mut self) {
-        self.beats = self.beats.wrapping_add(1);
-        if self.beats.is_multiple_of(SWEEP_EVERY) {
-            let state = &self.state;
-            self.index.retain(|id| state.sessions.get(id).is_some());
-        }
-        if self.failing || self.state.has_due(self.clock.now()) {
-            let (reply, _nobody) = oneshot::channel();
-            let id = CommandId(self.ids.next(self.clock.now()));
-            self.batch(vec![Job {
-                caller: Caller::system(),
-                id,
-                command: Command::NoteDue,
-                reply,
-            }]);
-        }
-    }
-
-    fn batch(&mut self, jobs: Vec<Job>) {
-        if self.closed.load(Ordering::SeqCst) {
-            for job in jobs {
-                let _ = job.reply.send(Err(NotDone::Unavailable("this node has closed itself")));
-            }
-            return;
-        }
-        if self.failing && !self.settle() {
-            for job in jobs {
-                let _ = job.reply.send(Err(NotDone::Unavailable("the log cannot be written")));
-            }
-            return;
-        }
-        let mut state = self.state.clone();
-        let mut touched = Touched::default();
-        let mut rows: Vec<(Row, Vec<SideWrite>)> = Vec::new();
-        let mut replies = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let now = self.clock.now();
-            match kernel::decide(&state, &job.caller, job.id, job.command, now, &mut self.ids) {
-                Ok(decided) => {
-                    state = decided.state;
-                    touched.merge(decided.touched);
-                    let row = decided.row.map(|row| {
-                        rows.push((row, decided.side));
-                        rows.len() - 1
-                    });
-                    replies.push((job.reply, Ok(row)));
-                }
-                Err(refusal) => replies.push((job.reply, Err(refusal))),
-            }
-        }
-        if !rows.is_empty() && !self.commit(&rows) {
-            // The copy is dropped. Refusals were judged by it too, so they do not stand either.
-            let unknown = self.failing;
-            for (reply, _) in replies {
-                let not_written = NotDone::Unavailable("nothing was written");
-                let _ = reply.send(Err(if unknown { NotDone::Unknown } else { not_written }));
-            }
-            return;
-        }
-        self.publish(state, &touched, !rows.is_empty());
-        let state = self.published.load_full();
-        let rows: Vec<Arc<Row>> = rows.into_iter().map(|(row, _)| Arc::new(row)).collect();
-        for (reply, outcome) in replies {
-            let seq = state.seq;
-            let answer = outcome.map_err(NotDone::Refused).map(|row| {
-                let row = row.and_then(|ix| rows.get(ix).cloned());
-                let seq = row.as_ref().map_or(seq, |r| r.seq);
-                Done { row, state: state.clone(), seq }
-            });
-            let _ = reply.send(answer);
-        }
-    }
-
-    /// Whether the batch is in the log.
-    fn commit(&mut self, rows: &[(Row, Vec<SideWrite>)]) -> bool {
-        if let Err(error) =
-            self.store.fail_commits(self.faults.fail_commits.load(Ordering::Acquire))
-        {
-            tracing::error!(%error, "the fault switch does not work");
-        }
-        match self.store.append(rows, &mut self.ids) {
-            Ok(head) => {
-                self.head = head;
-                true
-            }
-            Err(AppendError::NotWritten(error)) => {
-                tracing::error!(%error, "the log was not written");
-                false
-            }
-            Err(AppendError::Unknown(error)) => {
-                tracing::error!(%error, "the outcome of a commit is unknown");
-                self.settled(rows)
-            }
-        }
-    }
-
-    /// Lets the store settle what became of a commit. As long as it cannot, the node is closed.
-    fn settled(&mut self, rows: &[(Row, Vec<SideWrite>)]) -> bool {
-        let Some((last, _)) = rows.last() else {
-            return true;
-        };
-        match self.store.settle() {
-            Ok(Head { seq, .. }) if seq == self.state.seq => false,
-            Ok(head)
-                if head.seq == last.seq
-                    && self.store.find_command(head.seq, last.command).unwrap_or(false) =>
-            {
-                self.head = head;
-                true
-            }
-            outcome => {
-                tracing::error!(
-                    ?outcome,
-                    "the log does not say what became of a commit; no answers until it does"
-                );
-                self.failing = true;
-                self.index.close();
-                false
-            }
-        }
-    }
-
-    /// After an outcome that could not be settled: reads on from where the state stands, so that
-    /// whatever was written after all is known before anything else is decided.
-    fn settle(&mut self) -> bool {
-        let mut state = self.state.clone();
-        let mut touched = Touched::default();
-        let read = self.store.settle().and_then(|_| {
-            self.store.replay(self.state.seq, |row| {
-                touched.merge(kernel::apply(&mut state, &row));
-                Ok(())
-            })
-        });
-        match read.and_then(|()| self.store.head()) {
-            Ok(head) => {
-                self.head = head;
-                self.failing = false;
-                let moved = state.seq != self.state.seq;
-                self.publish(state, &touched, moved);
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, "the log cannot be settled");
-                false
-            }
-        }
-    }
-
-    fn publish(&mut self, state: State, touched: &Touched, moved: bool) {
-        if !moved {
-            return;
-        }
-        let changed = touched.sessions_in(&state);
-        let compiled = changed.into_iter().filter_map(|id| rights::compile(&state, id)).collect();
-        let seq = state.seq;
-        self.state = state.clone();
-        // Decisions first: nobody may read that something has ended while it is still answered yes.
-        self.index.follow(compiled, seq, |_| Counter::new(session::CALLS_RESERVED));
-        let state = Arc::new(state);
-        self.published.store(state.clone());
-        self.stood.send_replace(Stood { state, head: self.head.clone() });
-        let _ = self.moved.send(seq);
     }
 }

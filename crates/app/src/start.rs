@@ -1,21 +1,67 @@
 //! From what is on the disk to a state: a snapshot and the rows after it, or the whole log.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use comity_domain::ids::Digest32;
 use comity_domain::kernel;
 use comity_domain::snapshot;
 use comity_domain::state::State;
-use comity_store::{Edge, Hash, Head, Reader, StoreError, follow};
+use comity_store::postgres::Server;
+use comity_store::{Edge, Hash, Head, NodeId, Place, Reader, StoreError, follow};
 
 use crate::keys::SnapshotKey;
+use crate::random;
 use crate::snapshots::file::{self, Snapshot, Unusable};
+
+/// The place that the settings name. A node of several is known by a random identity in its data
+/// folder, and the folder is this process's alone as long as the file that comes with it is kept.
+///
+/// # Errors
+/// If the folder cannot be used, or another process uses it.
+pub fn place(
+    data: &Path,
+    server: Option<&Server>,
+) -> Result<(Place, Option<std::fs::File>), StoreError> {
+    let Some(server) = server else {
+        return Ok((Place::Folder(data.to_path_buf()), None));
+    };
+    let path = data.join("node");
+    let io = |source| StoreError::Io { path: path.clone(), source };
+    let mut file = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            return Err(StoreError::InUse(data.to_path_buf()));
+        }
+        Err(std::fs::TryLockError::Error(source)) => return Err(io(source)),
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(io)?;
+    let node = if text.trim().is_empty() {
+        let node = NodeId(u128::from_be_bytes(random::bytes()));
+        writeln!(file, "{node}").and_then(|()| file.sync_all()).map_err(io)?;
+        node
+    } else {
+        let odd = |_| io(std::io::Error::other("does not hold the identity of a node"));
+        text.parse().map_err(odd)?
+    };
+    Ok((Place::Postgres(server.clone(), node), Some(file)))
+}
 
 /// A state at the head of the log.
 #[derive(Debug)]
 pub struct Loaded {
     /// The state.
     pub state: State,
+    /// Where the log stands there.
+    pub head: Head,
     /// The snapshot that it came from; `None` after a replay of the whole log.
     pub from: Option<Origin>,
 }
@@ -57,11 +103,11 @@ pub fn load(reader: &Reader, folder: &Path, key: &SnapshotKey) -> Result<Loaded,
         }
     }
     let mut state = State::default();
-    follow(reader, Edge::new(), None, |row| {
+    let followed = follow(reader, Edge::new(), None, |row| {
         kernel::apply(&mut state, &row);
         Ok(())
     })?;
-    Ok(Loaded { state, from: None })
+    Ok(Loaded { state, head: followed.head.unwrap_or(head), from: None })
 }
 
 fn from_snapshot(
@@ -81,22 +127,27 @@ fn from_snapshot(
         return Err(NotFrom::Other("it is of another log"));
     }
     let from = Some(Origin { seq: stood.seq, root: stood.root, hash });
-    // The words come from the database while the rest is put together from the facts.
+    // The words come from the database, in two halves, while the rest is put together.
+    let wanted = facts.references();
+    let (early, late) = wanted.split_at(wanted.len() / 2);
     let mut state = std::thread::scope(|scope| {
-        let wanted = facts.clone();
-        let words = scope.spawn(move || reader.words(&wanted.references()).map(snapshot::words));
+        let reading = [early, late].map(|half| scope.spawn(|| reader.words(half)));
         let mut state = facts.follow();
-        let gone = StoreError::Corrupt { seq: stood.seq, what: "the reading thread is gone" };
-        state.words = words.join().unwrap_or(Err(gone))?;
+        let mut texts = Vec::with_capacity(wanted.len());
+        for half in reading {
+            let gone = StoreError::Corrupt { seq: stood.seq, what: "the reading thread is gone" };
+            texts.extend(half.join().unwrap_or(Err(gone))?);
+        }
+        state.words = snapshot::words(texts);
         Ok::<State, StoreError>(state)
     })?;
     // With the rows after it the snapshot's edge has to come to the head's root: so its own root is
     // that of the log at its position.
-    follow(reader, stood.edge, None, |row| {
+    let followed = follow(reader, stood.edge, None, |row| {
         kernel::apply(&mut state, &row);
         Ok(())
     })?;
-    Ok(Loaded { state, from })
+    Ok(Loaded { state, head: followed.head.unwrap_or_else(|| head.clone()), from })
 }
 
 /// Whether the rows of the log lead to what a snapshot said: root and state hash. `stop` ends the

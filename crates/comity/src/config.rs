@@ -27,7 +27,13 @@ pub struct Flags {
     /// A trusted proxy in front of Comity speaks TLS; needed to listen beyond loopback
     #[arg(long, env = "COMITY_BEHIND_PROXY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     behind_proxy: Option<bool>,
-    /// What is logged: error, warn, info, debug [default: info]
+    /// Address for /metrics, /healthz and /readyz, apart from the API [default: none]
+    #[arg(long, env = "COMITY_METRICS_LISTEN", value_name = "ADDRESS")]
+    metrics_listen: Option<String>,
+    /// Figures may be read beyond loopback: they are plain HTTP and ask nobody who they are
+    #[arg(long, env = "COMITY_METRICS_BEYOND_LOOPBACK", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    metrics_beyond_loopback: Option<bool>,
+    /// What is logged: error, warn, info, debug, trace [default: info]
     #[arg(long, env = "COMITY_LOG", value_name = "LEVEL")]
     log: Option<String>,
     /// How it is logged: text or json [default: text]
@@ -42,6 +48,8 @@ struct File {
     data: Option<PathBuf>,
     key_file: Option<PathBuf>,
     behind_proxy: Option<bool>,
+    metrics_listen: Option<String>,
+    metrics_beyond_loopback: Option<bool>,
     log: Option<String>,
     log_format: Option<String>,
 }
@@ -51,6 +59,10 @@ struct File {
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where figures for monitoring are read.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The config file.
+    pub file: Option<PathBuf>,
     /// Where the databases are.
     pub data: PathBuf,
     /// Where the key file is.
@@ -88,19 +100,38 @@ impl Flags {
                  put a proxy that speaks TLS in front and set behind_proxy = true"
             );
         }
+        let metrics_listen = self
+            .metrics_listen
+            .clone()
+            .or(file.metrics_listen)
+            .map(|text| {
+                text.parse::<SocketAddr>().with_context(|| {
+                    format!("metrics_listen: {text:?} is not an address with a port, such as 127.0.0.1:9464")
+                })
+            })
+            .transpose()?;
+        let open = self.metrics_beyond_loopback.or(file.metrics_beyond_loopback).unwrap_or(false);
+        if let Some(address) = metrics_listen.filter(|a| !a.ip().is_loopback() && !open) {
+            bail!(
+                "metrics_listen: {address} is not a loopback address, and figures are shown to whoever asks; listen \
+                 on 127.0.0.1, or set metrics_beyond_loopback = true where the network keeps strangers out"
+            );
+        }
         let log = match log.as_str() {
             "error" => tracing::Level::ERROR,
             "warn" => tracing::Level::WARN,
             "info" => tracing::Level::INFO,
             "debug" => tracing::Level::DEBUG,
-            _ => bail!("log: {log:?} is not error, warn, info or debug"),
+            "trace" => tracing::Level::TRACE,
+            _ => bail!("log: {log:?} is not error, warn, info, debug or trace"),
         };
         let log_json = match format.as_str() {
             "text" => false,
             "json" => true,
             _ => bail!("log_format: {format:?} is not text or json"),
         };
-        Ok(Config { listen, data, key_file, log, log_json })
+        let file = self.config.clone();
+        Ok(Config { listen, metrics_listen, file, data, key_file, log, log_json })
     }
 }
 
@@ -129,6 +160,8 @@ mod tests {
         for (text, key) in [
             ("listen = \"0.0.0.0:8420\"", "listen"),
             ("listen = \"here\"", "listen"),
+            ("metrics_listen = \"0.0.0.0:9464\"", "metrics_listen"),
+            ("metrics_listen = \"9464\"", "metrics_listen"),
             ("log = \"loud\"", "log"),
             ("log_format = \"xml\"", "log_format"),
             ("lisen = \"127.0.0.1:1\"", "lisen"),

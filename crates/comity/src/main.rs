@@ -3,6 +3,8 @@
 mod audit;
 mod config;
 mod demo;
+mod doctor;
+mod logs;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +33,11 @@ enum Command {
     /// last 60 days, seeded through Comity's own commands. Everything is in one folder that is made
     /// anew at each start.
     Demo(demo::Flags),
+    /// Say what is wrong with an installation, why, and what to do about it
+    ///
+    /// Reads only, also beside a running server. Takes the same flags, variables and config file as
+    /// serve. Exit code 0: nothing that must not be. 1: at least one line says FAIL.
+    Doctor(doctor::Doctor),
     /// Check the log that everything stands on
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -43,6 +50,7 @@ fn main() -> std::process::ExitCode {
     let done = match cli.command {
         Command::Serve(flags) => serve::serve(&flags),
         Command::Demo(flags) => demo::demo(&flags),
+        Command::Doctor(command) => doctor::run(&command),
         Command::Audit(command) => audit::run(&command),
     };
     match done {

@@ -4,34 +4,52 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use comity_app::clock::Clock;
+use comity_app::clock::{Clock, stopwatch};
 use comity_app::people::passwords::Cost;
 use comity_app::{App, Settings};
 use comity_domain::application::KeyUse;
 use comity_domain::command::Caller;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Flags};
-use crate::say;
+use crate::{logs, say};
 
 /// Runs the server until it is told to stop.
 pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = flags.resolve()?;
-    log(&config);
+    logs::start(config.log, config.log_json);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stop = told_to_stop()?;
-        // First the address: a start that is refused makes nothing.
+        let stop = Told::new()?;
+        // First the addresses: a start that is refused makes nothing.
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("listen: {}", config.listen))?;
+        let figures = match config.metrics_listen {
+            None => None,
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .with_context(|| format!("metrics_listen: {address}"))?,
+            ),
+        };
+        let watch = stopwatch();
         let app = start(&config)?;
-        say(&format!("Comity {} on http://{}", env!("CARGO_PKG_VERSION"), listener.local_addr()?));
+        let version = env!("CARGO_PKG_VERSION");
+        let address = listener.local_addr()?;
+        say(&format!("Comity {version} on http://{address}"));
+        if let Some(figures) = &figures {
+            say(&format!("  metrics   http://{}/metrics", figures.local_addr()?));
+        }
         say(&format!("  data      {}", config.data.display()));
         let made =
             if app.key_file_made { "  (made now; back it up apart from the data)" } else { "" };
         say(&format!("  key file  {}{made}", config.key_file.display()));
-        if app.state().keys.is_empty() {
+        if let Some(breach) = app.breach() {
+            say(&format!("  CLOSED    {breach}"));
+            say("            no decision is yes and nothing is changed; see comity restore --help");
+        } else if app.state().keys.is_empty() {
             let (secret, _) = app
                 .make_key(&Caller::system(), KeyUse::Operate, None)
                 .await
@@ -39,49 +57,80 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
             say("  first key for the operator, shown once:");
             say(&format!("    {}", secret.reveal()));
         }
-        run(app, listener, stop).await;
+        let (rows, ms) = (app.state().seq, watch().as_millis());
+        tracing::info!(version, %address, rows, ms, "started");
+        run(app, listener, figures, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }
 
 fn start(config: &Config) -> anyhow::Result<Arc<App>> {
-    let settings = Settings {
-        data: config.data.clone(),
-        key_file: config.key_file.clone(),
-        password_cost: Cost::DEFAULT,
-    };
+    let settings = Settings::new(config.data.clone(), config.key_file.clone(), Cost::DEFAULT);
     Ok(App::start(&settings, Arc::new(Clock::system()))?)
 }
 
-/// Serves until `stop` resolves, then stops cleanly.
-pub async fn run(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
-    let told = app.clone();
+/// Serves until it is told to stop, then stops: no longer ready, running requests finish, those
+/// who wait for something to happen are told that nothing more will, the writer takes what it has,
+/// the books are closed. Told once more, it goes at once.
+pub async fn run(
+    app: Arc<App>,
+    listener: TcpListener,
+    figures: Option<TcpListener>,
+    mut told: Told,
+) {
+    let (over, is_over) = tokio::sync::oneshot::channel::<()>();
+    // Until the very end, so that whoever watches sees that it is not ready.
+    let figures = figures.map(|listener| {
+        let router = comity_api::figures(app.clone());
+        tokio::spawn(comity_api::server::serve(listener, router, async {
+            let _ = is_over.await;
+        }))
+    });
+    let stopping = app.clone();
     let stop = async move {
-        stop.await;
-        told.begin_stop();
+        let name = told.next().await.0;
+        tracing::info!(signal = name, "stopping");
+        stopping.begin_stop();
+        tokio::spawn(async move {
+            let (name, number) = told.next().await;
+            tracing::warn!(signal = name, "told again: stopped at once");
+            std::process::exit(128 + number);
+        });
     };
-    comity_api::server::serve(listener, comity_api::router(app.clone()), stop).await;
+    let watch = stopwatch();
+    if !comity_api::server::serve(listener, comity_api::router(app.clone()), stop).await {
+        tracing::warn!("requests that took too long were cut off");
+    }
     let stopping = app.clone();
     let _ = tokio::task::spawn_blocking(move || stopping.stop()).await;
-    tracing::info!("stopped");
+    drop(over);
+    if let Some(figures) = figures {
+        figures.abort();
+    }
+    tracing::info!(rows = app.state().seq, up_s = watch().as_secs(), "stopped");
 }
 
-/// Resolves once the process is told to stop. Made before anything else is: a signal that comes
-/// while the server starts must not end it half-way.
-pub fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// The signals that tell the process to stop. Made before anything else is: one that comes while
+/// the server starts must not end it half-way.
+pub struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Told {
+    /// Listens from now on.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next one, with its number.
+    async fn next(&mut self) -> (&'static str, i32) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate().as_raw_value()),
+            _ = self.interrupt.recv() => ("SIGINT", SignalKind::interrupt().as_raw_value()),
         }
-    })
-}
-
-/// Starts logging as the config says.
-pub fn log(config: &Config) {
-    let logs = tracing_subscriber::fmt().with_max_level(config.log).with_writer(std::io::stderr);
-    if config.log_json { logs.json().init() } else { logs.init() }
+    }
 }

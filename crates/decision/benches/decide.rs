@@ -58,7 +58,7 @@ fn set() -> Set {
         ..one.clone()
     };
     let index = Index::default();
-    index.renew(i64::MAX);
+    index.renew(i64::MAX, 0);
     index.follow((0..SESSIONS).map(like).collect(), 1, |_| Counter::new(u64::MAX / 2));
     // In an order that no cache can guess.
     let tokens = (0..SESSIONS)
@@ -81,7 +81,7 @@ fn benches(c: &mut Criterion) {
     let mut ask = |asked: Permission<'_>, token: Option<Digest32>| {
         next = (next + 1) % s.tokens.len();
         let token = token.unwrap_or(s.tokens[next]);
-        let clocks = || Clocks { wall: s.now, boot: 0 };
+        let clocks = || Clocks { wall: s.now, boot: 0, drift: 0 };
         black_box(
             decide(&s.index, s.application, black_box(&token), asked, s.resource, clocks).reason,
         )

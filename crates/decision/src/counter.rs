@@ -43,6 +43,18 @@ impl Counts {
         self.allowed.saturating_add(self.refused).saturating_add(self.uncertain)
     }
 
+    /// Together with what was counted elsewhere.
+    #[must_use]
+    pub fn with(self, more: Self) -> Self {
+        Self {
+            allowed: self.allowed.saturating_add(more.allowed),
+            refused: self.refused.saturating_add(more.refused),
+            late: self.late.saturating_add(more.late),
+            reserved: self.reserved.saturating_add(more.reserved),
+            uncertain: self.uncertain.saturating_add(more.uncertain),
+        }
+    }
+
     /// Whether the total is a bound and not exact.
     #[must_use]
     pub fn at_most(&self) -> bool {

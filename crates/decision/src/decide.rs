@@ -14,6 +14,9 @@ use comity_domain::time::Instant;
 
 use crate::index::Index;
 
+/// How far the system's clock may be set before answers wait for a new confirmation.
+const MOST_STEP_MS: i64 = 1_000;
+
 /// The clocks, as the edge reads them.
 #[derive(Debug, Clone, Copy)]
 pub struct Clocks {
@@ -21,6 +24,9 @@ pub struct Clocks {
     pub wall: Instant,
     /// Milliseconds since the machine started, sleep included (`CLOCK_BOOTTIME`).
     pub boot: i64,
+    /// How far the system's clock stands from the boot clock, in milliseconds: it changes when the
+    /// system's clock is set.
+    pub drift: i64,
 }
 
 /// An answer.
@@ -55,13 +61,15 @@ pub fn decide(
     resource: Resource,
     clocks: impl FnOnce() -> Clocks,
 ) -> Answer {
-    let valid_until = index.valid_until();
+    let (valid_until, drift) = (index.valid_until(), index.drift());
     let seq = index.seq();
     index.read(token, |entry| {
         let loaded = entry.map(|e| (e, e.rights.load()));
         let clocks = clocks();
         let answer = |reason, session, late| Answer { reason, session, seq, at: clocks.wall, late };
-        if clocks.boot >= valid_until {
+        // Two clocks that no longer agree: somebody set one of them since the index was confirmed.
+        let stepped = clocks.drift.saturating_sub(drift).saturating_abs() > MOST_STEP_MS;
+        if clocks.boot >= valid_until || stepped {
             return answer(Reason::Stale, None, false);
         }
         let Some((entry, session)) = loaded else {

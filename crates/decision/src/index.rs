@@ -30,6 +30,7 @@ pub struct Index {
     by_session: Map<SessionId, Arc<Entry>>,
     seq: AtomicU64,
     valid_until: AtomicI64,
+    drift: AtomicI64,
 }
 
 impl Default for Index {
@@ -39,6 +40,7 @@ impl Default for Index {
             by_session: Map::default(),
             seq: AtomicU64::new(0),
             valid_until: AtomicI64::new(i64::MIN),
+            drift: AtomicI64::new(0),
         }
     }
 }
@@ -74,8 +76,15 @@ impl Index {
         self.valid_until.load(Ordering::Acquire)
     }
 
+    /// How far the system's clock stood from the boot clock when the index was last confirmed.
+    #[must_use]
+    pub fn drift(&self) -> i64 {
+        self.drift.load(Ordering::Acquire)
+    }
+
     /// Confirms that the index is current. Only whoever writes the log may say so.
-    pub fn renew(&self, valid_until: i64) {
+    pub fn renew(&self, valid_until: i64, drift: i64) {
+        self.drift.store(drift, Ordering::Release);
         self.valid_until.store(valid_until, Ordering::Release);
     }
 

@@ -4,6 +4,7 @@
 
 use comity_domain::assignment::{AssignmentState, Basis};
 use comity_domain::grant::{GrantEnd, GrantState};
+use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{ApplicationId, Digest32};
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Accounts, Standing};
@@ -52,6 +53,17 @@ pub fn decide(
         let hit = lock.target == LockTarget::Organisation(provider)
             || lock.target == LockTarget::Person(session.person);
         if lock.customer == customer && hit {
+            return Reason::Locked;
+        }
+    }
+    for (_, halt) in state.halts.iter() {
+        let hit = match halt.target {
+            HaltTarget::Grant(id) => id == session.grant,
+            HaltTarget::Person(id) => id == session.person,
+            HaltTarget::Organisation(id) => id == customer || id == provider,
+            HaltTarget::Session(_) | HaltTarget::Key(_) => false, // ended, or no session's affair
+        };
+        if hit {
             return Reason::Locked;
         }
     }

@@ -105,7 +105,8 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Makes a key. The very first one, on an empty log, is made by Comity itself.
+/// Makes a key. Where nobody holds one for operate, on an empty log and after a restore, Comity
+/// itself makes it.
 pub(crate) fn make_key(
     d: &mut Draft<'_>,
     caller: &Caller,
@@ -113,7 +114,9 @@ pub(crate) fn make_key(
     application: Option<ApplicationId>,
     digest: Digest32,
 ) -> Result<(), Refusal> {
-    if !(d.state.keys.is_empty() && may::system(caller).is_ok()) {
+    let operators = |(_, k): (KeyId, &Key)| k.usage == KeyUse::Operate && !k.retired;
+    let nobody = usage == KeyUse::Operate && !d.state.keys.iter().any(operators);
+    if !(nobody && may::system(caller).is_ok()) {
         may::check(&d.state, caller, Action::MakeKey, Thing::platform(), d.now())?;
     }
     match (usage, application) {

@@ -93,7 +93,9 @@ fn put(d: &mut Draft<'_>, id: GrantId, grant: &Grant, spec: AssignmentSpec) -> R
         return Err(Refusal::WrongState(grant.phase(now).code()));
     }
     let (customer, provider) = (grant.customer.organisation, grant.provider.organisation);
-    if d.state.is_locked(customer, provider, Some(spec.person)) {
+    if d.state.is_locked(customer, provider, Some(spec.person))
+        || d.state.is_halted(id, Some(spec.person))
+    {
         return Err(Refusal::Locked);
     }
     if !d.state.party_is_active(grant.customer) {

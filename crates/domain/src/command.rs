@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 use crate::application::{KeyUse, Policy};
 use crate::consent::Terms;
 use crate::grant::Narrowing;
+use crate::halt::HaltTarget;
 use crate::ids::{
-    ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId, RequestId, RoleId,
-    SessionId, SignInId,
+    ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId,
+    RoleId, SessionId, SignInId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Settings, Standing};
 use crate::permission::Permissions;
 use crate::person::PortalRole;
 use crate::role::{Level, Mode, Modes};
+use crate::text::Subject;
 use crate::time::{Days, Instant};
 
 /// Who is calling, as the door found out. The kernel judges it against the state at the head.
@@ -256,7 +258,18 @@ pub enum Command {
     Lock { customer: OrganisationId, target: LockTarget, reason: Option<String> },
     /// Unlock.
     Unlock { lock: LockId },
+    // -- erasure ----------------------------------------------------------------------------------
+    /// Erase every word about somebody or something that is gone.
+    EraseWords { subject: Subject },
+    // -- halts ----------------------------------------------------------------------------------
+    /// Halt what breaks an invariant.
+    Halt { target: HaltTarget, invariant: u8 },
+    /// The operator lifts a halt.
+    LiftHalt { halt: HaltId },
     // -- Comity itself --------------------------------------------------------------------------
+    /// Go on from a restored copy: nothing that opened something before it opens anything now.
+    /// `erased` is what was erased since the copy was made.
+    Restore { fork: u64, erased: Vec<Subject> },
     /// Note what fell due by the clock.
     NoteDue,
     /// Seal a segment of call records.
@@ -303,6 +316,10 @@ impl Command {
             Self::EndSession { .. } => "end_session",
             Self::Lock { .. } => "lock",
             Self::Unlock { .. } => "unlock",
+            Self::EraseWords { .. } => "erase_words",
+            Self::Restore { .. } => "restore",
+            Self::Halt { .. } => "halt",
+            Self::LiftHalt { .. } => "lift_halt",
             Self::NoteDue => "note_due",
             Self::SealCalls { .. } => "seal_calls",
         }
@@ -316,6 +333,7 @@ impl Command {
             self,
             Self::Revoke { .. }
                 | Self::Lock { .. }
+                | Self::Halt { .. }
                 | Self::EndSession { .. }
                 | Self::CloseSession { .. }
                 | Self::Narrow { .. }

@@ -24,6 +24,9 @@ pub enum SideWrite {
     Credential(PersonId, String),
     /// An organisation's customer ID, sealed.
     CustomerId(OrganisationId, Sealed),
+    /// Every word about the subject, or that goes with it, with its salt; a person's password hash
+    /// too.
+    EraseWords(Subject),
 }
 
 /// An accepted command: its row, what is written beside it, and the state after it.
@@ -100,9 +103,18 @@ impl<'a> Draft<'a> {
 
     /// A word of the next event.
     pub(crate) fn word(&mut self, about: Subject, text: Arc<str>) -> W {
+        self.put_word(about, None, text)
+    }
+
+    /// A word of the next event that is erased with `with` too.
+    pub(crate) fn word_with(&mut self, about: Subject, with: Subject, text: Arc<str>) -> W {
+        self.put_word(about, Some(with), text)
+    }
+
+    fn put_word(&mut self, about: Subject, also: Option<Subject>, text: Arc<str>) -> W {
         let ix = u32::try_from(self.row.words.len()).unwrap_or(u32::MAX);
         let salt = self.ids.bytes();
-        self.row.words.push(Word { about, event: 0, salt, text: Some(text) });
+        self.row.words.push(Word { about, also, event: 0, salt, text: Some(text) });
         ix
     }
 

@@ -14,8 +14,9 @@ use crate::application::{KeyUse, Policy};
 use crate::assignment::{AssignmentEnd, Basis};
 use crate::command::Caller;
 use crate::grant::GrantEnd;
+use crate::halt::{self, HaltTarget};
 use crate::ids::{
-    AccountId, ApplicationId, CommandId, Digest32, GrantId, KeyId, LockId, OrganisationId,
+    AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId,
     PersonId, RequestId, RoleId, SessionId, SignInId, UnitId,
 };
 use crate::lock::LockTarget;
@@ -26,7 +27,7 @@ use crate::request::RequestCancel;
 use crate::role::{Level, Mode, Modes, PinnedLevel, PinnedRole};
 use crate::session::SessionEnd;
 use crate::state::State;
-use crate::text::Word;
+use crate::text::{Subject, Word};
 use crate::time::{Days, Instant, Minutes, Window};
 
 /// A place among the words of the event's row.
@@ -274,6 +275,19 @@ pub enum Event {
     },
     /// A customer lifted a lock.
     LockLifted { lock: LockId, by: PersonId },
+    // -- what is taken back -------------------------------------------------------------------------
+    /// Every word about the subject is gone, and every one that goes with it. The facts stay.
+    WordsErased { subject: Subject },
+    /// The log was restored from a copy, and goes on under this fork: sign-ins and enrolment tokens
+    /// that the copy holds open nothing any more.
+    Restored { fork: u64 },
+    // -- halts ----------------------------------------------------------------------------------
+    /// Comity halted something on which an invariant does not hold.
+    Halted { halt: HaltId, target: HaltTarget },
+    /// Which invariant it was, for the operator's eyes.
+    HaltNoted { halt: HaltId, invariant: u8 },
+    /// The operator lifted a halt.
+    HaltLifted { halt: HaltId },
     // -- what only the clock or the books cause ---------------------------------------------------
     /// Noted after the fact: no answer depends on it.
     ExpiryNoted { what: Due },
@@ -315,6 +329,8 @@ impl Event {
             | E::GrantUnattended { .. }
             | E::SessionStarted { .. }
             | E::LockLifted { .. }
+            | E::HaltNoted { .. }
+            | E::HaltLifted { .. }
             | E::ExpiryNoted { .. }
             | E::CallsSealed { .. } => false,
             E::OrganisationStanding { standing, .. }
@@ -343,7 +359,10 @@ impl Event {
             | E::AssignmentEnded { .. }
             | E::SessionShortened { .. }
             | E::SessionEnded { .. }
-            | E::LockPlaced { .. } => true,
+            | E::LockPlaced { .. }
+            | E::Halted { .. }
+            | E::WordsErased { .. } // a credential goes with its person
+            | E::Restored { .. } => true,
         }
     }
 
@@ -387,6 +406,7 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::KeyRetired { .. }
         | E::PolicySet { .. }
         | E::LevelDefined { .. }
+        | E::HaltNoted { .. }
         | E::CallsSealed { .. } => {}
         E::OrganisationMade { organisation, .. }
         | E::OrganisationRenamed { organisation, .. }
@@ -458,6 +478,10 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
             to.insert(*customer);
         }
         E::LockLifted { .. } => {} // gone already: the draft names the customer
+        E::WordsErased { .. } => {} // whoever knew the subject: `erasure.rs` names them
+        E::Restored { .. } => {}   // the platform's affair; each session's end has its own readers
+        E::Halted { target, .. } => to.extend(halt::concerned(state, *target)),
+        E::HaltLifted { .. } => {} // gone already: the draft names whom it concerns
     }
     to.into_iter().filter(|o| *o != OrganisationId::MIN).collect()
 }

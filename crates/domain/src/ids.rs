@@ -161,6 +161,8 @@ id!(/// A person's own sign-in.
     SignInId, "sign");
 id!(/// A customer's stop of one partner or one person.
     LockId, "lock");
+id!(/// Comity's own stop of what broke an invariant.
+    HaltId, "halt");
 id!(/// One command, sent once, settled once.
     CommandId, "cmd");
 

@@ -13,7 +13,8 @@ use crate::refusal::Refusal;
 use crate::state::State;
 use crate::time::Instant;
 use crate::{
-    application, assignment, grant, lock, organisation, person, request, role, session, settle,
+    application, assignment, erasure, grant, halt, lock, organisation, person, request, role,
+    session, settle,
 };
 
 pub use crate::apply::row as apply;
@@ -110,6 +111,10 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::EndSession { session } => session::end(d, caller, session),
         C::Lock { customer, target, reason } => lock::place(d, caller, customer, target, reason),
         C::Unlock { lock } => lock::lift(d, caller, lock),
+        C::EraseWords { subject } => erasure::erase(d, caller, subject),
+        C::Restore { fork, erased } => erasure::restore(d, caller, fork, &erased),
+        C::Halt { target, invariant } => halt::place(d, caller, target, invariant),
+        C::LiftHalt { halt } => halt::lift(d, caller, halt),
         C::NoteDue => note_due(d, caller),
         C::SealCalls { segment, records, digest } => {
             may::system(caller)?;

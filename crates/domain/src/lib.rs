@@ -5,14 +5,15 @@
 //!
 //! 1. [`ids`], [`time`], [`code`], [`text`], [`permission`]: values.
 //! 2. [`organisation`], [`person`], [`role`], [`application`]: who there is, and what roles permit.
-//! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`]: one noun, one file: its
-//!    states, its moves.
+//! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`]: one noun,
+//!    one file: its states, its moves.
 //! 4. [`may`]: who may do what. [`rights`]: what a session may do. [`refusal`]: every "no".
 //! 5. [`command`], [`event`]: what can be asked, what can have happened.
 //! 6. [`kernel`], [`draft`], `settle`: a command becomes a row; its consequences.
 //! 7. [`state`], [`apply`], `retire`, [`table`]: a row changes the state; what ended long ago goes.
 //! 8. [`snapshot`]: the state as bytes and back, and its hash.
 //! 9. [`view`]: questions about the state, scope first.
+//! 10. [`check`]: whether the invariants hold, read off the facts a second time.
 
 pub mod code;
 pub mod ids;
@@ -27,7 +28,9 @@ pub mod role;
 
 pub mod assignment;
 pub mod consent;
+mod erasure;
 pub mod grant;
+pub mod halt;
 pub mod lock;
 pub mod request;
 pub mod session;
@@ -49,4 +52,5 @@ pub mod snapshot;
 pub mod state;
 pub mod table;
 
+pub mod check;
 pub mod view;

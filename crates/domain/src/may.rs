@@ -7,6 +7,7 @@
 use crate::application::KeyUse;
 use crate::command::{Caller, Principal};
 use crate::grant::Grant;
+use crate::halt::HaltTarget;
 use crate::ids::{GrantId, OrganisationId, PersonId, RequestId};
 use crate::person::{FRESH, PortalPermission};
 use crate::refusal::Refusal;
@@ -25,6 +26,7 @@ pub enum Action {
     PutLevel,
     SetStanding,
     ReadPlatform,
+    LiftHalt,
     PutOrganisation,
     PutUnit,
     PutAccount,
@@ -67,11 +69,12 @@ pub enum Action {
     Unlock,
     ReadEvents,
     Evaluate,
+    EraseWords,
 }
 
 impl Action {
     /// Every action, in the order of the table.
-    pub const ALL: [Self; 49] = {
+    pub const ALL: [Self; 51] = {
         use Action::*;
         [
             PutApplication,
@@ -81,6 +84,7 @@ impl Action {
             PutLevel,
             SetStanding,
             ReadPlatform,
+            LiftHalt,
             PutOrganisation,
             PutUnit,
             PutAccount,
@@ -123,6 +127,7 @@ impl Action {
             Unlock,
             ReadEvents,
             Evaluate,
+            EraseWords,
         ]
     };
 }
@@ -204,8 +209,8 @@ fn needs(action: Action) -> Needs {
         | A::SetPolicy
         | A::PutLevel
         | A::SetStanding => Key(Operate),
-        A::ReadPlatform => Key(Operate),
-        A::PutOrganisation | A::MakeEnrolment | A::ReadAllEvents => Key(Provision),
+        A::ReadPlatform | A::LiftHalt => Key(Operate),
+        A::PutOrganisation | A::MakeEnrolment | A::ReadAllEvents | A::EraseWords => Key(Provision),
         A::PutUnit
         | A::PutAccount
         | A::RemoveAccount
@@ -387,11 +392,15 @@ pub fn check_grant<'s>(
 pub fn authentic(state: &State, caller: &Caller, now: Instant) -> Result<(), Refusal> {
     let counts = match caller.principal {
         Principal::System | Principal::Anonymous => true,
-        Principal::Key(id) => state.keys.get(id).is_some_and(|k| !k.retired),
+        Principal::Key(id) => {
+            let halted = state.halt_on(HaltTarget::Key(id)).is_some();
+            !halted && state.keys.get(id).is_some_and(|k| !k.retired)
+        }
         Principal::PartnerSession(id) => state.sessions.get(id).is_some_and(|s| s.is_active(now)),
         Principal::Person { person, sign_in } => state.sign_ins.get(sign_in).is_some_and(|s| {
             let epoch = state.people.get(person).map(|p| p.auth_epoch);
-            s.person == person && now < s.until && Some(s.auth_epoch) == epoch
+            let halted = state.halt_on(HaltTarget::Person(person)).is_some();
+            s.person == person && now < s.until && Some(s.auth_epoch) == epoch && !halted
         }),
     };
     if counts { Ok(()) } else { Err(Refusal::CallerRevoked) }

@@ -233,12 +233,13 @@ pub(crate) fn put_unit(
     provision(d, caller, Action::PutUnit, organisation)?;
     let external = external_id("external_id", external)?;
     let name = text::name("name", name)?;
+    let with = Subject::Organisation(organisation);
     let found = d.state.words.find(Lookup::Unit(organisation), &external).map(UnitId);
     let unit = match found {
         Some(unit) => {
             let known = d.state.units.get(unit).and_then(|u| u.name);
             if known.and_then(|w| d.state.words.get(w)) != Some(&*name) {
-                let name = d.word(Subject::Unit(unit), name);
+                let name = d.word_with(Subject::Unit(unit), with, name);
                 d.emit(Event::UnitRenamed { unit, name });
             }
             unit
@@ -246,7 +247,8 @@ pub(crate) fn put_unit(
         None => {
             let unit = UnitId(d.id());
             let about = Subject::Unit(unit);
-            let (external, name) = (d.word(about, external), d.word(about, name));
+            let external = d.word_with(about, with, external);
+            let name = d.word_with(about, with, name);
             d.emit(Event::UnitMade { organisation, unit, external, name });
             unit
         }
@@ -276,6 +278,7 @@ pub(crate) fn put_account(
     let external = external_id("external_id", external)?;
     let name = text::name("name", name)?;
     let wanted = unit.map(|u| d.unit(organisation, &u)).transpose()?;
+    let with = Subject::Organisation(organisation);
     if let Some(account) =
         d.state.words.find(Lookup::Account(organisation), &external).map(AccountId)
     {
@@ -287,14 +290,15 @@ pub(crate) fn put_account(
             ));
         }
         if d.state.words.get(known.name) != Some(&*name) {
-            let name = d.word(Subject::Account(account), name);
+            let name = d.word_with(Subject::Account(account), with, name);
             d.emit(Event::AccountRenamed { account, name });
         }
         return Ok(());
     }
     let account = AccountId(d.id());
     let about = Subject::Account(account);
-    let (external, name) = (d.word(about, external), d.word(about, name));
+    let external = d.word_with(about, with, external);
+    let name = d.word_with(about, with, name);
     d.emit(Event::AccountMade {
         organisation,
         unit: wanted.unwrap_or(default),
@@ -331,31 +335,34 @@ pub(crate) fn set_standing(
     if live(&d.state, id)?.standing == standing {
         return Ok(());
     }
-    d.emit(Event::OrganisationStanding { organisation: id, standing });
     if standing == Standing::Closed {
-        let now = d.now();
-        let grants: Vec<_> = d.state.grants_by(id).chain(d.state.grants_to(id)).collect();
-        for grant in grants {
-            if d.state.grants.get(grant).is_some_and(|g| g.stands(now)) {
-                d.emit(Event::GrantEnded { grant, cause: GrantEnd::Closed, by: None });
-            }
-        }
-        request::cancel_pending(d, id, |_| true, RequestCancel::Closed);
-        let asked: BTreeSet<OrganisationId> = d
-            .state
-            .requests_from(id)
-            .filter_map(|r| d.state.requests.get(r).map(|r| r.customer))
-            .collect();
-        for customer in asked {
-            request::cancel_pending(
-                d,
-                customer,
-                |r| r.provider.organisation == id,
-                RequestCancel::Closed,
-            );
-        }
+        close(d, id);
+    } else {
+        d.emit(Event::OrganisationStanding { organisation: id, standing });
     }
     Ok(())
+}
+
+/// Closes an organisation, whoever decided it.
+pub(crate) fn close(d: &mut Draft<'_>, id: OrganisationId) {
+    d.emit(Event::OrganisationStanding { organisation: id, standing: Standing::Closed });
+    let now = d.now();
+    let grants: Vec<_> = d.state.grants_by(id).chain(d.state.grants_to(id)).collect();
+    for grant in grants {
+        if d.state.grants.get(grant).is_some_and(|g| g.stands(now)) {
+            d.emit(Event::GrantEnded { grant, cause: GrantEnd::Closed, by: None });
+        }
+    }
+    request::cancel_pending(d, id, |_| true, RequestCancel::Closed);
+    let asked: BTreeSet<OrganisationId> = d
+        .state
+        .requests_from(id)
+        .filter_map(|r| d.state.requests.get(r).map(|r| r.customer))
+        .collect();
+    for customer in asked {
+        let theirs = |r: &request::Request| r.provider.organisation == id;
+        request::cancel_pending(d, customer, theirs, RequestCancel::Closed);
+    }
 }
 
 /// A new customer ID. Pending requests stand; the old code finds nothing from now on (R1).

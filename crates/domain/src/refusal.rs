@@ -61,6 +61,10 @@ pub enum Refusal {
     SessionExists,
     /// A name, code or address is taken.
     Taken(&'static str),
+    /// It cannot be erased yet.
+    InUse(&'static str),
+    /// A lock keeps it as evidence.
+    Evidence,
 }
 
 /// What kind of "no" it is; each door has its own word for each kind.
@@ -113,6 +117,8 @@ impl Refusal {
             Self::ModeNotGranted => "mode_not_granted",
             Self::SessionExists => "session_exists",
             Self::Taken(_) => "taken",
+            Self::InUse(_) => "in_use",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -140,7 +146,9 @@ impl Refusal {
             | Self::NotActive(_)
             | Self::ModeNotGranted
             | Self::SessionExists
-            | Self::Taken(_) => Class::Conflict,
+            | Self::Taken(_)
+            | Self::InUse(_)
+            | Self::Evidence => Class::Conflict,
         }
     }
 
@@ -199,6 +207,11 @@ impl Refusal {
                 "You have as many sessions here as are allowed at once; end one first.".into()
             }
             Self::Taken(what) => format!("The {what} is taken by another object."),
+            Self::InUse(why) => format!("This cannot be erased yet: {why}."),
+            Self::Evidence => {
+                "A customer has reported this and locked it: it is kept as evidence until the lock is lifted."
+                    .into()
+            }
         }
     }
 }
@@ -215,6 +228,8 @@ pub enum Reason {
     SessionClosed,
     /// The session's deadline has passed.
     SessionExpired,
+    /// The installation was restored from a copy: what was open before it is over.
+    Restored,
     /// The customer ended the session.
     EndedByCustomer,
     /// The customer revoked the grant.
@@ -245,11 +260,12 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Allowed,
         Self::SessionUnknown,
         Self::SessionClosed,
         Self::SessionExpired,
+        Self::Restored,
         Self::EndedByCustomer,
         Self::Revoked,
         Self::GrantEnded,
@@ -273,6 +289,7 @@ impl Reason {
             Self::SessionUnknown => "session_unknown",
             Self::SessionClosed => "session_closed",
             Self::SessionExpired => "session_expired",
+            Self::Restored => "restored",
             Self::EndedByCustomer => "ended_by_customer",
             Self::Revoked => "revoked",
             Self::GrantEnded => "grant_ended",
@@ -297,6 +314,9 @@ impl Reason {
             Self::SessionUnknown => "This token belongs to no session; enter the customer again.",
             Self::SessionClosed => "This session was closed; enter the customer again.",
             Self::SessionExpired => "This session has run out; enter the customer again.",
+            Self::Restored => {
+                "The installation was restored from a copy; sign in and enter the customer again."
+            }
             Self::EndedByCustomer => "The customer ended this session.",
             Self::Revoked => "The customer has revoked the access; ask for it anew.",
             Self::GrantEnded => "The access has ended; ask for it anew.",

@@ -10,6 +10,7 @@ use crate::command::{Ask, Caller};
 use crate::consent::{self, Terms};
 use crate::draft::Draft;
 use crate::event::Event;
+use crate::halt::HaltTarget;
 use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::Party;
@@ -237,7 +238,8 @@ pub(crate) fn ask(d: &mut Draft<'_>, caller: &Caller, ask: Ask) -> Result<(), Re
     not_too_often(&d.state, customer, ask.provider, now)?;
 
     let request = RequestId(d.id());
-    let about = Subject::Request(request);
+    // What the asker wrote goes with the asker.
+    let (about, with) = (Subject::Request(request), Subject::Person(by));
     let person = d.state.people.get(by).ok_or(Refusal::NotFound)?;
     let company = d.state.organisations.get(ask.provider).ok_or(Refusal::NotFound)?.name;
     let copies = [person.name, person.email, company].map(|w| d.state.words.show(w).into());
@@ -249,10 +251,10 @@ pub(crate) fn ask(d: &mut Draft<'_>, caller: &Caller, ask: Ask) -> Result<(), Re
         level: pinned,
         modes: ask.modes,
         days: ask.days,
-        roles: wished_roles.into_iter().map(|w| d.word(about, w)).collect(),
-        accounts: wished_accounts.into_iter().map(|w| d.word(about, w)).collect(),
-        reason: d.word(about, reason),
-        ticket: ticket.map(|t| d.word(about, t)),
+        roles: wished_roles.into_iter().map(|w| d.word_with(about, with, w)).collect(),
+        accounts: wished_accounts.into_iter().map(|w| d.word_with(about, with, w)).collect(),
+        reason: d.word_with(about, with, reason),
+        ticket: ticket.map(|t| d.word_with(about, with, t)),
         name: d.word(Subject::Person(by), name),
         email: d.word(Subject::Person(by), email),
         company: d.word(Subject::Organisation(ask.provider), company),
@@ -322,10 +324,10 @@ pub(crate) fn deny(
     };
     let (reason, message) = (given("reason", reason)?, given("message", message)?);
     d.acting_for(customer);
-    let about = Subject::Request(id);
-    let message = message.map(|m| d.word(about, m));
+    let (about, with) = (Subject::Request(id), Subject::Person(by));
+    let message = message.map(|m| d.word_with(about, with, m));
     d.emit(Event::RequestDenied { request: id, message });
-    let reason = reason.map(|r| d.word(about, r));
+    let reason = reason.map(|r| d.word_with(about, with, r));
     d.emit(Event::DenialNoted { request: id, by, reason });
     Ok(())
 }
@@ -347,6 +349,10 @@ pub(crate) fn approve(
         return Err(Refusal::NotActive("partner"));
     }
     if d.state.is_locked(request.customer, request.provider.organisation, Some(request.by)) {
+        return Err(Refusal::Locked);
+    }
+    let sides = [request.customer, request.provider.organisation].map(HaltTarget::Organisation);
+    if sides.iter().any(|side| d.state.halt_on(*side).is_some()) {
         return Err(Refusal::Locked);
     }
     let summary = consent::summarise(&d.state, id, &request, terms, now)?;

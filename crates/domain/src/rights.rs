@@ -227,6 +227,9 @@ pub fn stands(state: &State, session: &Session) -> Option<SessionEnd> {
     if state.is_locked(grant.customer.organisation, provider, Some(session.person)) {
         return Some(SessionEnd::Locked);
     }
+    if state.is_halted(session.grant, Some(session.person)) {
+        return Some(SessionEnd::Locked);
+    }
     let Some(assignment) = state.assignment_row(session.grant, session.person) else {
         return Some(SessionEnd::AssignmentLost);
     };

@@ -84,6 +84,8 @@ pub enum SessionEnd {
     Locked,
     /// An organisation, unit or member was suspended or closed.
     Suspended,
+    /// The installation was restored from a copy.
+    Restored,
 }
 
 impl SessionEnd {
@@ -98,6 +100,7 @@ impl SessionEnd {
             Self::AssignmentLost => "assignment_lost",
             Self::Locked => "locked",
             Self::Suspended => "suspended",
+            Self::Restored => "restored",
         }
     }
 
@@ -112,6 +115,7 @@ impl SessionEnd {
             Self::AssignmentLost => Reason::AssignmentLost,
             Self::Locked => Reason::Locked,
             Self::Suspended => Reason::Suspended,
+            Self::Restored => Reason::Restored,
         }
     }
 }
@@ -337,7 +341,7 @@ fn start(
         deadline,
         token,
         reserved: CALLS_RESERVED,
-        reason: reason.map(|r| d.word(Subject::Session(session), r)),
+        reason: reason.map(|r| d.word_with(Subject::Session(session), Subject::Person(person), r)),
         name: d.word(Subject::Person(person), name),
         email: d.word(Subject::Person(person), email),
     };

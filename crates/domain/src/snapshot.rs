@@ -14,8 +14,9 @@ use crate::application::{Application, Key, Policy};
 use crate::assignment::Assignment;
 use crate::event::Due;
 use crate::grant::Grant;
+use crate::halt::Halt;
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId,
+    AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
     RequestId, RoleId, SessionId, SignInId, UnitId,
 };
 use crate::lock::Lock;
@@ -26,7 +27,7 @@ use crate::role::{Level, Role};
 use crate::session::Session;
 use crate::state::{Retire, State};
 use crate::table::{Sets, Slot, Table};
-use crate::text::{Lookup, Reference, Subject, WordId, Words};
+use crate::text::{About, Lookup, Reference, Subject, WordId, Words};
 use crate::time::Instant;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
@@ -82,11 +83,14 @@ facts! {
     grants: Table<GrantId, Grant>,
     sessions: Table<SessionId, Session>,
     locks: Table<LockId, Lock>,
+    halts: Table<HaltId, Halt>,
     members: OrdMap<(OrganisationId, PersonId), Member>,
     past_members: OrdMap<(OrganisationId, PersonId), Instant>,
     assignments: OrdMap<(Slot, Slot), Assignment>,
     role_sets: Sets<RoleId>,
     account_sets: Sets<AccountId>,
+    dealt: OrdSet<(PersonId, OrganisationId, OrganisationId)>,
+    erased: OrdMap<Subject, u64>,
     due: OrdSet<(Instant, Due)>,
     retire: OrdSet<(Instant, Retire)>,
     ;
@@ -111,6 +115,7 @@ facts! {
     sessions_under,
     sessions_of,
     locks_on,
+    halts_on,
 }
 
 /// The facts of a state as bytes.
@@ -167,7 +172,7 @@ impl Facts {
         people(&self.0, &mut out);
         places(&self.0, &mut out);
         affairs(&self.0, &mut out);
-        out.sort_unstable();
+        out.sort();
         out
     }
 
@@ -185,7 +190,7 @@ impl Facts {
 /// Words by the references of [`Facts::references`], each with whom it is about and its text; those
 /// that were erased are left out.
 #[must_use]
-pub fn words(texts: Vec<(Reference, Subject, Arc<str>)>) -> Words {
+pub fn words(texts: Vec<(Reference, About, Arc<str>)>) -> Words {
     Words::restored(texts)
 }
 
@@ -244,13 +249,13 @@ fn affairs(state: &State, out: &mut Vec<Reference>) {
 /// From sorted entries: a map takes them much faster.
 fn map<K: Ord + Copy, V: Ord + Copy>(entries: impl Iterator<Item = (K, V)>) -> OrdMap<K, V> {
     let mut entries: Vec<_> = entries.collect();
-    entries.sort_unstable();
+    entries.sort(); // stable: long stretches are sorted already
     entries.into_iter().collect()
 }
 
 fn set<T: Ord + Copy>(entries: impl Iterator<Item = T>) -> OrdSet<T> {
     let mut entries: Vec<_> = entries.collect();
-    entries.sort_unstable();
+    entries.sort();
     entries.into_iter().collect()
 }
 
@@ -288,5 +293,6 @@ fn follow_affairs(state: &mut State) {
     state.session_tokens = map(state.sessions.rows().map(|(id, s)| (s.token, id)));
     state.sessions_under = set(state.sessions.rows().map(|(id, s)| (s.grant, id)));
     state.sessions_of = set(state.sessions.rows().map(|(id, s)| (s.person, id)));
+    state.halts_on = map(state.halts.rows().map(|(id, h)| (h.target, id)));
     state.locks_on = map(state.locks.rows().map(|(id, l)| ((l.customer, l.target), id)));
 }

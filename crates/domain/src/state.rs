@@ -14,8 +14,9 @@ use crate::application::{Application, Key, Policy};
 use crate::assignment::{Assignment, Basis};
 use crate::event::Due;
 use crate::grant::Grant;
+use crate::halt::{Halt, HaltTarget};
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId,
+    AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
     RequestId, RoleId, SessionId, SignInId, UnitId,
 };
 use crate::lock::{Lock, LockTarget};
@@ -25,7 +26,7 @@ use crate::request::Request;
 use crate::role::{Level, PinnedLevel, PinnedRole, Role, built_in_levels};
 use crate::session::Session;
 use crate::table::{SetIx, Sets, Slot, Table};
-use crate::text::Words;
+use crate::text::{Subject, Words};
 use crate::time::Instant;
 
 /// The state at one position.
@@ -63,6 +64,8 @@ pub struct State {
     pub sessions: Table<SessionId, Session>,
     /// Locks in force.
     pub locks: Table<LockId, Lock>,
+    /// Halts in force.
+    pub halts: Table<HaltId, Halt>,
     /// All words.
     pub words: Words,
     /// Members, by organisation and person.
@@ -82,6 +85,11 @@ pub struct State {
     pub(crate) accounts_of: OrdSet<(OrganisationId, AccountId)>,
     pub(crate) units_of: OrdSet<(OrganisationId, UnitId)>,
     pub(crate) inactive_units: OrdSet<(OrganisationId, UnitId)>,
+    /// Who has asked or entered whom, and for whom: (person, customer, provider). Kept until the
+    /// person is erased, because a lock keeps what was said between the two however long ago.
+    pub(crate) dealt: OrdSet<(PersonId, OrganisationId, OrganisationId)>,
+    /// Whose words were erased, and by which row.
+    pub(crate) erased: OrdMap<Subject, u64>,
     pub(crate) requests_to: OrdSet<(OrganisationId, RequestId)>,
     pub(crate) requests_from: OrdSet<(OrganisationId, RequestId)>,
     pub(crate) grants_by: OrdSet<(OrganisationId, GrantId)>,
@@ -90,6 +98,7 @@ pub struct State {
     pub(crate) sessions_under: OrdSet<(GrantId, SessionId)>,
     pub(crate) sessions_of: OrdSet<(PersonId, SessionId)>,
     pub(crate) locks_on: OrdMap<(OrganisationId, LockTarget), LockId>,
+    pub(crate) halts_on: OrdMap<HaltTarget, HaltId>,
     /// What falls due by the clock and is not noted yet.
     pub(crate) due: OrdSet<(Instant, Due)>,
     pub(crate) retire: OrdSet<(Instant, Retire)>,
@@ -128,6 +137,7 @@ impl Default for State {
             grants: Table::default(),
             sessions: Table::default(),
             locks: Table::default(),
+            halts: Table::default(),
             words: Words::default(),
             members: OrdMap::new(),
             memberships: OrdSet::new(),
@@ -145,6 +155,8 @@ impl Default for State {
             accounts_of: OrdSet::new(),
             units_of: OrdSet::new(),
             inactive_units: OrdSet::new(),
+            dealt: OrdSet::new(),
+            erased: OrdMap::new(),
             requests_to: OrdSet::new(),
             requests_from: OrdSet::new(),
             grants_by: OrdSet::new(),
@@ -153,6 +165,7 @@ impl Default for State {
             sessions_under: OrdSet::new(),
             sessions_of: OrdSet::new(),
             locks_on: OrdMap::new(),
+            halts_on: OrdMap::new(),
             due: OrdSet::new(),
             retire: OrdSet::new(),
         }
@@ -465,6 +478,48 @@ impl State {
             .range((customer, LockTarget::Organisation(OrganisationId::MIN))..)
             .take_while(move |((c, _), _)| *c == customer)
             .filter_map(|(_, id)| Some((*id, self.locks.get(*id)?)))
+    }
+
+    /// Whose words were erased, each with the row that did.
+    pub fn erasures(&self) -> impl Iterator<Item = (Subject, u64)> + '_ {
+        self.erased.iter().map(|(subject, seq)| (*subject, *seq))
+    }
+
+    /// How many erasures there were.
+    #[must_use]
+    pub fn erasure_count(&self) -> usize {
+        self.erased.len()
+    }
+
+    /// With whom a person dealt: (customer, provider).
+    pub(crate) fn dealings(
+        &self,
+        person: PersonId,
+    ) -> impl Iterator<Item = (OrganisationId, OrganisationId)> + '_ {
+        let (from, to) = (OrganisationId::MIN, OrganisationId::MAX);
+        self.dealt.range((person, from, from)..=(person, to, to)).map(|(_, c, p)| (*c, *p))
+    }
+
+    /// The halt in force on this very target.
+    #[must_use]
+    pub fn halt_on(&self, target: HaltTarget) -> Option<HaltId> {
+        self.halts_on.get(&target).copied()
+    }
+
+    /// Whether Comity has halted a grant, either of its organisations, or this person.
+    #[must_use]
+    pub fn is_halted(&self, grant: GrantId, person: Option<PersonId>) -> bool {
+        if self.halts_on.is_empty() {
+            return false;
+        }
+        let sides = self.grants.get(grant);
+        let sides = sides.map(|g| [g.customer.organisation, g.provider.organisation]);
+        let sides = sides.into_iter().flatten().map(HaltTarget::Organisation);
+        let person = person.map(HaltTarget::Person);
+        std::iter::once(HaltTarget::Grant(grant))
+            .chain(sides)
+            .chain(person)
+            .any(|target| self.halt_on(target).is_some())
     }
 
     /// Whether anything fell due by `now` and is not noted.

@@ -128,10 +128,11 @@ where
     T: Clone + Deserialize<'de>,
 {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let (rows, free): (Vec<Option<(I, Arc<T>)>>, Vector<Slot>) = Deserialize::deserialize(d)?;
+        type Rows<I, T> = Vec<Option<(I, Arc<T>)>>;
+        let (rows, free): (Rows<I, T>, Vector<Slot>) = Deserialize::deserialize(d)?;
         let taken = rows.iter().zip(0u32..).filter_map(|(row, n)| Some((row.as_ref()?.0, Slot(n))));
         let mut slots: Vec<(I, Slot)> = taken.collect();
-        slots.sort_unstable(); // a map takes sorted entries much faster
+        slots.sort(); // a map takes sorted entries much faster, and most stand in order
         Ok(Self { rows: rows.into_iter().collect(), slots: slots.into_iter().collect(), free })
     }
 }

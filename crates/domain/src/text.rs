@@ -53,6 +53,9 @@ pub enum Lookup {
     Email,
 }
 
+/// Whom a word is about, and whose erasure takes it too.
+pub type About = (Subject, Option<Subject>);
+
 /// What is shown where a word was erased.
 pub const ERASED: &str = "[erased]";
 
@@ -61,6 +64,9 @@ pub const ERASED: &str = "[erased]";
 pub struct Word {
     /// Whom it is about.
     pub about: Subject,
+    /// What else it goes with when that is erased: who said it, or whose unit or account it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<Subject>,
     /// The event of the row that refers to it: its part carries the word's commitment.
     pub event: u32,
     /// The commitment's salt, erased with the text.
@@ -72,6 +78,7 @@ pub struct Word {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     about: Subject,
+    also: Option<Subject>,
     text: Arc<str>,
     found_as: Option<Lookup>,
 }
@@ -125,48 +132,79 @@ impl Words {
     }
 
     /// Words put together again from their texts, in the order of their places, as they would be
-    /// had each been inserted and then indexed.
-    pub(crate) fn restored(texts: Vec<(Reference, Subject, Arc<str>)>) -> Self {
-        let mut found: Vec<_> = texts
-            .iter()
-            .filter_map(|(r, _, text)| {
-                r.found_as.map(|(lookup, target)| ((lookup, key(lookup, text)), target))
-            })
-            .collect();
-        found.sort_unstable();
-        let mut by_subject: Vec<_> = texts.iter().map(|(r, about, _)| (*about, r.word)).collect();
-        by_subject.sort_unstable();
-        let entry = |(r, about, text): (Reference, Subject, Arc<str>)| {
-            (r.word, Entry { about, text, found_as: r.found_as.map(|(lookup, _)| lookup) })
+    /// had each been inserted and then indexed. The lookups are made on a thread of their own.
+    pub(crate) fn restored(texts: Vec<(Reference, About, Arc<str>)>) -> Self {
+        let lookups = |texts: &[(Reference, About, Arc<str>)]| {
+            let entry = |(r, _, text): &(Reference, About, Arc<str>)| {
+                r.found_as.map(|(lookup, target)| ((lookup, key_of(lookup, text)), target))
+            };
+            let mut found: Vec<_> = texts.iter().filter_map(entry).collect();
+            found.sort_unstable();
+            found.into_iter().collect()
         };
-        Self {
-            by_id: texts.into_iter().map(entry).collect(),
-            by_subject: by_subject.into_iter().collect(),
-            found: found.into_iter().collect(),
-        }
+        let (by_id, by_subject, found) = std::thread::scope(|scope| {
+            let found = scope.spawn(|| lookups(&texts));
+            let mut by_subject: Vec<_> = texts
+                .iter()
+                .flat_map(|(r, (about, also), _)| {
+                    [*about].into_iter().chain(*also).map(|subject| (subject, r.word))
+                })
+                .collect();
+            by_subject.sort(); // stable: it is made of long stretches that are sorted already
+            let entry = |(r, (about, also), text): &(Reference, About, Arc<str>)| {
+                let found_as = r.found_as.map(|(lookup, _)| lookup);
+                (r.word, Entry { about: *about, also: *also, text: text.clone(), found_as })
+            };
+            let by_id = texts.iter().map(entry).collect();
+            let by_subject = by_subject.into_iter().collect();
+            (by_id, by_subject, found.join().unwrap_or_else(|_| lookups(&texts)))
+        });
+        Self { by_id, by_subject, found }
     }
 
-    pub(crate) fn insert(&mut self, id: WordId, about: Subject, text: Arc<str>) {
-        self.by_subject.insert((about, id));
-        self.by_id.insert(id, Entry { about, text, found_as: None });
+    /// Whether a word is left that an erasure of `subject` takes.
+    #[must_use]
+    pub fn names(&self, subject: Subject) -> bool {
+        self.with(subject).next().is_some()
+    }
+
+    fn with(&self, subject: Subject) -> impl Iterator<Item = WordId> + '_ {
+        let (from, to) = (WordId(0, 0), WordId(u64::MAX, u32::MAX));
+        self.by_subject.range((subject, from)..=(subject, to)).map(|(_, id)| *id)
+    }
+
+    pub(crate) fn insert(&mut self, id: WordId, word: &Word, text: &Arc<str>) {
+        let (about, also) = (word.about, word.also);
+        for subject in [about].into_iter().chain(also) {
+            self.by_subject.insert((subject, id));
+        }
+        self.by_id.insert(id, Entry { about, also, text: text.clone(), found_as: None });
     }
 
     /// From now on the word leads to `target`.
     pub(crate) fn index(&mut self, id: WordId, lookup: Lookup, target: u128) {
         if let Some(entry) = self.by_id.get_mut(&id) {
             entry.found_as = Some(lookup);
-            self.found.insert((lookup, key(lookup, &entry.text)), target);
+            self.found.insert((lookup, key_of(lookup, &entry.text)), target);
         }
     }
 
     /// Drops a word that nothing refers to any more.
     pub(crate) fn drop(&mut self, id: WordId) {
         if let Some(entry) = self.by_id.remove(&id) {
-            self.by_subject.remove(&(entry.about, id));
+            for subject in [entry.about].into_iter().chain(entry.also) {
+                self.by_subject.remove(&(subject, id));
+            }
             if let Some(lookup) = entry.found_as {
                 self.found.remove(&(lookup, key(lookup, &entry.text)));
             }
         }
+    }
+
+    /// Drops every word about `subject`, and every one that goes with it.
+    pub(crate) fn erase(&mut self, subject: Subject) {
+        let gone: Vec<WordId> = self.with(subject).collect();
+        gone.into_iter().for_each(|id| self.drop(id));
     }
 }
 
@@ -178,6 +216,16 @@ fn key(lookup: Lookup, text: &str) -> Arc<str> {
         Lookup::Email => text.to_ascii_lowercase().into(),
         _ if text.is_ascii() => text.into(),
         _ => text.nfc().collect::<String>().into(),
+    }
+}
+
+/// The same, sharing the text where it is its own key, as most are.
+fn key_of(lookup: Lookup, text: &Arc<str>) -> Arc<str> {
+    let lower = lookup != Lookup::Email || !text.bytes().any(|b| b.is_ascii_uppercase());
+    if lower && text.is_ascii() && text.trim() == &**text {
+        text.clone()
+    } else {
+        key(lookup, text)
     }
 }
 

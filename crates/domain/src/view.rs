@@ -30,7 +30,7 @@ pub struct Access<'s> {
     pub grant: &'s Grant,
     /// Active, or scheduled.
     pub phase: GrantPhase,
-    /// Locked ones are shown and not counted.
+    /// Locked and halted ones are shown and not counted.
     pub locked: bool,
     /// How many sessions are in progress.
     pub inside: usize,
@@ -57,7 +57,8 @@ pub fn access(state: &State, id: GrantId, now: Instant) -> Option<Access<'_>> {
         id,
         grant,
         phase: grant.phase(now),
-        locked: state.is_locked(grant.customer.organisation, grant.provider.organisation, None),
+        locked: state.is_locked(grant.customer.organisation, grant.provider.organisation, None)
+            || state.is_halted(id, None),
         inside: state.sessions_under(id).filter(live).count(),
     })
 }
@@ -90,6 +91,7 @@ pub fn tenants(state: &State, person: PersonId, now: Instant) -> impl Iterator<I
         let open = grant.phase(now) == GrantPhase::Active
             && state.assignment_row(id, person).is_some_and(|a| a.is_active(now))
             && !state.is_locked(customer, provider, Some(person))
+            && !state.is_halted(id, Some(person))
             && state.party_is_active(grant.customer)
             && state.party_is_active(grant.provider)
             && state.active_member(provider, person).is_some();

@@ -41,7 +41,7 @@ pub struct CallRecord {
     pub at: Instant,
     /// What was asked.
     pub permission: String,
-    /// About what, as the caller named it.
+    /// About what, by Comity's identifier: no word that could need erasing.
     pub resource: String,
     /// The answer's reason code.
     pub reason: String,
@@ -116,6 +116,12 @@ impl Calls {
             Engine::Sqlite(books) => books.was_clean,
             Engine::Postgres(books) => books.was_clean(),
         }
+    }
+
+    /// Whether other nodes keep books beside these.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Engine::Postgres(_))
     }
 
     /// Counters with room left: those whose calls were perhaps not all written.

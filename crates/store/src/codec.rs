@@ -170,6 +170,10 @@ pub fn decode(stored: &Stored, words: Vec<(u32, Word)>) -> Result<Row, CodecErro
                 events.resize(ix + 1, None);
             }
             if let Some(place) = events.get_mut(ix) {
+                // Each event is told once, in the same bytes to all who may read it (inv26).
+                if place.is_some() {
+                    return Err(shape("an event stands twice"));
+                }
                 *place = Some(Recorded { event, readers: readers.clone() });
             }
         }

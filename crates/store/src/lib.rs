@@ -12,13 +12,16 @@
 
 mod calls;
 mod codec;
+mod erasure;
 mod follow;
+mod inspect;
 pub mod leaf;
 mod lease;
 mod log;
 pub mod merkle;
 pub mod postgres;
 mod read;
+mod roots;
 mod sqlite;
 mod verify;
 mod words;
@@ -26,9 +29,10 @@ mod words;
 pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
 pub use follow::{Followed, follow};
+pub use inspect::{Inspection, inspect};
 pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
 pub use lease::{LeaseRow, NodeId, Renewed};
 pub use log::{AppendError, Head, Place, Store, StoreError};
 pub use merkle::{Edge, Hash};
 pub use read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide, Reader};
-pub use verify::{Finding, Verdict, verify};
+pub use verify::{Finding, Verdict, intact, verify};

@@ -235,15 +235,40 @@ impl Store {
         }
     }
 
+    /// Whether the connection is gone, so that nothing was done on it and another is worth a try.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        match &self.0 {
+            Engine::Sqlite(_) => false,
+            Engine::Postgres(log) => log.is_lost(),
+        }
+    }
+
     /// Forgets a connection that nothing can be believed of any more and makes a new one. A file
-    /// has none.
+    /// has none, but settles as [`Store::settle`] does.
     ///
     /// # Errors
     /// If there is none to be had.
     pub fn reconnect(&mut self) -> Result<(), StoreError> {
         match &mut self.0 {
-            Engine::Sqlite(_) => Ok(()),
+            // A file has no connection to lose, but may hold a commit that was rolled back here and
+            // that a crash would bring back.
+            Engine::Sqlite(log) => log.settle().map(drop),
             Engine::Postgres(log) => log.reconnect(),
+        }
+    }
+
+    /// To be called after the commit of an erasure, until it says yes: makes sure that no copy of
+    /// what was deleted stays where this process can reach it. No is the answer as long as somebody
+    /// reads an older state of a file. On PostgreSQL deleted rows lie in the table until the server
+    /// has vacuumed it, which is its owner's affair (`docs/guide/operating.md`).
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn after_erasure(&self) -> Result<bool, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(log) => log.after_erasure(),
+            Engine::Postgres(_) => Ok(true),
         }
     }
 

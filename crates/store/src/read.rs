@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex};
 
 use comity_domain::event::Row;
 use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
-use comity_domain::text::{Reference, Subject, Word};
+use comity_domain::text::{About, Reference, Word};
 use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::codec::{self, Stored};
 use crate::log::{Head, Place, StoreError};
+use crate::merkle::{Edge, Hash};
 use crate::postgres::{Pool, Server, read as pg};
-use crate::sqlite::{head, id, open_read_only, scan, signed};
-use crate::words;
+use crate::sqlite::{head, id, open_read_only, scan, signed, subject_of};
+use crate::{roots, words};
 
 /// How many connections are kept open.
 const KEPT: usize = 4;
@@ -160,6 +161,21 @@ impl Reader {
         }
     }
 
+    /// The root over the first `size` rows, starting from an edge that is known already;
+    /// [`Edge::new`] is the one before the first row. `None` if the log has not so many rows.
+    ///
+    /// Takes the stored leaves at their word: [`crate::verify`] recomputes them.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn root_at(&self, edge: Edge, size: u64) -> Result<Option<Hash>, StoreError> {
+        let edge = match &self.0 {
+            Engine::Sqlite(files) => files.with(|c| roots::sqlite(c, edge, size)),
+            Engine::Postgres(pool) => pool.with(|c| roots::postgres(c, edge, size)),
+        }?;
+        Ok((edge.size() == size).then(|| edge.root()))
+    }
+
     /// The words at `wanted`, which is in the order of their places: each with whom it is about and
     /// its text. Those that were erased are left out.
     ///
@@ -168,7 +184,7 @@ impl Reader {
     pub fn words(
         &self,
         wanted: &[Reference],
-    ) -> Result<Vec<(Reference, Subject, Arc<str>)>, StoreError> {
+    ) -> Result<Vec<(Reference, About, Arc<str>)>, StoreError> {
         match &self.0 {
             Engine::Sqlite(files) => files.with(|c| words::sqlite(c, wanted)),
             Engine::Postgres(pool) => pool.with(|c| words::postgres(c, wanted)),
@@ -315,19 +331,16 @@ impl Reader {
 
 fn words_of(c: &Connection, seq: u64) -> Result<Vec<(u32, Word)>, StoreError> {
     let mut ask = c.prepare_cached(
-        "SELECT ix, about, event, salt, text FROM word WHERE seq = ?1 ORDER BY ix",
+        "SELECT ix, about, event, salt, text, also FROM word WHERE seq = ?1 ORDER BY ix",
     )?;
     let mut rows = ask.query([signed(seq)])?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
-        let about: String = row.get(1)?;
-        let about = serde_json::from_str(&about)
-            .map_err(|_| StoreError::Corrupt { seq, what: "a word is about nobody" })?;
+        let about = subject_of(&row.get::<_, String>(1)?, seq)?;
+        let also = row.get::<_, Option<String>>(5)?.map(|a| subject_of(&a, seq)).transpose()?;
         let text: String = row.get(4)?;
-        out.push((
-            row.get(0)?,
-            Word { about, event: row.get(2)?, salt: row.get(3)?, text: Some(text.into()) },
-        ));
+        let (event, salt, text) = (row.get(2)?, row.get(3)?, Some(text.into()));
+        out.push((row.get(0)?, Word { about, also, event, salt, text }));
     }
     Ok(out)
 }

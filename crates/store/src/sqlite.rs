@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Event, Row};
 use comity_domain::ids::{CommandId, Ids};
-use comity_domain::text::Word;
+use comity_domain::text::{Subject, Word};
 use comity_domain::time::Instant;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
@@ -22,12 +22,12 @@ use crate::merkle::{Edge, Hash};
 /// The writer's connection.
 #[derive(Debug)]
 pub(crate) struct Log {
-    connection: Connection,
+    pub(crate) connection: Connection,
     path: PathBuf,
     _lock: File,
 }
 
-const SCHEMA: i64 = 1;
+pub(crate) const SCHEMA: i64 = 1;
 
 pub(crate) fn id(value: u128) -> [u8; 16] {
     value.to_be_bytes()
@@ -215,12 +215,17 @@ fn write(
         for write in side {
             beside(tx, write)?;
         }
+        for recorded in &row.events {
+            if let Event::Restored { fork } = recorded.event {
+                head.fork = fork;
+            }
+        }
         head.edge.push(stored.leaf);
         head.seq = row.seq;
     }
     head.root = head.edge.root();
-    tx.prepare_cached("UPDATE head SET seq = ?1, root = ?2, edge = ?3 WHERE id = 1")?
-        .execute(params![signed(head.seq), head.root, head.edge.to_bytes()])?;
+    tx.prepare_cached("UPDATE head SET seq = ?1, root = ?2, edge = ?3, fork = ?4 WHERE id = 1")?
+        .execute(params![signed(head.seq), head.root, head.edge.to_bytes(), signed(head.fork)])?;
     Ok(head)
 }
 
@@ -236,18 +241,20 @@ fn insert(tx: &Transaction<'_>, row: &Row, stored: &Stored) -> Result<(), StoreE
         stored.leaf
     ])?;
     let mut words = tx.prepare_cached(
-        "INSERT INTO word (seq, ix, about, event, salt, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO word (seq, ix, about, event, salt, text, also) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (ix, word) in row.words.iter().enumerate() {
         if let Some(text) = &word.text {
-            let about = about(word)?;
+            let about = subject(&word.about)?;
+            let also = word.also.as_ref().map(subject).transpose()?;
             words.execute(params![
                 signed(row.seq),
                 signed(ix as u64),
                 about,
                 word.event,
                 word.salt,
-                &**text
+                &**text,
+                also
             ])?;
         }
     }
@@ -259,10 +266,16 @@ fn insert(tx: &Transaction<'_>, row: &Row, stored: &Stored) -> Result<(), StoreE
     Ok(())
 }
 
-/// Whom a word is about, as one text: `person:per_…`.
-fn about(word: &Word) -> Result<String, StoreError> {
+/// Whom a word is about, as one text: `{"person":"per_…"}`.
+pub(crate) fn subject(of: &Subject) -> Result<String, StoreError> {
     let json = |source| CodecError::Json { seq: 0, what: "the subject of a word", source };
-    Ok(serde_json::to_string(&word.about).map_err(json)?)
+    Ok(serde_json::to_string(of).map_err(json)?)
+}
+
+/// Reads what [`subject`] wrote.
+pub(crate) fn subject_of(text: &str, seq: u64) -> Result<Subject, StoreError> {
+    let nobody = |_| StoreError::Corrupt { seq, what: "a word is about nobody" };
+    serde_json::from_str(text).map_err(nobody)
 }
 
 /// Projections follow from the row alone, so that a lost one can be made again from the log.
@@ -315,6 +328,7 @@ fn beside(tx: &Transaction<'_>, write: &SideWrite) -> Result<(), StoreError> {
         SideWrite::CustomerId(organisation, sealed) => tx
             .prepare_cached("INSERT INTO customer_id (organisation, sealed) VALUES (?1, ?2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed")?
             .execute(params![id(organisation.0), sealed.0])?,
+        SideWrite::EraseWords(of) => crate::erasure::words(tx, of)?,
     };
     Ok(())
 }
@@ -330,7 +344,7 @@ pub(crate) fn scan(
         "SELECT seq, at, header, parts, leaf FROM log WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
     )?;
     let mut words = connection.prepare(
-        "SELECT seq, ix, about, event, salt, text FROM word WHERE seq > ?1 AND seq <= ?2 ORDER BY seq, ix",
+        "SELECT seq, ix, about, event, salt, text, also FROM word WHERE seq > ?1 AND seq <= ?2 ORDER BY seq, ix",
     )?;
     let mut logs = logs.query([signed(after), signed(to)])?;
     let mut words = words.query([signed(after), signed(to)])?;
@@ -365,12 +379,9 @@ fn next(rows: &mut rusqlite::Rows<'_>) -> Result<NextWord, StoreError> {
 }
 
 fn word(row: &rusqlite::Row<'_>, seq: u64) -> Result<(u32, Word), StoreError> {
-    let about: String = row.get(2)?;
-    let about = serde_json::from_str(&about)
-        .map_err(|_| StoreError::Corrupt { seq, what: "a word is about nobody" })?;
+    let about = subject_of(&row.get::<_, String>(2)?, seq)?;
+    let also = row.get::<_, Option<String>>(6)?.map(|a| subject_of(&a, seq)).transpose()?;
     let text: String = row.get(5)?;
-    Ok((
-        row.get(1)?,
-        Word { about, event: row.get(3)?, salt: row.get(4)?, text: Some(text.into()) },
-    ))
+    let word = Word { about, also, event: row.get(3)?, salt: row.get(4)?, text: Some(text.into()) };
+    Ok((row.get(1)?, word))
 }

@@ -86,6 +86,29 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
     Ok(Verdict { rows: edge.size(), words, root: Digest32(root), first_bad })
 }
 
+/// Whether a row is the one that its leaf says, and each word the one that it commits to.
+///
+/// # Errors
+/// What is wrong.
+pub fn intact(
+    stored: &codec::Stored,
+    words: &[(u32, comity_domain::text::Word)],
+) -> Result<(), String> {
+    if leaf::leaf_hash(stored.header.as_bytes(), &stored.parts) != stored.leaf {
+        return Err("the leaf is not that of its header and parts".into());
+    }
+    for (ix, word) in words {
+        let text = word.text.as_deref().unwrap_or_default();
+        let commitment = Digest32(leaf::word_commitment(&word.salt, text)).to_string();
+        let committed = format!("[{ix},\"{commitment}\"]");
+        let holds = |body: &[u8]| body.windows(committed.len()).any(|w| w == committed.as_bytes());
+        if !stored.parts.iter().any(|p| holds(&p.body)) {
+            return Err(format!("word {ix} is not the one that the row commits to"));
+        }
+    }
+    Ok(())
+}
+
 fn check(
     stored: &codec::Stored,
     words: Vec<(u32, comity_domain::text::Word)>,
@@ -95,18 +118,7 @@ fn check(
     if stored.seq != position {
         return Err(format!("stands at position {position}: a row before it is missing"));
     }
-    if leaf::leaf_hash(stored.header.as_bytes(), &stored.parts) != stored.leaf {
-        return Err("the leaf is not that of its header and parts".into());
-    }
-    for (ix, word) in &words {
-        let text = word.text.as_deref().unwrap_or_default();
-        let commitment = Digest32(leaf::word_commitment(&word.salt, text)).to_string();
-        let committed = format!("[{ix},\"{commitment}\"]");
-        let holds = |body: &[u8]| body.windows(committed.len()).any(|w| w == committed.as_bytes());
-        if !stored.parts.iter().any(|p| holds(&p.body)) {
-            return Err(format!("word {ix} is not the one that the row commits to"));
-        }
-    }
+    intact(stored, &words)?;
     let row = codec::decode(stored, words).map_err(|e| e.to_string())?;
     if row.at < state.at {
         return Err("is earlier than the row before it".into());

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use comity_domain::text::{Reference, Subject};
+use comity_domain::text::{About, Reference};
 use rusqlite::{Connection, params};
 
 use crate::log::StoreError;
 use crate::postgres::Session;
-use crate::sqlite::signed;
+use crate::sqlite::{signed, subject_of};
 
 /// Wanted words that stand closer than so many rows are read in one stretch: skipping what lies
 /// between costs less than another search. What lies farther apart is not read, so that the time
 /// follows what is wanted and not what was ever written.
 const NEAR: u64 = 64;
 
-type Found = Vec<(Reference, Subject, Arc<str>)>;
+type Found = Vec<(Reference, About, Arc<str>)>;
 
 fn stretches(wanted: &[Reference]) -> impl Iterator<Item = (&[Reference], i64, i64)> {
     let near = |a: &Reference, b: &Reference| b.word.0.saturating_sub(a.word.0) <= NEAR;
@@ -33,14 +33,13 @@ fn take<'a>(
     next.next_if(|r| (r.word.0, r.word.1) == place).copied()
 }
 
-fn about(seq: u64, text: &str) -> Result<Subject, StoreError> {
-    serde_json::from_str(text)
-        .map_err(|_| StoreError::Corrupt { seq, what: "a word is about nobody" })
+fn about(seq: u64, about: &str, also: Option<&str>) -> Result<About, StoreError> {
+    Ok((subject_of(about, seq)?, also.map(|also| subject_of(also, seq)).transpose()?))
 }
 
 pub(crate) fn sqlite(c: &Connection, wanted: &[Reference]) -> Result<Found, StoreError> {
     let mut ask = c.prepare_cached(
-        "SELECT seq, ix, about, text FROM word WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq, ix",
+        "SELECT seq, ix, about, text, also FROM word WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq, ix",
     )?;
     let mut out = Vec::with_capacity(wanted.len());
     for (stretch, first, last) in stretches(wanted) {
@@ -52,7 +51,8 @@ pub(crate) fn sqlite(c: &Connection, wanted: &[Reference]) -> Result<Found, Stor
                 continue;
             };
             let text = |ix| row.get_ref(ix)?.as_str().map_err(rusqlite::Error::from);
-            out.push((wanted, about(seq, text(2)?)?, text(3)?.into()));
+            let also = row.get::<_, Option<String>>(4)?;
+            out.push((wanted, about(seq, text(2)?, also.as_deref())?, text(3)?.into()));
         }
     }
     Ok(out)
@@ -62,7 +62,7 @@ pub(crate) fn postgres(c: &mut Session, wanted: &[Reference]) -> Result<Found, S
     let mut out = Vec::with_capacity(wanted.len());
     for (stretch, first, last) in stretches(wanted) {
         let rows = c.query(
-            "SELECT seq, ix, about, text FROM word WHERE seq >= $1 AND seq <= $2 ORDER BY seq, ix",
+            "SELECT seq, ix, about, text, also FROM word WHERE seq >= $1 AND seq <= $2 ORDER BY seq, ix",
             &[&first, &last],
         )?;
         let mut next = stretch.iter().peekable();
@@ -72,7 +72,8 @@ pub(crate) fn postgres(c: &mut Session, wanted: &[Reference]) -> Result<Found, S
             let Some(wanted) = take(&mut next, (seq, ix)) else {
                 continue;
             };
-            out.push((wanted, about(seq, row.try_get(2)?)?, row.try_get::<_, &str>(3)?.into()));
+            let about = about(seq, row.try_get(2)?, row.try_get(4)?)?;
+            out.push((wanted, about, row.try_get::<_, &str>(3)?.into()));
         }
     }
     Ok(out)

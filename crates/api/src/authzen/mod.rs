@@ -103,11 +103,9 @@ pub async fn evaluation(
     if id.is_empty() || id.len() > 800 {
         return Err(Problem::field("resource.id", "must have 1 to 800 bytes"));
     }
-    let named = format!("{kind}:{id}");
-    let answer =
-        app.evaluate(application, &asked.subject.id, permission, &named, |state, customer| {
-            resource(state, customer, kind, id)
-        });
+    let answer = app.evaluate(application, &asked.subject.id, permission, |state, customer| {
+        resource(state, customer, kind, id)
+    });
     Ok(show(&answer))
 }
 

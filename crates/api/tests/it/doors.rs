@@ -2,8 +2,10 @@
 //! secrets, page and feed without gaps.
 
 mod edges;
+mod erased;
 mod feed;
 mod foreign;
+mod halts;
 mod inside;
 mod pages;
 mod quiet;
@@ -11,6 +13,9 @@ mod strict;
 
 use std::sync::OnceLock;
 
+use comity_domain::command::{Caller, Command};
+use comity_domain::halt::HaltTarget;
+use comity_domain::ids::GrantId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -34,6 +39,8 @@ pub struct There {
     pub session: String,
     pub token: String,
     pub lock: String,
+    /// A halt on a grant of nobody's.
+    pub halt: String,
     /// The hash of what Ana would give for `asked` by [`terms`].
     pub summary: String,
     /// The version of Marina Bay's settings.
@@ -105,6 +112,10 @@ impl Scene {
         there.fjord_code = text(&read["customer_id"]);
         let key = json!({ "use": "provision" });
         there.key = text(&town.post(&town.known.operate, "/v1/platform/keys", &key).ok()["id"]);
+        let target = HaltTarget::Grant(GrantId(7));
+        let halt = Command::Halt { target, invariant: 6 };
+        let done = town.app.node().run_blocking(Caller::system(), halt).unwrap();
+        there.halt = done.state.halt_on(target).unwrap().to_string();
         Self { town, there }
     }
 }

@@ -93,8 +93,7 @@ impl House {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let clock = Arc::new(Clock::simulated(START));
         let data = folder.path().to_path_buf();
-        let settings =
-            Settings { key_file: data.join("comity.key"), data, password_cost: Cost::TESTS };
+        let settings = Settings::new(data.clone(), data.join("comity.key"), Cost::TESTS);
         let app = App::start(&settings, clock.clone()).expect("an installation");
         let router = comity_api::router(app.clone());
         Self { app, clock, router, runtime, folder }

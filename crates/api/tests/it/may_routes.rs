@@ -62,6 +62,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("PUT", "/v1/platform/policy", Some(policy)),
         ("GET", "/v1/platform/levels", None),
         ("PUT", "/v1/platform/levels/{code}", Some(level)),
+        ("GET", "/v1/platform/halts", None),
+        ("POST", "/v1/platform/halts/{halt}/lift", None),
         ("PUT", "/v1/organisations/{organisation}/standing", Some(json!({ "standing": "suspended" }))),
         ("GET", "/v1/organisations/{organisation}", None),
         ("PUT", "/v1/organisations/{organisation}", Some(json!({ "name": "Marina Bay II" }))),
@@ -77,6 +79,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("PUT", "/v1/organisations/{organisation}/members/{id}", Some(member)),
         ("DELETE", "/v1/organisations/{organisation}/members/{id}", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", None),
+        ("POST", "/v1/erasures", Some(json!({ "account": comity_domain::ids::AccountId(7) }))),
         ("POST", "/v1/sign-in", Some(json!({ "email": "ana@marina.example", "password": PASSWORD }))),
         ("POST", "/v1/sign-out", Some(json!({ "everywhere": false }))),
         ("POST", "/v1/enrol", Some(json!({ "token": there.enrolment, "password": PASSWORD }))),
@@ -123,6 +126,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{id}", id)
             .replace("{code}", if route.contains("levels") { "surveyor" } else { "boats" })
             .replace("{key}", &there.key)
+            .replace("{halt}", &there.halt)
             .replace("{lock}", &there.lock)
             .replace("{request}", &there.asked)
             .replace("{grant}", &there.grant)

@@ -86,7 +86,7 @@ impl Stage {
     }
 
     fn word(&mut self, about: Subject, event: u32, text: String) -> Word {
-        Word { about, event, salt: self.ids.bytes(), text: Some(text.into()) }
+        Word { about, also: None, event, salt: self.ids.bytes(), text: Some(text.into()) }
     }
 
     /// A new member of the provider.

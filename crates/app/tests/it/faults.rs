@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use comity_app::clock::boot_millis;
-use comity_app::node::{LEASE_MS, NotDone};
+use comity_app::lease::Lease;
+use comity_app::node::NotDone;
 use comity_domain::command::Command;
 use comity_domain::lock::LockTarget;
 use comity_domain::permission::Permissions;
@@ -119,7 +120,8 @@ fn inv10_a_stuck_writer_lets_the_lease_run_out_and_answers_stop() {
     let grant = site.grant(&cast, broker);
     let (token, _) = site.enter(broker, cast.harbour, grant);
     assert!(site.evaluate(&token, "boats:read").is_yes());
-    let (node, lease) = (site.app.node(), Duration::from_millis(LEASE_MS.unsigned_abs()));
+    let (node, lease) =
+        (site.app.node(), Duration::from_millis(Lease::default().length_ms.unsigned_abs()));
     let ready = || boot_millis() < node.index().valid_until();
     assert!(ready());
     node.faults().stuck.store(true, Ordering::Release);

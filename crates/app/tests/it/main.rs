@@ -12,6 +12,7 @@
 )]
 
 mod batch;
+mod checker;
 mod clock_steps;
 mod counting;
 mod crash;

@@ -66,7 +66,7 @@ pub fn cast(brokers: usize) -> (World, Cast) {
 }
 
 pub fn settings(folder: &Path) -> Settings {
-    Settings { data: folder.join("data"), key_file: folder.join("key"), password_cost: Cost::TESTS }
+    Settings::new(folder.join("data"), folder.join("key"), Cost::TESTS)
 }
 
 /// Writes a world's rows as the log of an installation, or as what comes next in it.
@@ -263,7 +263,7 @@ pub fn evaluate(
     permission: &str,
 ) -> Answer {
     let asked = Permission::parse(permission).unwrap();
-    app.evaluate(boats, token, asked, "harbour", |_, customer| Resource::Organisation(customer))
+    app.evaluate(boats, token, asked, |_, customer| Resource::Organisation(customer))
 }
 
 /// The code of a refusal; anything else is not what the test is about.

@@ -101,7 +101,7 @@ fn inv24_a_snapshot_at_any_row_and_the_rows_after_it_lead_to_the_same_state() {
             std::fs::remove_file(other).unwrap();
         }
         std::fs::write(&path, bytes).unwrap();
-        let Loaded { state, from } = folder.load();
+        let Loaded { state, from, .. } = folder.load();
         assert_eq!(from.map(|o| o.seq), Some(seq));
         assert!(state == w.state, "from row {seq}");
     }
@@ -165,7 +165,7 @@ fn t40_every_changed_byte_of_a_snapshot_is_refused_and_the_log_is_replayed() {
         std::fs::write(&path, &bad).unwrap();
         assert!(file::read(&path, &folder.key()).is_err(), "byte {at}");
         if at % 211 == 0 {
-            let Loaded { state, from } = folder.load();
+            let Loaded { state, from, .. } = folder.load();
             assert!(from.is_none() && state == w.state, "byte {at}");
         }
     }
@@ -186,7 +186,7 @@ fn t40_a_snapshot_of_another_log_is_refused() {
     let head = folder.head();
     let refused = |state: &State, head: &Head, why: &str| {
         let path = file::write(&folder.data(), &folder.key(), state, head).unwrap();
-        let Loaded { state, from } = folder.load();
+        let Loaded { state, from, .. } = folder.load();
         assert!(from.is_none() && state == w.state, "{why}");
         std::fs::remove_file(path).unwrap();
     };
@@ -214,7 +214,7 @@ fn a_crash_while_a_snapshot_is_written_leaves_the_one_before() {
     lay(folder.0.path(), rest);
     let half = folder.data().join(format!("snapshot-{}.new", w.rows.len()));
     std::fs::write(&half, b"COMITYSN and a bit").unwrap();
-    let Loaded { state, from } = folder.load();
+    let Loaded { state, from, .. } = folder.load();
     assert_eq!(from.map(|o| o.seq), Some(start.len() as u64));
     assert!(state == w.state);
     assert!(!half.exists(), "what is half is swept away");

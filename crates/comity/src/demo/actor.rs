@@ -187,12 +187,8 @@ impl Stage<'_> {
             return;
         };
         for _ in 0..times {
-            let _ = self.app.evaluate(
-                self.application,
-                token.reveal(),
-                asked,
-                &format!("account:{account}"),
-                |state, customer| {
+            let _ =
+                self.app.evaluate(self.application, token.reveal(), asked, |state, customer| {
                     let id = state
                         .words
                         .find(Lookup::Account(customer), account)
@@ -201,8 +197,7 @@ impl Stage<'_> {
                     known.map_or(Resource::Unknown, |(id, a)| {
                         Resource::Account(id, a.organisation, a.unit)
                     })
-                },
-            );
+                });
         }
     }
 }

@@ -17,7 +17,7 @@ use comity_app::{App, Settings};
 use comity_domain::time::DAY;
 use tokio::net::TcpListener;
 
-use crate::{say, serve};
+use crate::{logs, say, serve};
 
 /// How long ago the demo's world begins, in days.
 const DAYS: i64 = 60;
@@ -47,24 +47,18 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         "--listen: {} is not a loopback address; the demo's passwords are public",
         flags.listen
     );
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(std::io::stderr)
-        .init();
+    logs::start(tracing::Level::WARN, false);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stop = serve::told_to_stop()?;
+        let stop = serve::Told::new()?;
         let listener = TcpListener::bind(flags.listen)
             .await
             .with_context(|| format!("--listen: {}", flags.listen))?;
         fresh(&flags.data)?;
         let real = Clock::system().now();
         let clock = Arc::new(Clock::simulated(real.plus(-DAYS * DAY)));
-        let settings = Settings {
-            data: flags.data.clone(),
-            key_file: flags.data.join("comity.key"),
-            password_cost: Cost::LIGHT,
-        };
+        let key_file = flags.data.join("comity.key");
+        let settings = Settings::new(flags.data.clone(), key_file, Cost::LIGHT);
         let app = App::start(&settings, clock.clone())?;
         let world = world::seed(&app, &clock, real).await?;
         clock.hand_over();
@@ -73,7 +67,7 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         for line in world.lines(&url, &flags.data) {
             say(&line);
         }
-        serve::run(app, listener, stop).await;
+        serve::run(app, listener, None, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }

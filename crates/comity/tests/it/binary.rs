@@ -35,6 +35,7 @@ fn the_help_of_every_command_is_as_reviewed() {
         ("help", &["--help"][..]),
         ("help-serve", &["serve", "--help"]),
         ("help-demo", &["demo", "--help"]),
+        ("help-doctor", &["doctor", "--help"]),
         ("help-audit", &["audit", "--help"]),
         ("help-audit-verify", &["audit", "verify", "--help"]),
     ] {
@@ -231,11 +232,8 @@ fn the_demo_is_for_loopback_and_for_its_own_folder() {
 fn t54_a_lost_or_other_key_file_is_refused_where_there_is_a_log() {
     let folder = tempfile::tempdir().unwrap();
     let (data, key) = (folder.path().join("data"), folder.path().join("comity.key"));
-    let settings = comity_app::Settings {
-        data,
-        key_file: key.clone(),
-        password_cost: comity_app::people::passwords::Cost::TESTS,
-    };
+    let cost = comity_app::people::passwords::Cost::TESTS;
+    let settings = comity_app::Settings::new(data, key.clone(), cost);
     let start = || {
         let clock = std::sync::Arc::new(comity_app::clock::Clock::system());
         comity_app::App::start(&settings, clock)

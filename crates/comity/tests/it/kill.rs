@@ -33,7 +33,7 @@ fn t39_inv22_kill_9_under_load_loses_nothing_that_was_acknowledged() {
     let mut server = Server::serve(folder.path());
     let cast = provision(&mut server);
     for number in 0..rounds {
-        round(&server, &cast, &run, number).load(&mut promises, || server.signal("-9"));
+        round(&server, &cast, &run, number).load(&mut promises, || server.signal("9"));
         server.wait_for_the_kill();
         // What the kill left is read as it is, and beside the server, now and then and at the end.
         let all = number % 20 == 19 || number + 1 == rounds;

@@ -4,11 +4,16 @@
 #![allow(clippy::disallowed_methods)]
 
 mod binary;
+mod canary;
+mod doctor;
 mod documents;
+mod guard;
 mod kill;
 mod load;
+mod metrics;
 mod process;
 #[allow(dead_code, unreachable_pub)] // shared with other crates' tests
 #[path = "../../../store/tests/support/record.rs"]
 mod record;
+mod stopping;
 mod tour;

@@ -113,12 +113,6 @@ impl Server {
         self.wait_for_the_kill();
     }
 
-    /// Sends it a signal.
-    pub fn signal(&self, signal: &str) {
-        let kill = format!("kill {signal} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
     /// Waits for the end of one that was killed.
     pub fn wait_for_the_kill(&mut self) {
         let status = self.child.wait().unwrap();
@@ -127,21 +121,41 @@ impl Server {
 
     /// Asks it to stop, waits, and returns its exit status with everything that it printed.
     /// Panics if it takes more than `within`.
-    pub fn terminate(mut self, within: Duration) -> (ExitStatus, String) {
-        self.signal("-TERM");
+    pub fn terminate(self, within: Duration) -> (ExitStatus, String) {
+        let (status, out, errors) = self.end(within);
+        (status, out + &errors)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let told = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", self.child.id())])
+            .status()
+            .unwrap();
+        assert!(told.success());
+    }
+
+    /// Asks it to stop and waits; its exit status, and what it wrote to each of its outputs.
+    pub fn end(self, within: Duration) -> (ExitStatus, String, String) {
+        self.signal("TERM");
+        self.wait(within)
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self, within: Duration) -> (ExitStatus, String, String) {
         let step = Duration::from_millis(20);
         let mut waited = Duration::ZERO;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(waited < within, "still running {within:?} after SIGTERM");
+            assert!(waited < within, "still running after {within:?}");
             std::thread::sleep(step);
             waited += step;
         };
         self.printed.extend(self.lines.get_mut().unwrap().iter());
         let errors = self.errors.take().map(|e| e.join().unwrap()).unwrap_or_default();
-        (status, self.printed.join("\n") + &errors)
+        (status, self.printed.join("\n"), errors)
     }
 
     /// One request.

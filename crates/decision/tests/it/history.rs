@@ -4,6 +4,7 @@
 use comity_domain::application::Policy;
 use comity_domain::command::{Caller, Command};
 use comity_domain::grant::{GrantPhase, Narrowing};
+use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
     AccountId, ApplicationId, GrantId, OrganisationId, PersonId, RoleId, SessionId,
 };
@@ -211,7 +212,7 @@ impl History {
 
     /// One thing happens, or is refused.
     pub fn step(&mut self) {
-        let _ = match self.chance.below(24) {
+        let _ = match self.chance.below(25) {
             0 | 1 => self.let_in(),
             2..=7 => self.enter(),
             8..=11 => self.between(),
@@ -219,6 +220,7 @@ impl History {
             16 => self.platform(),
             17 | 18 => self.stays(),
             19 | 20 => self.locks(),
+            23 => self.halts(),
             21 | 22 => {
                 self.w.later([MINUTE, 7 * MINUTE, 20 * MINUTE][self.chance.below(3)]);
                 Some(())
@@ -366,6 +368,24 @@ impl History {
         }
         let (_, caller) = self.signed_in(customer, "chief")?;
         self.try_it(&caller, Command::EndSession { session }).then_some(())
+    }
+
+    fn halts(&mut self) -> Option<()> {
+        let standing: Vec<_> = self.w.state.halts.iter().map(|(id, _)| id).collect();
+        if let Some(halt) = self.chance.of(&standing) {
+            return self.try_it(&self.w.operate(), Command::LiftHalt { halt }).then_some(());
+        }
+        let grants = self.grants();
+        let grant = self.chance.of(&grants)?;
+        let provider = self.w.state.grants.get(grant)?.provider.organisation;
+        let session = self.w.state.sessions_under(grant).next_back();
+        let target = match (self.chance.below(4), session) {
+            (0, Some(session)) => HaltTarget::Session(session),
+            (1, _) => HaltTarget::Organisation(provider),
+            (2, Some(session)) => HaltTarget::Person(self.w.state.sessions.get(session)?.person),
+            _ => HaltTarget::Grant(grant),
+        };
+        self.try_it(&Caller::system(), Command::Halt { target, invariant: 6 }).then_some(())
     }
 
     fn locks(&mut self) -> Option<()> {

@@ -40,7 +40,7 @@ impl Stay {
     fn ask(&self, index: &Index, token: Digest32, boot: i64) -> Reason {
         let (asked, resource) =
             (Permission::parse("boats:read").unwrap(), Resource::Organisation(self.live.customer));
-        let clocks = || Clocks { wall: self.w.now, boot };
+        let clocks = || Clocks { wall: self.w.now, boot, drift: 0 };
         decide(index, self.live.application, &token, asked, resource, clocks).reason
     }
 
@@ -57,7 +57,7 @@ fn inv09_endings_are_seen_before_anything_new_of_the_same_batch() {
     let mut s = stay();
     let ids: Vec<u128> = (1..=9).collect();
     let index = Index::default();
-    index.renew(i64::MAX);
+    index.renew(i64::MAX, 0);
     index.follow(ids.iter().map(|n| s.like(*n)).collect(), 1, |_| Counter::new(256));
     let live = s.live.clone();
     s.w.must(&s.by_boss.clone(), Command::Revoke { grant: s.grant });
@@ -93,7 +93,7 @@ fn inv09_endings_are_seen_before_anything_new_of_the_same_batch() {
 fn a_change_of_rights_keeps_the_counter() {
     let s = stay();
     let index = Index::default();
-    index.renew(i64::MAX);
+    index.renew(i64::MAX, 0);
     index.follow(vec![s.like(1)], 1, |_| Counter::new(256));
     assert_eq!(s.ask(&index, s.like(1).token, 0), Reason::Allowed);
     index.follow(vec![s.like(1)], 2, |_| panic!("known already"));
@@ -105,7 +105,7 @@ fn a_change_of_rights_keeps_the_counter() {
 fn what_the_state_has_forgotten_is_forgotten_by_token_and_by_session() {
     let s = stay();
     let index = Index::default();
-    index.renew(i64::MAX);
+    index.renew(i64::MAX, 0);
     index.follow((1..=6).map(|n| s.like(n)).collect(), 1, |_| Counter::new(256));
     index.retain(|id| id.0 % 2 == 0);
     for n in 1..=6 {
@@ -123,7 +123,7 @@ fn inv10_past_its_time_and_when_closed_the_index_says_stale_to_everything() {
     index.follow(vec![s.live.clone()], 1, |_| Counter::new(256));
     let (known, unknown) = (s.live.token, Digest32([1; 32]));
     assert_eq!(s.ask(&index, known, i64::MIN), Reason::Stale, "nobody has said that it is current");
-    index.renew(1_000);
+    index.renew(1_000, 0);
     for (boot, wanted) in [
         (0, Reason::Allowed),
         (999, Reason::Allowed),
@@ -136,7 +136,7 @@ fn inv10_past_its_time_and_when_closed_the_index_says_stale_to_everything() {
     }
     index.close();
     assert_eq!(s.ask(&index, known, 0), Reason::Stale);
-    index.renew(1_000);
+    index.renew(1_000, 0);
     assert_eq!(s.ask(&index, known, 0), Reason::Allowed);
     let counts = index.by_session(s.live.session).unwrap().counter.read();
     assert_eq!(
@@ -151,18 +151,19 @@ fn t37_the_clocks_are_read_after_what_is_decided_upon() {
     let s = stay();
     let index = Index::default();
     index.follow(vec![s.live.clone()], 1, |_| Counter::new(256));
-    index.renew(1_000);
+    index.renew(1_000, 0);
     let (asked, resource) =
         (Permission::parse("boats:read").unwrap(), Resource::Organisation(s.live.customer));
     let answer = decide(&index, s.live.application, &s.live.token, asked, resource, || {
         // Renewed while the answer was being made: it stays an answer from before.
-        index.renew(5_000);
-        Clocks { wall: s.w.now, boot: 1_000 }
+        index.renew(5_000, 0);
+        Clocks { wall: s.w.now, boot: 1_000, drift: 0 }
     });
     assert_eq!(answer.reason, Reason::Stale);
     let late = decide(&index, s.live.application, &s.live.token, asked, resource, || Clocks {
         wall: s.live.deadline,
         boot: 1_000,
+        drift: 0,
     });
     assert_eq!((late.reason, late.late, late.at), (Reason::SessionExpired, true, s.live.deadline));
 }
@@ -171,7 +172,7 @@ fn t37_the_clocks_are_read_after_what_is_decided_upon() {
 fn t24_without_room_the_answer_is_busy_and_never_yes() {
     let mut s = stay();
     let index = Index::default();
-    index.renew(i64::MAX);
+    index.renew(i64::MAX, 0);
     index.follow(vec![s.live.clone()], 1, |_| Counter::new(3));
     let told: Vec<Reason> = (0..5).map(|_| s.ask(&index, s.live.token, 0)).collect();
     assert_eq!(

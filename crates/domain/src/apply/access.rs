@@ -58,6 +58,10 @@ pub(super) fn requests(state: &mut State, c: &Context<'_>, event: &Event) {
         Event::RequestAddressed { request, customer } => {
             state.requests.change(*request, |r| r.customer = *customer);
             state.requests_to.insert((*customer, *request));
+            if let Some(asked) = state.requests.get(*request) {
+                let dealt = (asked.by, *customer, asked.provider.organisation);
+                state.dealt.insert(dealt);
+            }
         }
         Event::RequestCancelled { request, by_asker } => {
             let cause = by_asker.then_some(RequestCancel::ByAsker);

@@ -15,6 +15,7 @@ use crate::text::{Lookup, Word, WordId};
 use crate::time::Instant;
 
 mod access;
+mod erasure;
 mod here;
 mod people;
 mod stays;
@@ -69,7 +70,7 @@ impl Context<'_> {
         if let Some(word) = self.words.get(w as usize)
             && let Some(text) = &word.text
         {
-            state.words.insert(id, word.about, text.clone());
+            state.words.insert(id, word, text);
         }
         id
     }
@@ -160,6 +161,11 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
             stays::sessions(state, c, event, touched);
         }
         E::LockPlaced { .. } | E::LockLifted { .. } => stays::locks(state, c, event, touched),
+        E::WordsErased { subject } => erasure::erased(state, c, *subject, touched),
+        E::Restored { .. } => erasure::restored(state, c),
+        E::Halted { .. } | E::HaltNoted { .. } | E::HaltLifted { .. } => {
+            stays::halts(state, c, event, touched);
+        }
         E::ExpiryNoted { what } => {
             let at = due_at(state, *what);
             state.due.remove(&(at, *what));

@@ -103,13 +103,13 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
 }
 
 /// Whoever leaves takes no token along by which a password could still be set.
-fn end_enrolment(state: &mut State, person: PersonId) {
+pub(super) fn end_enrolment(state: &mut State, person: PersonId) {
     if let Some((digest, _)) = state.people.get(person).and_then(|p| p.enrolment) {
         state.enrolments.remove(&digest);
         state.people.change(person, |p| p.enrolment = None);
     }
 }
 
-fn raise_epoch(state: &mut State, person: PersonId) {
+pub(super) fn raise_epoch(state: &mut State, person: PersonId) {
     state.people.change(person, |p| p.auth_epoch = p.auth_epoch.saturating_add(1));
 }

@@ -1,6 +1,7 @@
-//! Sessions and locks.
+//! Sessions, locks and halts.
 
 use crate::event::{Due, Event};
+use crate::halt::{Halt, HaltTarget};
 use crate::ids::GrantId;
 use crate::lock::{Lock, LockTarget};
 use crate::session::{self, Session, SessionState};
@@ -13,6 +14,8 @@ pub(super) fn sessions(state: &mut State, c: &Context<'_>, event: &Event, touche
         Event::SessionStarted {
             session,
             grant,
+            customer,
+            provider,
             person,
             application,
             mode,
@@ -41,6 +44,7 @@ pub(super) fn sessions(state: &mut State, c: &Context<'_>, event: &Event, touche
             state.session_tokens.insert(*token, *session);
             state.sessions_under.insert((*grant, *session));
             state.sessions_of.insert((*person, *session));
+            state.dealt.insert((*person, *customer, *provider));
             state.due.insert((*deadline, Due::Session(*session)));
             let until = deadline.plus(session::KEPT_AFTER_END);
             state.retire.insert((until, Retire::Session(*session)));
@@ -100,5 +104,37 @@ pub(super) fn locks(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         LockTarget::Person(person) => {
             touched.people.insert(person);
         }
+    }
+}
+
+pub(super) fn halts(state: &mut State, c: &Context<'_>, event: &Event, touched: &mut Touched) {
+    let target = match event {
+        Event::Halted { halt, target } => {
+            state.halts.insert(*halt, Halt { target: *target, at: c.at, invariant: 0 });
+            state.halts_on.insert(*target, *halt);
+            *target
+        }
+        Event::HaltNoted { halt, invariant } => {
+            return state.halts.change(*halt, |h| h.invariant = *invariant);
+        }
+        Event::HaltLifted { halt } => {
+            let Some(target) = state.halts.get(*halt).map(|h| h.target) else {
+                return;
+            };
+            state.halts.remove(*halt);
+            state.halts_on.remove(&target);
+            target
+        }
+        _ => return,
+    };
+    match target {
+        HaltTarget::Grant(grant) => drop(touched.grants.insert(grant)),
+        HaltTarget::Session(session) => drop(touched.sessions.insert(session)),
+        HaltTarget::Person(person) => drop(touched.people.insert(person)),
+        HaltTarget::Organisation(organisation) => {
+            let grants = state.grants_by(organisation).chain(state.grants_to(organisation));
+            touched.grants.extend(grants);
+        }
+        HaltTarget::Key(_) => {} // keys are looked up each time
     }
 }

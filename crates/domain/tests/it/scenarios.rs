@@ -44,6 +44,7 @@ scenarios! {
     r19_why_it_fails => "r19-why-it-fails.toml",
     r20_report_and_lock => "r20-report-and-lock.toml",
     x_clock => "x-clock.toml",
+    x_erasure => "x-erasure.toml",
     x_foreign_is_missing => "x-foreign-is-missing.toml",
     x_four_eyes => "x-four-eyes.toml",
     x_last_user => "x-last-user.toml",

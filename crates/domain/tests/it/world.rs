@@ -8,7 +8,7 @@ use comity_domain::command::{
     Ask, AssignmentSpec, Caller, Command, Door, Enter, FreshCode, Principal, PutMember, Sealed,
 };
 use comity_domain::consent::{self, Terms};
-use comity_domain::draft::Decided;
+use comity_domain::draft::{Decided, SideWrite};
 use comity_domain::event::{Event, Row};
 use comity_domain::ids::{
     AccountId, ApplicationId, CommandId, Digest32, GrantId, Ids, KeyId, OrganisationId, PersonId,
@@ -22,8 +22,7 @@ use comity_domain::refusal::Refusal;
 use comity_domain::role::{Mode, Modes};
 use comity_domain::snapshot::{self, Facts};
 use comity_domain::state::State;
-use comity_domain::text::Lookup;
-use comity_domain::text::WordId;
+use comity_domain::text::{Lookup, Subject, WordId};
 use comity_domain::time::{Days, Instant};
 
 /// The audience of the application that every world has.
@@ -129,10 +128,24 @@ impl World {
     pub fn run(&mut self, caller: &Caller, command: Command) -> Result<Option<Row>, Refusal> {
         let id = CommandId(self.ids.next(self.now));
         let decided = kernel::decide(&self.state, caller, id, command, self.now, &mut self.ids)?;
-        let Decided { row, state, .. } = decided;
+        let Decided { row, state, side, .. } = decided;
         self.state = state;
         self.rows.extend(row.clone());
+        for write in side {
+            if let SideWrite::EraseWords(subject) = write {
+                self.erase(subject);
+            }
+        }
         Ok(row)
+    }
+
+    /// What a store does to the words of its rows.
+    fn erase(&mut self, subject: Subject) {
+        for word in self.rows.iter_mut().flat_map(|row| &mut row.words) {
+            if word.about == subject || word.also == Some(subject) {
+                (word.text, word.salt) = (None, [0; 16]);
+            }
+        }
     }
 
     /// [`World::run`], which has to succeed.
@@ -167,7 +180,8 @@ impl World {
         let texts = facts.references().into_iter().filter_map(|reference| {
             let WordId(seq, ix) = reference.word;
             let word = self.rows[seq as usize - 1].words.get(ix as usize)?;
-            Some((reference, word.about, word.text.clone()?))
+            self.state.words.get(reference.word)?; // an erased one is in no database
+            Some((reference, (word.about, word.also), word.text.clone()?))
         });
         let words = snapshot::words(texts.collect());
         let mut state = facts.follow();

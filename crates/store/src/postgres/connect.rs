@@ -224,9 +224,27 @@ pub(crate) enum Wants {
 
 /// A connection with the statements that it has prepared.
 pub(crate) struct Session {
-    client: Client,
+    client: Owned,
     prepared: HashMap<&'static str, Statement>,
     warned: Warned,
+}
+
+/// A client that may be let go of anywhere: saying farewell waits for the network, which an async
+/// thread must not.
+struct Owned(Option<Client>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            std::thread::spawn(move || drop(client));
+        }
+    }
+}
+
+impl Owned {
+    fn get(&mut self) -> Result<&mut Client, StoreError> {
+        self.0.as_mut().ok_or_else(|| refused("the connection was let go"))
+    }
 }
 
 impl std::fmt::Debug for Session {
@@ -258,11 +276,11 @@ impl Session {
             return Err(refused(format!("the server is too old ({version}); 15 is needed")));
         }
         warned.check()?;
-        Ok(Self { client, prepared: HashMap::new(), warned })
+        Ok(Self { client: Owned(Some(client)), prepared: HashMap::new(), warned })
     }
 
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed() || self.warned.check().is_err()
+        self.client.0.as_ref().is_none_or(Client::is_closed) || self.warned.check().is_err()
     }
 
     /// Whether the server warned since the connection was opened.
@@ -271,15 +289,15 @@ impl Session {
     }
 
     /// The connection itself, for what is done once.
-    pub fn raw(&mut self) -> &mut Client {
-        &mut self.client
+    pub fn raw(&mut self) -> Result<&mut Client, StoreError> {
+        self.client.get()
     }
 
     fn statement(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
         if let Some(known) = self.prepared.get(sql) {
             return Ok(known.clone());
         }
-        let made = self.client.prepare(sql)?;
+        let made = self.client.get()?.prepare(sql)?;
         self.prepared.insert(sql, made.clone());
         Ok(made)
     }
@@ -290,7 +308,7 @@ impl Session {
         bound: &[&(dyn ::postgres::types::ToSql + Sync)],
     ) -> Result<Vec<::postgres::Row>, StoreError> {
         let statement = self.statement(sql)?;
-        Ok(self.client.query(&statement, bound)?)
+        Ok(self.client.get()?.query(&statement, bound)?)
     }
 
     pub fn execute(
@@ -299,11 +317,11 @@ impl Session {
         bound: &[&(dyn ::postgres::types::ToSql + Sync)],
     ) -> Result<u64, StoreError> {
         let statement = self.statement(sql)?;
-        Ok(self.client.execute(&statement, bound)?)
+        Ok(self.client.get()?.execute(&statement, bound)?)
     }
 
     pub fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
-        Ok(self.client.batch_execute(sql)?)
+        Ok(self.client.get()?.batch_execute(sql)?)
     }
 }
 

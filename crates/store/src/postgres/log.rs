@@ -8,14 +8,15 @@
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Event, Row};
 use comity_domain::ids::{CommandId, Ids};
-use comity_domain::text::Word;
+use comity_domain::text::{Subject, Word};
 
 use super::connect::{Server, Session, Wants};
 use super::{hash, id, migrate, read, signed};
-use crate::codec::{self, CodecError, FEATURE, Stored};
+use crate::codec::{self, FEATURE, Stored};
 use crate::lease::{NodeId, Renewed};
 use crate::log::{AppendError, Head, StoreError};
 use crate::merkle::Edge;
+use crate::sqlite::subject;
 
 /// On which channel a commit is told. A hint and no more: what is missed is found by the beat.
 pub(super) const CHANNEL: &str = "comity";
@@ -39,11 +40,11 @@ const HOLD: &str = "SELECT seq, root, edge, fork FROM head WHERE id = 1 FOR UPDA
 const APPEND: &str = "\
 WITH l AS (INSERT INTO log (seq, at, header, parts, leaf) \
   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[])), \
-w AS (INSERT INTO word (seq, ix, about, event, salt, text) \
-  SELECT * FROM unnest($6::bigint[], $7::bigint[], $8::text[], $9::bigint[], $10::bytea[], $11::text[])), \
+w AS (INSERT INTO word (seq, ix, about, event, salt, text, also) \
+  SELECT * FROM unnest($6::bigint[], $7::bigint[], $8::text[], $9::bigint[], $10::bytea[], $11::text[], $19::text[])), \
 a AS (INSERT INTO audit_index (organisation, seq) \
   SELECT * FROM unnest($12::bytea[], $13::bigint[])) \
-UPDATE head SET seq = $14, root = $15, edge = $16 WHERE id = 1 RETURNING pg_notify($17, $18)";
+UPDATE head SET seq = $14, root = $15, edge = $16, fork = $20 WHERE id = 1 RETURNING pg_notify($17, $18)";
 
 const STARTED: &str = "\
 INSERT INTO session_history (session, grant_id, customer, provider, person, mode, started, deadline, seq, name_ix, email_ix, reason_ix) \
@@ -92,6 +93,10 @@ impl Log {
 
     pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.session.borrow().is_closed()
     }
 
     pub fn reconnect(&mut self) -> Result<(), StoreError> {
@@ -178,6 +183,11 @@ impl Log {
                     what: "is not the next of the log",
                 });
             }
+            for recorded in &row.events {
+                if let Event::Restored { fork } = recorded.event {
+                    head.fork = fork;
+                }
+            }
             let one = codec::encode(row, salts)?;
             head.edge.push(one.leaf);
             head.seq = row.seq;
@@ -242,6 +252,8 @@ impl Log {
                 &head.edge.to_bytes(),
                 &CHANNEL,
                 &told,
+                &words.alsos,
+                &signed(head.fork),
             ],
         )?;
         Ok(())
@@ -331,17 +343,17 @@ struct WordColumns {
     events: Vec<i64>,
     salts: Vec<[u8; 16]>,
     texts: Vec<String>,
+    alsos: Vec<Option<String>>,
 }
 
 impl WordColumns {
     fn add(&mut self, row: &Row) -> Result<(), StoreError> {
         for (ix, word) in (0i64..).zip(&row.words) {
             let Some(text) = &word.text else { continue };
-            let json =
-                |source| CodecError::Json { seq: row.seq, what: "the subject of a word", source };
             self.seqs.push(signed(row.seq));
             self.ixs.push(ix);
-            self.abouts.push(serde_json::to_string(&word.about).map_err(json)?);
+            self.abouts.push(subject(&word.about)?);
+            self.alsos.push(word.also.as_ref().map(subject).transpose()?);
             self.events.push(i64::from(word.event));
             self.salts.push(word.salt);
             self.texts.push(text.to_string());
@@ -447,6 +459,14 @@ fn beside(session: &mut Session, write: &SideWrite) -> Result<(), StoreError> {
             "INSERT INTO customer_id (organisation, sealed) VALUES ($1, $2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed",
             &[&id(organisation.0).as_slice(), &sealed.0],
         )?,
+        SideWrite::EraseWords(of) => {
+            let named = subject(of)?;
+            if let Subject::Person(person) = of {
+                let sql = "DELETE FROM credential WHERE person = $1";
+                session.execute(sql, &[&id(person.0).as_slice()])?;
+            }
+            session.execute("DELETE FROM word WHERE about = $1 OR also = $1", &[&named])?
+        }
     };
     Ok(())
 }

@@ -37,12 +37,13 @@ pub fn schema(server: &Server) -> Result<i64, StoreError> {
 }
 
 pub(crate) fn version(session: &mut Session) -> Result<i64, StoreError> {
-    let there = session.raw().query_one("SELECT to_regclass('schema_version') IS NOT NULL", &[])?;
+    let there =
+        session.raw()?.query_one("SELECT to_regclass('schema_version') IS NOT NULL", &[])?;
     if !there.try_get::<_, bool>(0)? {
         return Ok(0);
     }
     let row =
-        session.raw().query_one("SELECT COALESCE(MAX(version), 0) FROM schema_version", &[])?;
+        session.raw()?.query_one("SELECT COALESCE(MAX(version), 0) FROM schema_version", &[])?;
     Ok(row.try_get(0)?)
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn version(session: &mut Session) -> Result<i64, StoreError> {
 /// If the role may not, or the schema is of a newer release.
 pub fn migrate(server: &Server) -> Result<i64, StoreError> {
     let mut session = Session::open(server, Wants::Migrating)?;
-    let mut tx = session.raw().transaction()?;
+    let mut tx = session.raw()?.transaction()?;
     tx.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATING])?;
     tx.batch_execute(TABLE)?;
     let found: i64 =
@@ -83,8 +84,8 @@ pub fn grant(server: &Server, role: &str) -> Result<(), StoreError> {
     let mut session = Session::open(server, Wants::Migrating)?;
     let role = format!("\"{}\"", role.replace('"', "\"\""));
     let schema: String =
-        session.raw().query_one("SELECT quote_ident(current_schema())", &[])?.try_get(0)?;
-    let mut tx = session.raw().transaction()?;
+        session.raw()?.query_one("SELECT quote_ident(current_schema())", &[])?.try_get(0)?;
+    let mut tx = session.raw()?.transaction()?;
     tx.batch_execute(&format!("GRANT USAGE ON SCHEMA {schema} TO {role}"))?;
     for (rights, table) in RIGHTS {
         tx.batch_execute(&format!("REVOKE ALL ON {table} FROM {role}"))?;

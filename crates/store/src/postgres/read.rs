@@ -10,6 +10,7 @@ use super::{big, damaged, hash, id, signed};
 use crate::codec::{self, Stored};
 use crate::log::{Head, StoreError};
 use crate::read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide};
+use crate::sqlite::subject_of;
 
 /// How many rows are fetched at a time.
 const CHUNK: u64 = 1_000;
@@ -135,7 +136,7 @@ pub(crate) fn rows(
     let stored = found.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
     let seqs: Vec<i64> = stored.iter().map(|s| signed(s.seq)).collect();
     let words = session.query(
-        "SELECT seq, ix, about, event, salt, text FROM word WHERE seq = ANY($1) ORDER BY seq, ix",
+        "SELECT seq, ix, about, event, salt, text, also FROM word WHERE seq = ANY($1) ORDER BY seq, ix",
         &[&seqs],
     )?;
     let mut words = words.iter().map(word).peekable();
@@ -177,11 +178,12 @@ fn word(r: &::postgres::Row) -> Found {
     let small = |ix| -> Result<u32, StoreError> {
         u32::try_from(r.try_get::<_, i64>(ix)?).map_err(|_| wrong("a word stands out of place"))
     };
-    let about = serde_json::from_str(r.try_get(2)?).map_err(|_| wrong("a word is about nobody"))?;
+    let about = subject_of(r.try_get(2)?, seq)?;
+    let also = r.try_get::<_, Option<&str>>(6)?.map(|also| subject_of(also, seq)).transpose()?;
     let salt: &[u8] = r.try_get(4)?;
     let salt = salt.try_into().map_err(|_| damaged("a salt has another length"))?;
     let text: &str = r.try_get(5)?;
-    Ok((seq, (small(1)?, Word { about, event: small(3)?, salt, text: Some(text.into()) })))
+    Ok((seq, (small(1)?, Word { about, also, event: small(3)?, salt, text: Some(text.into()) })))
 }
 
 /// Hands over the stored rows after `after` up to `to`, with their words, a chunk at a time.
@@ -203,7 +205,7 @@ pub(crate) fn between(
             return Ok(());
         }
         let words = session.query(
-            "SELECT seq, ix, about, event, salt, text FROM word WHERE seq > $1 AND seq <= $2 ORDER BY seq, ix",
+            "SELECT seq, ix, about, event, salt, text, also FROM word WHERE seq > $1 AND seq <= $2 ORDER BY seq, ix",
             &[&bound[0], &bound[1]],
         )?;
         let mut words = words.iter().map(word).peekable();

@@ -166,3 +166,18 @@ fn bytes_that_this_release_never_wrote_are_an_error_and_no_panic() {
     lost.parts.clear();
     assert!(decode(&lost, Vec::new()).is_err(), "nobody called it");
 }
+
+#[test]
+fn inv26_an_event_that_is_told_twice_is_not_read() {
+    let world = long_story();
+    let whole = world.rows.iter().find(|r| r.events.iter().any(|e| e.readers.len() == 2)).unwrap();
+    let mut stored = encode(whole, &mut salts()).unwrap();
+    let told = |p: &&Part| p.readers.len() == 2 && p.body.windows(8).any(|w| w == b"\"events\"");
+    let mut twin = stored.parts.iter().find(told).unwrap().clone();
+    assert!(decode(&stored, words(whole)).is_ok());
+    // The same event for a third reader, told otherwise or not.
+    twin.readers = vec![99];
+    stored.parts.push(twin);
+    let refused = decode(&stored, words(whole)).unwrap_err().to_string();
+    assert!(refused.contains("an event stands twice"), "{refused}");
+}

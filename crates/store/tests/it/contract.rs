@@ -337,3 +337,38 @@ fn a_file_of_a_newer_release_is_refused() {
         Err(StoreError::TooNew { found: 99, known: 1, .. })
     ));
 }
+
+#[test]
+fn a_scan_gives_the_rows_after_a_position_and_the_head_of_the_same_moment() {
+    let rows = long_story().rows;
+    let (first, second) = rows.split_at(rows.len() / 2);
+    let shelf = Shelf::with(first);
+    let mut store = shelf.open();
+    let reader = Reader::new(&shelf.path);
+    let (mut seen, mut edge) = (Vec::new(), Edge::new());
+    let mut late = second.to_vec();
+    let stood = reader
+        .scan(0, |stored, words| {
+            // Somebody writes meanwhile: this look does not see it, and does not wait.
+            if let rest @ [_, ..] = std::mem::take(&mut late).as_slice() {
+                store.append(&alone(rest), &mut salts()).unwrap();
+            }
+            edge.push(stored.leaf);
+            seen.push(comity_store::decode(&stored, words).unwrap());
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(seen, first);
+    assert_eq!((stood.seq, &stood.edge), (first.len() as u64, &edge));
+    let mut more = 0;
+    let stood = reader
+        .scan(stood.seq, |_, _| {
+            more += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!((more, stood.seq), (second.len(), rows.len() as u64));
+    let stop = |_, _| Err(StoreError::Corrupt { seq: 1, what: "enough" });
+    assert!(reader.scan(0, stop).is_err());
+    assert_eq!(reader.head().unwrap().seq, rows.len() as u64, "the connection can be used again");
+}

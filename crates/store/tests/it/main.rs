@@ -19,6 +19,7 @@ mod corpus;
 #[path = "../support/disk.rs"]
 mod disk;
 mod engines;
+mod erasure;
 mod follow;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/link.rs"]

@@ -8,8 +8,10 @@ use comity_domain::command::{Caller, Command};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Due, Event, Recorded, Row};
 use comity_domain::grant::{GrantEnd, Narrowing};
+use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    CommandId, Digest32, GrantId, Ids, OrganisationId, PersonId, RequestId, SessionId, UnitId,
+    CommandId, Digest32, GrantId, HaltId, Ids, KeyId, OrganisationId, PersonId, RequestId,
+    SessionId, UnitId,
 };
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Accounts, Settings, Standing};
@@ -104,6 +106,10 @@ pub fn long_story() -> World {
         &w.operate(),
         Command::SetStanding { organisation: brokers, standing: Standing::Suspended },
     );
+    let target = HaltTarget::Grant(again);
+    w.must(&Caller::system(), Command::Halt { target, invariant: 6 });
+    let halt = w.state.halt_on(target).unwrap();
+    w.must(&w.operate(), Command::LiftHalt { halt });
     w
 }
 
@@ -175,6 +181,16 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
     events.extend(
         [Due::Request(request), Due::Grant(grant), Due::Session(session)]
             .map(|what| Event::ExpiryNoted { what }),
+    );
+    events.extend(
+        [
+            HaltTarget::Grant(grant),
+            HaltTarget::Session(session),
+            HaltTarget::Person(person),
+            HaltTarget::Organisation(OrganisationId(15)),
+            HaltTarget::Key(KeyId(16)),
+        ]
+        .map(|target| Event::Halted { halt: HaltId(17), target }),
     );
     events.extend(
         [

@@ -64,6 +64,21 @@ impl Stage {
                     None,
                 )?;
             }
+            Act::Erase { organisation, member, request, session } => {
+                let mut body = json!({});
+                put(
+                    &mut body,
+                    "organisation",
+                    &organisation.as_ref().map(|o| self.organisation(o)),
+                );
+                let person = member.as_ref().map(|m| self.person(m)).transpose()?;
+                put(&mut body, "person", &person);
+                let request = request.as_ref().map(|r| self.request(r)).transpose()?;
+                put(&mut body, "request", &request);
+                let session = session.as_ref().map(|s| Ok(self.stay(s)?.id)).transpose()?;
+                put(&mut body, "session", &session);
+                self.say(token, "POST", "/v1/erasures", Some(body))?;
+            }
             Act::ReadCustomerId { organisation } => {
                 let read = self.say(token, "GET", &at(organisation, "/customer-id"), None)?;
                 return Ok(Some(Saved::Code(text(&read["customer_id"]))));

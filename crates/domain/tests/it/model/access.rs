@@ -64,9 +64,11 @@ impl Plain {
 
     // -- assignments --------------------------------------------------------------------------------
 
-    pub(super) fn judge_spec(&self, grant: &Grant, spec: &AssignmentSpec) -> Verdict {
+    pub(super) fn judge_spec(&self, id: GrantId, spec: &AssignmentSpec) -> Verdict {
+        let grant = &self.grants[&id];
         unless(!self.stands(grant), "wrong_state")?;
         unless(self.locked(grant.customer, grant.provider, spec.person), "locked")?;
+        unless(self.halted(id, spec.person), "locked")?;
         unless(!self.side_active(grant.customer, grant.customer_unit), "not_active")?;
         let member = self.active_member(grant.provider, spec.person);
         unless(member.is_none_or(|m| grant.provider_unit.is_some_and(|u| u != m.unit)), "invalid")?;
@@ -110,7 +112,7 @@ impl Plain {
         unless(row.is_none(), "not_found")?;
         if let Some(spec) = successor {
             unless(spec.person == person, "invalid")?;
-            return self.judge_spec(grant, spec);
+            return self.judge_spec(id, spec);
         }
         unless(
             self.running(grant) && self.attends(id, person) && self.active_on(id) == 1,
@@ -157,6 +159,7 @@ impl Plain {
         let id = fitting[0];
         let grant = &self.grants[&id];
         unless(self.locked(grant.customer, grant.provider, person), "locked")?;
+        unless(self.halted(id, person), "locked")?;
         let active = self.side_active(grant.customer, grant.customer_unit)
             && self.side_active(grant.provider, grant.provider_unit)
             && self.active_member(grant.provider, person).is_some();

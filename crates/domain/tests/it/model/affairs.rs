@@ -5,6 +5,7 @@ use comity_domain::command::{Caller, Command, PutMember};
 use comity_domain::ids::{OrganisationId, PersonId};
 use comity_domain::organisation::Standing;
 use comity_domain::person::PortalRole;
+use comity_domain::text::Subject;
 use comity_domain::time::{Days, Minutes};
 
 use super::generate::{By, Moves, Step, step};
@@ -110,8 +111,9 @@ impl Moves<'_> {
 
     /// Somebody who left comes back.
     pub fn rejoin(&mut self) -> Option<Step> {
-        let gone: Vec<_> =
-            self.m.left.keys().filter(|k| !self.m.members.contains_key(*k)).copied().collect();
+        let known = |p: &PersonId| !self.m.erased.contains(&Subject::Person(*p));
+        let left = self.m.left.keys().filter(|k| known(&k.1) && !self.m.members.contains_key(*k));
+        let gone: Vec<_> = left.copied().collect();
         let (org, person) = self.rng.pick(&gone)?;
         self.join(org, person)
     }

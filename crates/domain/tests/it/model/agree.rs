@@ -56,6 +56,13 @@ pub fn objects(m: &Plain, s: &State) {
     let locks: BTreeMap<_, _> =
         s.locks.iter().map(|(id, l)| (id, (l.customer, l.target))).collect();
     assert_eq!(locks, m.locks);
+    let erased: BTreeSet<_> = s.erasures().map(|(subject, _)| subject).collect();
+    assert_eq!(erased, m.erased);
+    for subject in erased {
+        assert!(!s.words.names(subject), "{subject:?} is still named");
+    }
+    let halts: BTreeMap<_, _> = s.halts.iter().map(|(id, h)| (id, h.target)).collect();
+    assert_eq!(halts, m.halts);
     requests(m, s);
     grants(m, s);
     sessions(m, s);

@@ -11,6 +11,7 @@ use comity_domain::ids::{GrantId, LockId, RequestId, SessionId, SignInId};
 use comity_domain::organisation::Standing;
 use comity_domain::person::SIGN_IN_LASTS;
 use comity_domain::refusal::Reason;
+use comity_domain::text::Subject;
 use comity_domain::time::{Instant, MINUTE};
 
 use super::judge::listed;
@@ -94,7 +95,8 @@ impl Plain {
                     (None, None) => self.person_by_email(&put.email).unwrap(),
                     (None, Some(person)) => {
                         let (email, name) = (put.email.clone(), put.name.clone());
-                        self.people.insert(person, Person { email, name, epoch: 1, proven: false });
+                        let new = Person { email, name, epoch: 1, proven: false, enrolled: false };
+                        self.people.insert(person, new);
                         person
                     }
                 };
@@ -102,6 +104,9 @@ impl Plain {
                     left.extend(
                         self.assigned.keys().filter(|(_, p)| *p == person).map(|(g, _)| *g),
                     );
+                }
+                if self.proves(caller, put) {
+                    self.people.get_mut(&person).unwrap().proven = true;
                 }
                 let unit = self.unit_named(org, put.unit.as_deref());
                 let (portal, active, external) = (put.portal, put.active, put.external.clone());
@@ -112,6 +117,20 @@ impl Plain {
                 self.members.remove(&(*organisation, person));
                 self.left.insert((*organisation, person), now);
                 self.people.get_mut(&person).unwrap().epoch += 1;
+            }
+            C::EraseWords { subject } => {
+                let new = self.erased.insert(*subject);
+                for (id, r) in &mut self.requests {
+                    // A wish that nobody can read any more is still a wish: nothing meets it.
+                    if [Subject::Request(*id), Subject::Person(r.by)].contains(subject) {
+                        r.roles.iter_mut().chain(&mut r.accounts).for_each(|w| *w = "?".into());
+                    }
+                }
+                if let (Subject::Person(id), true) = (subject, new) {
+                    let person = self.people.get_mut(id).unwrap();
+                    person.epoch += 1;
+                    (person.proven, person.enrolled) = (false, false);
+                }
             }
             C::SignIn { person, auth_epoch, .. } => {
                 let new = |e: &Event| match e {
@@ -252,6 +271,21 @@ impl Plain {
                     self.cancel_pending(|r| r.customer == *customer && theirs(r));
                 }
             }
+            C::Halt { target, .. } => {
+                let new = |e: &Event| match e {
+                    Event::Halted { halt, .. } => Some(*halt),
+                    _ => None,
+                };
+                if !self.halts.values().any(|t| t == target) {
+                    self.halts.insert(made(row, new).unwrap(), *target);
+                    if let comity_domain::halt::HaltTarget::Session(session) = target {
+                        self.end_session(*session, Reason::Locked);
+                    }
+                }
+            }
+            C::LiftHalt { halt } => {
+                self.halts.remove(halt);
+            }
             C::Unlock { lock } => {
                 self.locks.remove(lock);
             }
@@ -352,6 +386,7 @@ impl Plain {
             name: text(p.name),
             epoch: p.auth_epoch,
             proven: p.email_verified,
+            enrolled: p.has_password,
         };
         let member = |m: &comity_domain::person::Member| Member {
             unit: m.unit,
@@ -379,6 +414,8 @@ impl Plain {
             assigned: Default::default(),
             sessions: Default::default(),
             locks: Default::default(),
+            erased: Default::default(),
+            halts: Default::default(),
         }
     }
 }

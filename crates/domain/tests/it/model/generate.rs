@@ -91,7 +91,7 @@ impl Moves<'_> {
 
     pub fn admin(&mut self, org: OrganisationId) -> Option<By> {
         let own = self.m.members.iter().filter(|((o, _), _)| *o == org);
-        let able = |p: &PersonId| self.m.is_active_admin(org, *p) && self.m.people[p].proven;
+        let able = |p: &PersonId| self.m.is_active_admin(org, *p) && self.m.people[p].enrolled;
         let admins: Vec<_> = own.map(|((_, p), _)| *p).filter(able).collect();
         Some(By::Person(self.rng.pick(&admins)?, false))
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use comity_domain::assignment::AssignmentEnd;
+use comity_domain::check::{self, Scope};
 use comity_domain::command::{Command, Principal};
 use comity_domain::consent;
 use comity_domain::event::{Event, Row};
@@ -99,6 +100,13 @@ impl Taken<'_> {
         self.inv23_token_is_row();
         self.inv25_chain();
         self.inv33_lock_wins();
+        self.inv_checker_is_quiet();
+    }
+
+    /// What the running server looks for finds nothing in what the kernel makes.
+    fn inv_checker_is_quiet(&self) {
+        assert_eq!(check::check(self.after, &Scope::everything(), self.row.at), []);
+        assert_eq!(check::step(self.before, self.row, self.after), []);
     }
 
     fn events(&self) -> impl Iterator<Item = &Event> {
@@ -421,6 +429,7 @@ impl Taken<'_> {
                 !s.is_locked(g.customer.organisation, g.provider.organisation, Some(x.person)),
                 "{id}"
             );
+            assert!(!s.is_halted(x.grant, Some(x.person)), "{id}");
             assert!(g.modes.contains(x.mode), "{id}");
             *count.entry((x.grant, x.person, x.mode == Mode::ActAs)).or_default() += 1;
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use comity_domain::application::KeyUse;
 use comity_domain::command::{Ask, Caller, Command, Principal, PutMember};
 use comity_domain::consent::Terms;
+use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{AccountId, OrganisationId, PersonId, RequestId, RoleId, UnitId};
 use comity_domain::organisation::{Accounts, Standing};
 use comity_domain::person::PortalRole;
@@ -43,7 +44,9 @@ impl Plain {
                 self.sessions.get(&id).is_some_and(|s| self.live_session(s))
             }
             Principal::Person { person, sign_in } => self.sign_ins.get(&sign_in).is_some_and(|s| {
-                s.person == person && self.now < s.until && s.epoch == self.people[&person].epoch
+                let halted = self.halts.values().any(|t| *t == HaltTarget::Person(person));
+                let current = s.epoch == self.people[&person].epoch;
+                s.person == person && self.now < s.until && current && !halted
             }),
         };
         unless(!good, "caller_revoked")
@@ -90,7 +93,7 @@ impl Plain {
     }
 
     /// The platform's key for this, and nobody else.
-    fn by_key(&self, caller: &Caller, usage: KeyUse) -> Verdict {
+    pub(super) fn by_key(&self, caller: &Caller, usage: KeyUse) -> Verdict {
         match caller.principal {
             Principal::PartnerSession(_) => Err("partner_session_refused"),
             Principal::Key(key) => unless(self.keys[&key] != usage, "forbidden"),
@@ -174,9 +177,10 @@ impl Plain {
                 let person = self.member_named(*organisation, external).ok_or("not_found")?;
                 self.keeps_an_admin(*organisation, person)
             }
+            C::EraseWords { subject } => self.judge_erasure(caller, *subject),
             C::SignIn { person, auth_epoch, .. } => {
                 let known = &self.people[person];
-                unless(known.epoch != *auth_epoch || !known.proven, "caller_revoked")
+                unless(known.epoch != *auth_epoch || !known.enrolled, "caller_revoked")
             }
             C::SignOut | C::SignOutEverywhere => unless(caller.person().is_none(), "not_found"),
             C::RotateCustomerId { organisation, .. } => {
@@ -207,8 +211,8 @@ impl Plain {
                 self.judge_narrow(caller, *grant, narrowing, *version)
             }
             C::Assign { grant, spec } => {
-                let found = self.judge_grant(caller, Provider, *grant)?;
-                self.judge_spec(found, spec)
+                self.judge_grant(caller, Provider, *grant)?;
+                self.judge_spec(*grant, spec)
             }
             C::Unassign { grant, person, successor } => {
                 self.judge_unassign(caller, *grant, *person, successor.as_ref())
@@ -245,6 +249,11 @@ impl Plain {
                 let (customer, _) = self.locks.get(lock).ok_or("not_found")?;
                 self.admin(caller, Customer, *customer, *customer)?;
                 self.fresh(caller)
+            }
+            C::Halt { .. } => unless(caller.principal != Principal::System, "not_found"),
+            C::LiftHalt { halt } => {
+                self.by_key(caller, KeyUse::Operate)?;
+                unless(!self.halts.contains_key(halt), "not_found")
             }
             C::NoteDue => unless(caller.principal != Principal::System, "not_found"),
             other => panic!("the model has no {other:?}"),
@@ -297,15 +306,19 @@ impl Plain {
         unless(self.is_active_admin(org, without) && !others, "last_admin")
     }
 
-    /// Every address of the cast is proven: who joins without proof is somebody new, who only says
-    /// so and never gets it proven.
+    /// Only the platform's key proves an address.
+    pub(super) fn proves(&self, caller: &Caller, put: &PutMember) -> bool {
+        matches!(caller.principal, Principal::Key(_)) && put.email_verified
+    }
+
+    /// Who joins without proof is somebody new, who only says so, and whose address is proven once
+    /// it is nobody else's.
     fn judge_member(&self, caller: &Caller, put: &PutMember) -> Verdict {
         let org = put.organisation;
         self.manage(caller, org)?;
         let Some(person) = self.member_named(org, &put.external) else {
-            let person = self.person_by_email(&put.email).unwrap();
-            let proven = matches!(caller.principal, Principal::Key(_)) && put.email_verified;
-            return unless(proven && self.members.contains_key(&(org, person)), "taken");
+            let owner = self.person_by_email(&put.email).filter(|_| self.proves(caller, put));
+            return unless(owner.is_some_and(|p| self.members.contains_key(&(org, p))), "taken");
         };
         unless(self.people[&person].email != put.email, "invalid")?;
         let unit = self.unit_named(org, put.unit.as_deref());
@@ -313,8 +326,8 @@ impl Plain {
         if !works {
             self.keeps_an_admin(org, person)?;
         }
-        let proven = matches!(caller.principal, Principal::Key(_)) && put.email_verified;
-        unless(proven && !self.people[&person].proven, "taken")?;
+        let owned = self.person_by_email(&put.email).is_some_and(|owner| owner != person);
+        unless(self.proves(caller, put) && owned, "taken")?;
         let others = self.people.keys().any(|p| *p != person && self.is_active_admin(org, *p));
         let member = &self.members[&(org, person)];
         unless(!put.active && member.active && works && !others, "last_admin")
@@ -362,6 +375,8 @@ impl Plain {
         unless(self.members.contains_key(&(r.provider, by)) || was || by == r.by, "four_eyes")?;
         unless(!self.side_active(r.provider, r.unit), "not_active")?;
         unless(self.locked(r.customer, r.provider, r.by), "locked")?;
+        let sides = [r.customer, r.provider].map(HaltTarget::Organisation);
+        unless(self.halts.values().any(|t| sides.contains(t)), "locked")?;
         let shown = self.look(id, terms)?;
         unless(seen != Some(&shown), "stale_summary")
     }

@@ -8,6 +8,7 @@ mod affairs;
 mod agree;
 mod change;
 mod coverage;
+mod erasure;
 mod generate;
 mod invariants;
 mod judge;
@@ -37,7 +38,7 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 43] = [
+const MOVES: [(&str, usize, Move); 49] = [
     ("ask", 34, |m| m.ask()),
     ("cancel", 2, |m| m.cancel()),
     ("deny", 10, |m| m.deny()),
@@ -57,6 +58,8 @@ const MOVES: [(&str, usize, Move); 43] = [
     ("lock_partner", 1, |m| m.lock(false)),
     ("lock_person", 2, |m| m.lock(true)),
     ("unlock", 8, |m| m.unlock()),
+    ("halt", 2, |m| m.halt()),
+    ("lift_halt", 10, |m| m.lift_halt()),
     ("suspend_organisation", 1, |m| m.standing_of_org(Standing::Suspended)),
     ("lift_organisation", 9, |m| m.standing_of_org(Standing::Active)),
     ("suspend_member", 2, |m| m.member_standing(false)),
@@ -79,6 +82,10 @@ const MOVES: [(&str, usize, Move); 43] = [
     ("sign_in", 2, |m| m.sign_in()),
     ("sign_out", 1, |m| m.sign_out(false)),
     ("sign_out_everywhere", 1, |m| m.sign_out(true)),
+    ("erase_person", 7, |m| m.erase_person()),
+    ("erase_account", 1, |m| m.erase_account()),
+    ("erase_request", 2, |m| m.erase_request()),
+    ("erase_session", 3, |m| m.erase_session()),
     ("note_due", 4, |m| m.note_due()),
     ("close_organisation", 1, |m| {
         if m.rng.percent(12) { m.standing_of_org(Standing::Closed) } else { None }
@@ -207,8 +214,8 @@ impl Run {
 
     /// The person's last sign-in, or a new one if that is over; sometimes the old one all the same.
     fn signed_in(&mut self, person: PersonId, fresh: bool, coverage: &mut Coverage) -> Caller {
-        if !self.m.people[&person].proven {
-            return anonymous(); // nobody can sign in by an address that is not proven
+        if !self.m.people[&person].enrolled {
+            return anonymous(); // nobody can sign in without a password
         }
         let good = self.sign_ins.get(&person).filter(|caller| {
             let Principal::Person { sign_in, .. } = caller.principal else {

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use comity_domain::application::KeyUse;
 use comity_domain::consent::Terms;
 use comity_domain::grant::GrantEnd;
+use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    AccountId, Digest32, GrantId, KeyId, LockId, OrganisationId, PersonId, RequestId, RoleId,
-    SessionId, SignInId, UnitId,
+    AccountId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId,
+    RoleId, SessionId, SignInId, UnitId,
 };
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Settings, Standing};
@@ -16,6 +17,7 @@ use comity_domain::permission::Permissions;
 use comity_domain::person::PortalRole;
 use comity_domain::refusal::Reason;
 use comity_domain::role::{Mode, Modes};
+use comity_domain::text::Subject;
 use comity_domain::time::{DAY, Instant};
 
 /// `(resource, verb)`, either of which may be `*`.
@@ -79,8 +81,10 @@ pub struct Person {
     pub email: String,
     pub name: String,
     pub epoch: u32,
-    /// Whether the address is proven, and with it that somebody can sign in.
+    /// Whether the address is proven.
     pub proven: bool,
+    /// Whether there is a password.
+    pub enrolled: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -185,6 +189,8 @@ pub struct Plain {
     pub assigned: BTreeMap<(GrantId, PersonId), Assignment>,
     pub sessions: BTreeMap<SessionId, Session>,
     pub locks: BTreeMap<LockId, (OrganisationId, LockTarget)>,
+    pub erased: BTreeSet<Subject>,
+    pub halts: BTreeMap<HaltId, HaltTarget>,
 }
 
 /// What the two built-in levels say: permissions, modes, days, minutes.
@@ -236,6 +242,17 @@ impl Plain {
             *by == customer
                 && (*target == LockTarget::Organisation(provider)
                     || *target == LockTarget::Person(person))
+        })
+    }
+
+    /// Whether Comity stopped the grant, one of its sides or this person.
+    pub fn halted(&self, id: GrantId, person: PersonId) -> bool {
+        let grant = &self.grants[&id];
+        self.halts.values().any(|target| match target {
+            HaltTarget::Grant(g) => *g == id,
+            HaltTarget::Person(p) => *p == person,
+            HaltTarget::Organisation(o) => *o == grant.customer || *o == grant.provider,
+            HaltTarget::Session(_) | HaltTarget::Key(_) => false,
         })
     }
 
@@ -306,7 +323,7 @@ impl Plain {
             Some(_) => return Some(Reason::GrantEnded),
             None => {}
         }
-        if self.locked(grant.customer, grant.provider, s.person) {
+        if self.locked(grant.customer, grant.provider, s.person) || self.halted(s.grant, s.person) {
             return Some(Reason::Locked);
         }
         match self.assigned.get(&(s.grant, s.person)) {

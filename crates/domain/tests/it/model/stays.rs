@@ -1,6 +1,7 @@
-//! What is tried next, continued: sessions, locks, the clock, and callers who have no business here.
+//! What is tried next, continued: sessions, locks, halts, the clock, and callers who have no business here.
 
-use comity_domain::command::Command;
+use comity_domain::command::{Caller, Command};
+use comity_domain::halt::HaltTarget;
 use comity_domain::ids::PersonId;
 use comity_domain::lock::LockTarget;
 use comity_domain::role::Mode;
@@ -76,6 +77,25 @@ impl Moves<'_> {
             self.m.locks.iter().map(|(id, (customer, _))| (*id, *customer)).collect();
         let (lock, customer) = self.rng.pick(&locks)?;
         step(self.fresh_admin(customer)?, Command::Unlock { lock })
+    }
+
+    // -- halts ----------------------------------------------------------------------------------------
+
+    pub fn halt(&mut self) -> Option<Step> {
+        let (grant, person) = self.assigned()?;
+        let target = match self.rng.below(8) {
+            0..=3 => HaltTarget::Grant(grant),
+            4 => HaltTarget::Person(person),
+            5 => HaltTarget::Organisation(self.m.grants[&grant].provider),
+            _ => HaltTarget::Session(self.session()?),
+        };
+        step(By::This(Caller::system()), Command::Halt { target, invariant: 6 })
+    }
+
+    pub fn lift_halt(&mut self) -> Option<Step> {
+        let halts: Vec<_> = self.m.halts.keys().copied().collect();
+        let halt = self.rng.pick(&halts)?;
+        step(By::This(self.w.operate()), Command::LiftHalt { halt })
     }
 
     // -- the clock ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ use comity_domain::permission::Permission;
 use comity_domain::refusal::{Reason, Refusal};
 use comity_domain::rights::{self, Resource};
 use comity_domain::role::{Level, Mode};
+use comity_domain::text::Subject;
 use comity_domain::time::{Days, Minutes};
 
 use super::stage::{Fault, Played, Saved, Stage, mode, modes, permissions, portal, wrong};
@@ -212,6 +213,16 @@ impl Stage {
                 organisation: self.home(member)?,
                 external: Self::split(member)?.0.into(),
             },
+            Act::Erase { organisation, member, request, session } => {
+                let subject = match (organisation, member, request, session) {
+                    (Some(o), None, None, None) => Subject::Organisation(self.organisation(o)),
+                    (None, Some(m), None, None) => Subject::Person(self.person(m)?),
+                    (None, None, Some(r), None) => Subject::Request(self.request(r)?),
+                    (None, None, None, Some(s)) => Subject::Session(self.session(s)?),
+                    _ => return wrong("an erasure names one of them"),
+                };
+                Command::EraseWords { subject }
+            }
             Act::ChangeSettings {
                 organisation,
                 customer_id_on,

@@ -131,6 +131,12 @@ pub enum Act {
     RemoveMember {
         member: String,
     },
+    Erase {
+        organisation: Option<String>,
+        member: Option<String>,
+        request: Option<String>,
+        session: Option<String>,
+    },
     // -- the customer's own affairs
     ReadCustomerId {
         organisation: String,

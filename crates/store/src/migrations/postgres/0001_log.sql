@@ -15,9 +15,11 @@ CREATE TABLE word (
     event   BIGINT NOT NULL,
     salt    BYTEA  NOT NULL,
     text    TEXT   COLLATE "C" NOT NULL,
+    also    TEXT   COLLATE "C",       -- whose erasure takes it too
     PRIMARY KEY (seq, ix)
 );
 CREATE INDEX word_about ON word (about);
+CREATE INDEX word_also ON word (also) WHERE also IS NOT NULL;
 
 -- One row: where the log stands. Whoever writes holds it.
 CREATE TABLE head (

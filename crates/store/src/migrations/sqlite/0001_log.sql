@@ -15,9 +15,11 @@ CREATE TABLE word (
     event   INTEGER NOT NULL,
     salt    BLOB    NOT NULL,
     text    TEXT    NOT NULL,
+    also    TEXT,                     -- whose erasure takes it too
     PRIMARY KEY (seq, ix)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX word_about ON word (about);
+CREATE INDEX word_also ON word (also) WHERE also IS NOT NULL;
 
 -- One row: where the log stands.
 CREATE TABLE head (

@@ -1,0 +1,144 @@
+//! The restore guard (inv32, T50): what the world has once seen of the log, it must still hold.
+//!
+//! Checkpoints are written beside the log, in the form of C2SP's `tlog-checkpoint`: origin, size,
+//! root, a blank line, signatures. If the log is smaller than the largest of them, or had another
+//! root at that size, an older database was put back: access that ended since would be alive
+//! again. Then the node answers no yes and takes no command until the operator says so with
+//! `comity restore --in-place`, which keeps the file as evidence and ends what is older.
+
+use std::path::{Path, PathBuf};
+
+use comity_domain::ids::Digest32;
+use comity_store::{Edge, Head, Reader, StoreError};
+
+/// A checkpoint as far as the guard needs it; whose signature it bears is `audit verify`'s affair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// How many rows the log had.
+    pub size: u64,
+    /// Its root at that time.
+    pub root: Digest32,
+}
+
+/// How the log falls short of what was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Breach {
+    /// Rows are gone.
+    #[error("the log has {rows} rows, and a checkpoint has seen {}: an older database was put back", seen.size)]
+    Smaller {
+        /// What was seen.
+        seen: Seen,
+        /// What is there.
+        rows: u64,
+    },
+    /// It is another log.
+    #[error("at row {} the log has another root than the checkpoint: it is not the log that was seen", seen.size)]
+    Other {
+        /// What was seen.
+        seen: Seen,
+    },
+}
+
+/// Where the checkpoints are beside a data folder's log.
+#[must_use]
+pub fn checkpoints(data: &Path) -> PathBuf {
+    data.join("checkpoints")
+}
+
+/// The largest checkpoint in the file; `None` if there is no file, or none in it can be read.
+///
+/// # Errors
+/// If the file is there and cannot be read.
+pub fn largest(path: &Path) -> std::io::Result<Option<Seen>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(read(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Leniently: a last note that was cut off by a power failure must not hide those before it.
+fn read(text: &str) -> Option<Seen> {
+    let lines: Vec<&str> = text.lines().collect();
+    let seen = lines.windows(3).filter_map(|w| match w {
+        [origin, size, root] if !origin.is_empty() => {
+            Some(Seen { size: decimal(size)?, root: digest(root)? })
+        }
+        _ => None,
+    });
+    seen.max_by_key(|seen| seen.size)
+}
+
+fn decimal(line: &str) -> Option<u64> {
+    let digits = !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| line.parse().ok()).flatten()
+}
+
+/// 32 bytes in base64 (RFC 4648 section 4): 43 symbols and one pad.
+fn digest(line: &str) -> Option<Digest32> {
+    let symbols = line.strip_suffix('=').filter(|s| s.len() == 43)?;
+    let (mut bits, mut held, mut out) = (0u32, 0u32, Vec::with_capacity(32));
+    for b in symbols.bytes() {
+        let value = match b {
+            b'A'..=b'Z' => b - b'A',
+            b'a'..=b'z' => b - b'a' + 26,
+            b'0'..=b'9' => b - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push(u8::try_from((bits >> held) & 0xff).ok()?);
+        }
+    }
+    out.try_into().ok().map(Digest32)
+}
+
+/// Compares the log with what was seen of it.
+///
+/// # Errors
+/// If the log cannot be read.
+pub fn look(
+    seen: Option<Seen>,
+    reader: &Reader,
+    head: &Head,
+) -> Result<Option<Breach>, StoreError> {
+    let Some(seen) = seen else {
+        return Ok(None);
+    };
+    if seen.size > head.seq {
+        return Ok(Some(Breach::Smaller { seen, rows: head.seq }));
+    }
+    let root = if seen.size == head.seq {
+        Some(head.root)
+    } else {
+        reader.root_at(Edge::new(), seen.size)?
+    };
+    Ok((root != Some(seen.root.0)).then_some(Breach::Other { seen }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+    #[test]
+    fn inv32_the_largest_checkpoint_counts_and_a_torn_one_hides_none() {
+        assert_eq!(read(""), None);
+        let note = |size: u64, root: &str| {
+            format!(
+                "comity.example/log\n{size}\n{root}\n\n\u{2014} comity.example c2lnbmF0dXJl\n\n"
+            )
+        };
+        let other = "//////////////////////////////////////////8=";
+        let text = note(7, ZEROS) + &note(12, other) + &note(9, ZEROS);
+        assert_eq!(read(&text), Some(Seen { size: 12, root: Digest32([0xff; 32]) }));
+        assert_eq!(read(&(text + "comity.example/log\n13\nAAAA")).map(|s| s.size), Some(12));
+        assert_eq!(read("origin\n12\nno base64 at all, and not of that length ==\n"), None);
+    }
+}

@@ -1,0 +1,457 @@
+//! The writer: one thread that owns the log.
+//!
+//! It takes what queued while the last commit was running, never waiting for more, endings first;
+//! takes the head and reads what other nodes have written; decides each command on a working copy
+//! of the state, so that a command sees its neighbours; commits the batch; lets the index follow;
+//! publishes the copy by one pointer swap; and only then answers. An ending that others could still
+//! say yes to is answered when they cannot (`lease.rs`). When a commit fails the copy is dropped
+//! and nobody has seen it. When its outcome is unknown nothing is decided until the log has told it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use comity_decision::counter::Counter;
+use comity_domain::apply::Touched;
+use comity_domain::command::{Caller, Command};
+use comity_domain::draft::SideWrite;
+use comity_domain::event::Row;
+use comity_domain::ids::{CommandId, Ids};
+use comity_domain::refusal::Refusal;
+use comity_domain::state::State;
+use comity_domain::{kernel, rights, session};
+use comity_store::{AppendError, Head, Renewed, Store, StoreError};
+use tokio::sync::{oneshot, watch};
+
+use crate::clock::{Clock, boot_millis, stopwatch};
+use crate::erasures::Erasures;
+use crate::lease::{Barrier, Lease, Waiting};
+use crate::metrics::Metrics;
+use crate::node::{Answer, Closer, Done, Faults, Job, Message, NotDone, Sabotage, Stood};
+
+/// How many commands one transaction takes.
+const MOST_IN_BATCH: usize = 512;
+/// How often forgotten sessions are swept from the index.
+const SWEEP_EVERY_MS: i64 = 30_000;
+/// How far our clock may stand from the database's (T37).
+const MOST_SKEW_MS: i64 = 1_000;
+
+pub(crate) struct Writer {
+    pub store: Store,
+    pub erasures: Erasures,
+    pub lease: Lease,
+    pub barrier: Barrier,
+    pub clock: Arc<Clock>,
+    pub state: State,
+    /// Where the log stood at `state`.
+    pub head: Head,
+    pub published: Arc<ArcSwap<State>>,
+    pub closer: Closer,
+    pub ids: Ids,
+    pub moved: watch::Sender<u64>,
+    pub stood: watch::Sender<Stood>,
+    pub waiting: Arc<AtomicUsize>,
+    pub faults: Arc<Faults>,
+    pub metrics: Arc<Metrics>,
+    pub next_sweep: i64,
+    /// The log does not say what became of a commit: nothing is decided and nothing answered.
+    pub failing: bool,
+}
+
+/// What became of a commit.
+enum Commit {
+    /// It is in the log, and not yet in our state.
+    Written(Head),
+    /// It is in the log, and our state has followed the log to there.
+    Followed,
+    /// Nothing of it happened.
+    NotWritten,
+    /// Nobody knows.
+    Unknown,
+}
+
+type Batch = Vec<(Row, Vec<SideWrite>)>;
+
+impl Writer {
+    pub fn run(&mut self, messages: &Receiver<Message>) {
+        let mut next_beat = boot_millis();
+        loop {
+            // Measured before the work: an answer is never valid longer than what it was made from.
+            let began = boot_millis();
+            let wait = u64::try_from(next_beat.saturating_sub(began).max(0)).unwrap_or(0);
+            let mut hinted = false;
+            match messages.recv_timeout(Duration::from_millis(wait)) {
+                Ok(first) => {
+                    let mut jobs = Vec::new();
+                    let rest = messages.try_iter().take(MOST_IN_BATCH - 1);
+                    for message in std::iter::once(first).chain(rest) {
+                        match message {
+                            Message::Job(job) => jobs.push(job),
+                            Message::Hint => hinted = true,
+                        }
+                    }
+                    self.waiting.fetch_sub(jobs.len(), Ordering::AcqRel);
+                    jobs.sort_by_key(|job| !job.command.is_ending());
+                    if !jobs.is_empty() {
+                        self.batch(jobs);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            assert!(!self.faults.panic.load(Ordering::Acquire), "a test asked for this");
+            while self.faults.stuck.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let due = boot_millis() >= next_beat;
+            if self.store.is_shared() {
+                if due || hinted {
+                    self.confirm();
+                }
+            } else if !self.failing && !self.closer.is_closed() {
+                self.renew(began); // the file is this writer's alone
+            }
+            if due {
+                let beat = i64::try_from(self.lease.beat.as_millis()).unwrap_or(200);
+                next_beat = boot_millis().saturating_add(beat);
+                self.beat();
+            }
+        }
+    }
+
+    /// Answers who waits for others, and says farewell.
+    pub fn leave(&mut self) {
+        self.barrier.stop();
+    }
+
+    /// What is due by the clock.
+    fn beat(&mut self) {
+        if boot_millis() >= self.next_sweep {
+            self.next_sweep = boot_millis().saturating_add(SWEEP_EVERY_MS);
+            let state = &self.state;
+            self.closer.index.retain(|id| state.sessions.get(id).is_some());
+        }
+        self.erasures.follow(&self.store, &self.state);
+        if !self.failing && !self.state.has_due(self.clock.now()) {
+            return;
+        }
+        let (reply, _nobody) = oneshot::channel();
+        let id = CommandId(self.ids.next(self.clock.now()));
+        self.batch(vec![Job { caller: Caller::system(), id, command: Command::NoteDue, reply }]);
+    }
+
+    // -- being current --------------------------------------------------------------------------
+
+    fn renew(&self, from: i64) {
+        let until = if self.faults.sabotaged(Sabotage::NoLease) {
+            i64::MAX
+        } else {
+            from.saturating_add(self.lease.length_ms)
+        };
+        self.closer.index.renew(until, self.clock.drift());
+        if self.closer.is_closed() {
+            self.closer.index.close(); // whoever closed it meanwhile wins
+        }
+    }
+
+    /// N2: a replicated write says that we are here, and tells where the log stands; what we lack
+    /// is read and applied; only then may answers be given for a while. What was applied is told
+    /// at once, so that nobody waits for us longer than needed.
+    fn confirm(&mut self) {
+        for _ in 0..2 {
+            if self.closer.is_closed() || (self.failing && !self.settle()) {
+                return;
+            }
+            let before = self.state.seq;
+            if !self.confirm_once() || self.state.seq == before {
+                return;
+            }
+            if self.faults.late_report.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+
+    fn confirm_once(&mut self) -> bool {
+        let sent = boot_millis();
+        let renewed = if self.faults.sabotaged(Sabotage::RenewByReading) {
+            self.store.renew_by_reading()
+        } else {
+            self.store.renew(self.state.seq)
+        };
+        let (head, wall) = match renewed {
+            Ok(Renewed { head: Some(head), wall }) => (head, wall),
+            Ok(Renewed { head: None, .. }) => {
+                tracing::warn!("this node was declared dead; it registers anew");
+                return true;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "being current cannot be confirmed");
+                self.reconnect();
+                return false;
+            }
+        };
+        if let Err(error) = self.catch_up(&head) {
+            self.broken(&error);
+            return false;
+        }
+        let took = boot_millis().saturating_sub(sent);
+        let skew = wall.and_then(|wall| self.clock.skew_to(wall)).unwrap_or(0);
+        if skew > MOST_SKEW_MS.saturating_add(took) {
+            tracing::error!(skew, "our clock and the database's differ too much: no answers");
+            self.closer.index.close();
+            return false;
+        }
+        self.renew(sent);
+        true
+    }
+
+    /// Reads and applies what others have written up to `head`, checking every row against it. The
+    /// head may take our own word for what we already have.
+    fn catch_up(&mut self, head: &Head) -> Result<(), StoreError> {
+        let wrong = |what| StoreError::Corrupt { seq: head.seq, what };
+        if head.fork != self.head.fork {
+            return Err(wrong("the log was restored: it is another one now"));
+        }
+        if head.seq < self.head.seq {
+            return Err(wrong("the log is shorter than what was read of it"));
+        }
+        if head.seq > self.head.seq {
+            let mut state = self.state.clone();
+            let mut touched = Touched::default();
+            let mut edge = self.head.edge.clone();
+            self.store.read_on(&mut edge, head.seq, |row| {
+                touched.merge(kernel::apply(&mut state, &row));
+                Ok(())
+            })?;
+            if edge != head.edge || edge.root() != head.root {
+                return Err(wrong("the rows do not lead to the head's root"));
+            }
+            self.head = head.clone();
+            self.publish(state, &touched, 0);
+        } else if head.root != self.head.root {
+            return Err(wrong("it is another log than the one that was read"));
+        }
+        Ok(())
+    }
+
+    /// What cannot be read may be read later; a log that is another than the one we followed
+    /// closes the node for good.
+    fn broken(&mut self, error: &StoreError) {
+        if matches!(error, StoreError::Corrupt { .. } | StoreError::Codec(_)) {
+            tracing::error!(%error, "no answers any more: start anew after comity audit verify");
+            self.closer.close();
+        } else {
+            tracing::warn!(%error, "the log cannot be read");
+            self.reconnect();
+        }
+    }
+
+    fn reconnect(&mut self) {
+        if let Err(error) = self.store.reconnect() {
+            tracing::warn!(%error, "the database cannot be reached");
+        }
+    }
+
+    // -- writing --------------------------------------------------------------------------------
+
+    fn batch(&mut self, jobs: Vec<Job>) {
+        if let Err(why) = self.take_head() {
+            for job in jobs {
+                let _ = job.reply.send(Err(NotDone::Unavailable(why)));
+            }
+            return;
+        }
+        let mut state = self.state.clone();
+        let mut touched = Touched::default();
+        let mut rows: Batch = Vec::new();
+        let mut replies = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let now = self.clock.now();
+            match kernel::decide(&state, &job.caller, job.id, job.command, now, &mut self.ids) {
+                Ok(decided) => {
+                    state = decided.state;
+                    touched.merge(decided.touched);
+                    let row = decided.row.map(|row| {
+                        rows.push((row, decided.side));
+                        rows.len() - 1
+                    });
+                    replies.push((job.reply, Ok(row)));
+                }
+                Err(refusal) => replies.push((job.reply, Err(refusal))),
+            }
+        }
+        if rows.is_empty() {
+            self.store.release();
+        } else {
+            match self.commit(&rows) {
+                Commit::Written(head) => {
+                    self.head = head;
+                    self.publish(state, &touched, session::CALLS_RESERVED);
+                }
+                Commit::Followed => {}
+                // The copy is dropped. Refusals were judged by it too, so they do not stand either.
+                Commit::NotWritten => {
+                    return refuse(replies, &NotDone::Unavailable("nothing was written"));
+                }
+                Commit::Unknown => return refuse(replies, &NotDone::Unknown),
+            }
+        }
+        self.answer(rows, replies);
+    }
+
+    /// Takes the head and follows the log to it; says why not.
+    fn take_head(&mut self) -> Result<(), &'static str> {
+        if self.closer.is_closed() {
+            return Err("this node has closed itself");
+        }
+        if self.failing && !self.settle() {
+            return Err("the log cannot be written");
+        }
+        let mut taken = self.store.lock();
+        if taken.is_err() && self.store.is_lost() {
+            // Nothing was done on it: another connection may serve.
+            taken = self.store.reconnect().and_then(|()| self.store.lock());
+        }
+        let head = match taken {
+            Ok(head) => head,
+            Err(error) => {
+                tracing::warn!(%error, "the log cannot be written now");
+                return Err("the log cannot be written now");
+            }
+        };
+        self.catch_up(&head).map_err(|error| {
+            self.store.release();
+            self.broken(&error);
+            "the log cannot be read"
+        })
+    }
+
+    fn answer(
+        &self,
+        rows: Batch,
+        replies: Vec<(oneshot::Sender<Answer>, Result<Option<usize>, Refusal>)>,
+    ) {
+        let since = boot_millis();
+        let state = self.published.load_full();
+        let rows: Vec<Arc<Row>> = rows.into_iter().map(|(row, _)| Arc::new(row)).collect();
+        for (reply, outcome) in replies {
+            let answer = outcome.map_err(NotDone::Refused).map(|row| {
+                let row = row.and_then(|ix| rows.get(ix).cloned());
+                let seq = row.as_ref().map_or(state.seq, |r| r.seq);
+                Done { row, state: state.clone(), seq }
+            });
+            let takes = |done: &Done| {
+                done.row.iter().flat_map(|row| &row.events).any(|e| e.event.takes_away())
+            };
+            match &answer {
+                Ok(done) if self.barrier.is_needed() && takes(done) => {
+                    let seq = done.seq;
+                    let answer = Box::new(move || drop(reply.send(answer)));
+                    self.barrier.wait(Waiting { seq, since, answer });
+                }
+                _ => drop(reply.send(answer)),
+            }
+        }
+    }
+
+    fn commit(&mut self, rows: &Batch) -> Commit {
+        if let Err(error) =
+            self.store.fail_commits(self.faults.fail_commits.load(Ordering::Acquire))
+        {
+            tracing::error!(%error, "the fault switch does not work");
+        }
+        let watch = stopwatch();
+        let written = self.store.append(rows, &mut self.ids);
+        self.metrics.committed(rows.len(), watch());
+        match written {
+            Ok(head) => Commit::Written(head),
+            Err(AppendError::NotWritten(error)) => {
+                tracing::error!(%error, "the log was not written");
+                Commit::NotWritten
+            }
+            Err(AppendError::Unknown(error)) => {
+                tracing::error!(%error, "the outcome of a commit is unknown");
+                self.settled(rows)
+            }
+        }
+    }
+
+    /// Asks the log what became of a commit. As long as it does not say, the node is closed.
+    fn settled(&mut self, rows: &Batch) -> Commit {
+        let Some((last, _)) = rows.last() else {
+            return Commit::NotWritten;
+        };
+        self.failing = true;
+        if !self.settle() {
+            self.closer.index.close();
+            tracing::error!(
+                "the log does not say what became of a commit; no answers until it does"
+            );
+            return Commit::Unknown;
+        }
+        if self.state.seq < last.seq {
+            return Commit::NotWritten;
+        }
+        match self.store.find_command(last.seq, last.command) {
+            Ok(true) => Commit::Followed,
+            Ok(false) => Commit::NotWritten,
+            Err(error) => {
+                tracing::error!(%error, "a row that was just read cannot be read");
+                Commit::Unknown
+            }
+        }
+    }
+
+    /// After an outcome that is unknown: on a connection that can be believed, takes the head, so
+    /// that the commit is through or gone; reads on from where the state stands; and confirms by a
+    /// write of its own that what was read is durable wherever it has to be.
+    fn settle(&mut self) -> bool {
+        let settled = self.store.reconnect().and_then(|()| self.store.lock()).and_then(|head| {
+            let followed = self.catch_up(&head);
+            self.store.release();
+            followed?;
+            // Two at most: one may find us declared dead.
+            for _ in 0..2 {
+                if self.store.renew(self.state.seq)?.head.is_some() {
+                    return Ok(());
+                }
+            }
+            Err(StoreError::Place("being current cannot be confirmed".into()))
+        });
+        match settled {
+            Ok(()) => self.failing = false,
+            Err(error) if matches!(error, StoreError::Corrupt { .. } | StoreError::Codec(_)) => {
+                self.broken(&error);
+            }
+            Err(error) => tracing::error!(%error, "the log cannot be read"),
+        }
+        !self.failing
+    }
+
+    /// `reserved` is how many calls of a new session this node may count: those that its own row
+    /// reserved, or none where another node made it.
+    fn publish(&mut self, state: State, touched: &Touched, reserved: u64) {
+        let changed = touched.sessions_in(&state);
+        let compiled = changed.into_iter().filter_map(|id| rights::compile(&state, id)).collect();
+        let seq = state.seq;
+        // Another node's clock may be ahead of ours, and time never runs backwards for the rules.
+        self.clock.at_least(state.at);
+        self.state = state.clone();
+        // Decisions first: nobody may read that something has ended while it is still answered yes.
+        self.closer.index.follow(compiled, seq, |_| Counter::new(reserved));
+        let state = Arc::new(state);
+        self.published.store(state.clone());
+        self.erasures.follow(&self.store, &self.state);
+        self.stood.send_replace(Stood { state, head: self.head.clone() });
+        let _ = self.moved.send(seq);
+    }
+}
+
+fn refuse(replies: Vec<(oneshot::Sender<Answer>, Result<Option<usize>, Refusal>)>, not: &NotDone) {
+    for (reply, _) in replies {
+        let _ = reply.send(Err(not.clone()));
+    }
+}

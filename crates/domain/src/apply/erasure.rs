@@ -1,0 +1,34 @@
+//! Erasures, and what a restore makes worthless.
+
+use crate::state::State;
+use crate::text::Subject;
+
+use super::people::{end_enrolment, raise_epoch};
+use super::{Context, Touched};
+
+/// Every word about `subject` leaves the memory and the lookups. A replay of a log whose words are
+/// gone from the file finds nothing to drop, and comes out at the same state.
+pub(super) fn erased(state: &mut State, c: &Context<'_>, subject: Subject, touched: &mut Touched) {
+    state.words.erase(subject);
+    state.erased.insert(subject, c.seq);
+    if let Subject::Person(person) = subject {
+        let dealt: Vec<_> = state.dealings(person).collect();
+        for (customer, provider) in dealt {
+            state.dealt.remove(&(person, customer, provider));
+        }
+        end_enrolment(state, person);
+        state.people.change(person, |p| p.has_password = false);
+        raise_epoch(state, person);
+        touched.people.insert(person);
+    }
+}
+
+/// What the copy held as open, and what may have been closed since it was made.
+pub(super) fn restored(state: &mut State, c: &Context<'_>) {
+    let sign_ins: Vec<_> = state.sign_ins.iter().map(|(id, _)| id).collect();
+    for id in sign_ins {
+        state.sign_ins.change(id, |s| s.until = s.until.min(c.at));
+    }
+    let enrolling: Vec<_> = state.enrolments.values().copied().collect();
+    enrolling.into_iter().for_each(|person| end_enrolment(state, person));
+}

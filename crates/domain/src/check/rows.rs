@@ -1,0 +1,221 @@
+//! One row between the state before it and the state after it.
+
+use super::Breach;
+use super::object::{LONGEST_GRANT, LONGEST_SESSION, gives, runs, stands};
+use crate::assignment::AssignmentEnd;
+use crate::command::Principal;
+use crate::event::{Event, Row};
+use crate::grant::Grant;
+use crate::halt::HaltTarget as On;
+use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId, SessionId};
+use crate::organisation::{Accounts, Standing};
+use crate::person::PortalRole;
+use crate::request::{PENDING_LASTS, RequestState};
+use crate::state::State;
+use crate::time::{Instant, Window};
+
+struct Step<'a> {
+    before: &'a State,
+    row: &'a Row,
+    after: &'a State,
+    found: Vec<Breach>,
+}
+
+/// Every breach of [`super::OF_STEP`] by one row, sorted. Linear in the row's events; one that takes
+/// an Admin away also looks at the members of that organisation.
+#[must_use]
+pub fn step(before: &State, row: &Row, after: &State) -> Vec<Breach> {
+    let mut step = Step { before, row, after, found: Vec::new() };
+    step.chain();
+    for recorded in &row.events {
+        step.finality(&recorded.event);
+        step.event(&recorded.event);
+    }
+    step.found.sort();
+    step.found.dedup();
+    step.found
+}
+
+impl Step<'_> {
+    fn must(&mut self, holds: bool, invariant: u8, about: On, what: &'static str) {
+        if !holds {
+            self.found.push(Breach { invariant, about: Some(about), what });
+        }
+    }
+
+    fn chain(&mut self) {
+        let next = self.row.seq == self.before.seq.saturating_add(1);
+        let forward = self.row.at >= self.before.at;
+        if !next || !forward || self.row.events.is_empty() {
+            let what = "a row is not the next one";
+            self.found.push(Breach { invariant: 25, about: None, what });
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::RequestApproved { request, grant, by, summary } => {
+                self.four_eyes(*request, *grant, *by);
+                let made = |e: &Event| matches!(e, Event::GrantMade { grant: g, request: r, summary: s, .. } if (g, r, s) == (grant, request, summary));
+                let once = self.row.events.iter().filter(|r| made(&r.event)).count() == 1;
+                self.must(once, 3, On::Grant(*grant), "an approval made no grant of its own");
+            }
+            Event::GrantMade { grant, request, window, summary, .. } => {
+                self.made(*grant, *request, *window, *summary);
+            }
+            Event::GrantNarrowed { grant, .. } => self.narrowed(*grant, event),
+            Event::AssignmentEnded { grant, person, cause: AssignmentEnd::Removed } => {
+                self.last_user(*grant, *person);
+            }
+            Event::MemberChanged { organisation, person, .. }
+            | Event::MemberStanding { organisation, person, .. }
+            | Event::MemberLeft { organisation, person }
+                if leads(self.before, *organisation, *person) =>
+            {
+                self.last_admin(*organisation);
+            }
+            Event::UnitStanding { unit, standing } if *standing != Standing::Active => {
+                if let Some(organisation) = self.before.units.get(*unit).map(|u| u.organisation) {
+                    self.last_admin(organisation);
+                }
+            }
+            Event::SessionStarted { session, grant, person, deadline, .. } => {
+                let by = self.row.caller.principal;
+                let own = matches!(by, Principal::Person { person: p, .. } if p == *person);
+                self.must(own, 21, On::Session(*session), "it was not entered by its own person");
+                let g = self.after.grants.get(*grant);
+                let most = g.map_or(LONGEST_SESSION, |g| g.cap.min(LONGEST_SESSION));
+                let end = g.map_or(self.row.at, |g| g.window.end);
+                let bounded = *deadline <= self.row.at.plus(most.millis()).min(end);
+                self.must(bounded, 19, On::Session(*session), "it began longer than allowed");
+            }
+            Event::SessionShortened { session, deadline } => {
+                let before = self.before.sessions.get(*session).map(|s| s.deadline);
+                let nearer = before.is_none_or(|b| *deadline <= b);
+                self.must(nearer, 19, On::Session(*session), "its deadline moved away");
+            }
+            _ => {}
+        }
+    }
+
+    fn four_eyes(&mut self, request: RequestId, grant: GrantId, by: PersonId) {
+        let on = On::Grant(grant);
+        let Some(asked) = self.before.requests.get(request) else {
+            return self.must(false, 3, on, "what was approved had not been asked");
+        };
+        let provider = asked.provider.organisation;
+        let (asker, at) = (asked.by, asked.at);
+        let own = self.row.caller.principal;
+        let own = matches!(own, Principal::Person { person, .. } if person == by);
+        self.must(own, 4, on, "who decided did not call");
+        self.must(asker != by, 4, on, "who asked has approved");
+        let member = self.before.members.contains_key(&(provider, by));
+        let left = self.before.past_members.get(&(provider, by)).is_some_and(|left| *left >= at);
+        self.must(!member && !left, 4, on, "who approved belonged to the provider");
+    }
+
+    fn made(&mut self, grant: GrantId, request: RequestId, window: Window, summary: Digest32) {
+        let on = On::Grant(grant);
+        let approved = |e: &Event| matches!(e, Event::RequestApproved { grant: g, request: r, summary: s, .. } if (*g, *r, *s) == (grant, request, summary));
+        let once = self.row.events.iter().filter(|r| approved(&r.event)).count() == 1;
+        self.must(once, 3, on, "no approval made it");
+        let length = window.end.since(window.start);
+        let policy = self.before.policy.longest_grant.min(LONGEST_GRANT);
+        let bounded = window.start >= self.row.at && length > 0 && length <= policy.millis();
+        self.must(bounded, 7, on, "its window is not one that could be given");
+    }
+
+    fn narrowed(&mut self, id: GrantId, event: &Event) {
+        let Event::GrantNarrowed { roles, accounts, modes, end, cap, .. } = event else {
+            return;
+        };
+        let Some(g) = self.before.grants.get(id) else {
+            return;
+        };
+        let listed = match (&g.accounts, accounts) {
+            (Accounts::All, _) => true,
+            (Accounts::List(_), Accounts::All) => false,
+            (Accounts::List(most), Accounts::List(list)) => list.iter().all(|a| most.contains(a)),
+        };
+        let less = roles.iter().all(|r| g.roles.contains(r))
+            && listed
+            && modes.iter().all(|m| g.modes.contains(m))
+            && *end <= g.window.end
+            && *cap <= g.cap;
+        self.must(less, 5, On::Grant(id), "it gives more than before");
+    }
+
+    /// What is over does not change.
+    fn finality(&mut self, event: &Event) {
+        let at = self.row.at;
+        match event {
+            Event::RequestCancelled { request, .. }
+            | Event::RequestDenied { request, .. }
+            | Event::RequestApproved { request, .. } => {
+                let Some(asked) = self.before.requests.get(*request) else {
+                    return;
+                };
+                let pending =
+                    asked.state == RequestState::Pending && at < asked.at.plus(PENDING_LASTS);
+                let on = On::Organisation(asked.provider.organisation);
+                self.must(pending, 8, on, "a decided request changed");
+            }
+            Event::GrantNarrowed { grant, .. }
+            | Event::GrantEnded { grant, .. }
+            | Event::GrantUnattended { grant }
+            | Event::Assigned { grant, .. }
+            | Event::AssignmentTrimmed { grant, .. }
+            | Event::AssignmentSuspended { grant, .. }
+            | Event::AssignmentEnded { grant, .. }
+            | Event::SessionStarted { grant, .. } => {
+                let stood = self.before.grants.get(*grant).is_none_or(|g| stands(g, at));
+                self.must(stood, 8, On::Grant(*grant), "it changed after it was over");
+            }
+            Event::SessionShortened { session, .. } | Event::SessionEnded { session, .. } => {
+                self.still_ran(*session, at);
+            }
+            _ => {}
+        }
+    }
+
+    fn still_ran(&mut self, session: SessionId, at: Instant) {
+        let ran = self.before.sessions.get(session).is_none_or(|s| runs(s, at));
+        self.must(ran, 8, On::Session(session), "it changed after it was over");
+    }
+
+    /// Who is taken off by the provider leaves somebody behind, if the grant was live.
+    fn last_user(&mut self, id: GrantId, person: PersonId) {
+        let at = self.row.at;
+        let Some(g) = self.before.grants.get(id).filter(|g| stands(g, at)) else {
+            return;
+        };
+        let counted = self.before.assignment_row(id, person);
+        let counted = counted.is_some_and(|a| gives(self.before, g, person, a, at));
+        if g.window.start <= at && counted {
+            let left = self.attended(id, g, at);
+            self.must(left, 16, On::Grant(id), "its last person was taken off");
+        }
+    }
+
+    fn attended(&self, id: GrantId, g: &Grant, at: Instant) -> bool {
+        self.after.assigned_to(id).any(|(person, a)| gives(self.after, g, person, a, at))
+    }
+
+    fn last_admin(&mut self, organisation: OrganisationId) {
+        let admin = |state: &State| {
+            state.members_of(organisation).any(|(p, _)| leads(state, organisation, p))
+        };
+        let kept = !admin(self.before) || admin(self.after);
+        self.must(kept, 17, On::Organisation(organisation), "its last Admin is gone");
+    }
+}
+
+/// Whether a person is an Admin who can act, apart from the organisation's own standing: that is the
+/// operator's to set.
+fn leads(state: &State, organisation: OrganisationId, person: PersonId) -> bool {
+    let Some(member) = state.members.get(&(organisation, person)) else {
+        return false;
+    };
+    let unit = state.units.get(member.unit).is_some_and(|u| u.standing == Standing::Active);
+    member.portal == Some(PortalRole::Admin) && member.standing == Standing::Active && unit
+}

@@ -1,0 +1,44 @@
+//! Erasing words: rows, salts and what hangs on a person, in the transaction of the row that says
+//! so; and then the bytes.
+
+use std::time::Duration;
+
+use comity_domain::text::Subject;
+use rusqlite::{Transaction, params};
+
+use crate::log::StoreError;
+use crate::sqlite::{Log, id, subject};
+
+/// How long one try to empty the write-ahead log waits for readers. Short: the writer has other
+/// things to do, and tries again.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// Deletes the words about `of`, those that go with it, and a person's password hash. The history
+/// shows the words of its rows, so it is blank from now on.
+pub(crate) fn words(tx: &Transaction<'_>, of: &Subject) -> Result<usize, StoreError> {
+    let named = subject(of)?;
+    let mut gone = 0;
+    for delete in ["DELETE FROM word WHERE about = ?1", "DELETE FROM word WHERE also = ?1"] {
+        gone += tx.prepare_cached(delete)?.execute([&named])?;
+    }
+    if let Subject::Person(person) = of {
+        gone += tx
+            .prepare_cached("DELETE FROM credential WHERE person = ?1")?
+            .execute(params![id(person.0)])?;
+    }
+    Ok(gone)
+}
+
+impl Log {
+    /// Makes sure that no copy of
+    /// what was deleted stays in the write-ahead log. In the database itself deleted bytes are
+    /// overwritten (`secure_delete`). No is the answer as long as somebody reads an older state.
+    pub(crate) fn after_erasure(&self) -> Result<bool, StoreError> {
+        self.connection.busy_timeout(WAIT)?;
+        let busy = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, i64>(0));
+        self.connection.busy_timeout(Duration::from_secs(5))?;
+        Ok(busy? == 0)
+    }
+}
