@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run tour test test-quick check fmt fmt-check clippy layers docs deny bench setup clean
+.PHONY: help run tour test test-quick check fmt fmt-check clippy layers docs deny bench soak setup clean
 
 # rustup's folder, for shells that have not read its profile yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -62,6 +62,13 @@ deny: ## licences, advisories and sources (only if cargo-deny is installed)
 
 bench: setup ## benchmarks; compare figures of one run only
 	cargo bench $(LOCKED) --workspace
+
+SOAK ?= 10
+soak: setup ## the faults again and again, SOAK=10 times as often as in CI, and the track record
+	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-store --test it -- server_faults
+	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-app --test it -- disk_faults clock_steps
+	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity --test it -- kill
+	python3 scripts/track-record
 
 setup: ## install what is missing, or say what is
 	@sh scripts/setup

@@ -5,7 +5,7 @@
 //! - Positions are gapless from 1, and there is one order.
 //! - A batch is written whole or not at all, with everything beside it.
 //! - What was confirmed is there after a crash.
-//! - When a commit's outcome is unknown, the head tells it.
+//! - When a commit's outcome is unknown, it is settled before anybody is told.
 //! - A second process cannot write to the same file.
 //! - What is read was written by this log: every leaf and root recomputes.
 //! - Readers never wait for the writer, and never see half a batch.

@@ -68,7 +68,7 @@ pub enum AppendError {
     /// Nothing was written.
     #[error("nothing was written: {0}")]
     NotWritten(StoreError),
-    /// The commit was sent and no answer can be trusted: ask [`Store::head`].
+    /// The commit was sent and no answer can be trusted: ask [`Store::settle`].
     #[error("the outcome of the commit is unknown: {0}")]
     Unknown(StoreError),
 }
@@ -206,6 +206,24 @@ impl Store {
         }
     }
 
+    /// Where the log stands after a commit of unknown outcome, once nothing can change that any
+    /// more: on SQLite a write of our own takes its place; on PostgreSQL a new connection takes the
+    /// head, which whoever is still committing holds, and gives it back.
+    ///
+    /// # Errors
+    /// If it cannot be done: the outcome stays unknown.
+    pub fn settle(&mut self) -> Result<Head, StoreError> {
+        match &mut self.0 {
+            Engine::Sqlite(log) => log.settle(),
+            Engine::Postgres(log) => {
+                log.reconnect()?;
+                let head = log.lock()?;
+                log.release();
+                Ok(head)
+            }
+        }
+    }
+
     /// Whether a command was written, and where: settles an unknown outcome.
     ///
     /// # Errors
@@ -227,13 +245,15 @@ impl Store {
     }
 
     /// Forgets a connection that nothing can be believed of any more and makes a new one. A file
-    /// has none.
+    /// has none, but settles as [`Store::settle`] does.
     ///
     /// # Errors
     /// If there is none to be had.
     pub fn reconnect(&mut self) -> Result<(), StoreError> {
         match &mut self.0 {
-            Engine::Sqlite(_) => Ok(()),
+            // A file has no connection to lose, but may hold a commit that was rolled back here and
+            // that a crash would bring back.
+            Engine::Sqlite(log) => log.settle().map(drop),
             Engine::Postgres(log) => log.reconnect(),
         }
     }

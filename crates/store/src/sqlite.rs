@@ -100,8 +100,24 @@ impl Log {
         let head = write(&tx, batch, salts).map_err(none)?;
         match tx.commit() {
             Ok(()) => Ok(head),
+            Err(error) if is_certain(&error) => Err(none(error.into())),
             Err(error) => Err(AppendError::Unknown(error.into())),
         }
+    }
+
+    /// Where the log stands after a commit of unknown outcome, once nothing can change that any
+    /// more. A commit whose flush failed is rolled back here, but it stands whole in the WAL, and
+    /// the start after a crash would take it up: a write of our own has to take its place first.
+    ///
+    /// # Errors
+    /// If the file cannot be written: the outcome stays unknown.
+    pub fn settle(&mut self) -> Result<Head, StoreError> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // There and back: SQLite writes no page for what is set to what it was.
+        tx.execute("UPDATE head SET seq = seq + 1 WHERE id = 1", [])?;
+        tx.execute("UPDATE head SET seq = seq - 1 WHERE id = 1", [])?;
+        tx.commit()?;
+        self.head()
     }
 
     /// Whether a command was written, and where: settles an unknown outcome.
@@ -133,6 +149,15 @@ impl Log {
         self.connection.commit_hook(fail.then_some(|| true))?;
         Ok(())
     }
+}
+
+/// Whether a commit that failed so has left nothing behind: no room for all of it means that its
+/// last frame, which alone makes it valid, was not written; and a test's hook runs before any is.
+fn is_certain(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|e| {
+        e.code == rusqlite::ErrorCode::DiskFull
+            || e.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_COMMITHOOK
+    })
 }
 
 /// Takes the lock file beside a database, or says that somebody has it.

@@ -14,11 +14,19 @@
 mod batch;
 mod checker;
 mod checkpoints;
+mod clock_steps;
 mod counting;
 mod crash;
+#[allow(dead_code, unreachable_pub)] // shared with other crates' tests, as `record`
+#[path = "../../../store/tests/support/disk.rs"]
+mod disk;
+mod disk_faults;
 mod faults;
 mod load;
 mod races;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../store/tests/support/record.rs"]
+mod record;
 mod restart;
 mod site;
 mod snapshots;

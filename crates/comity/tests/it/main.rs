@@ -1,12 +1,19 @@
 //! The binary as others meet it: its commands, the README's tour, a crash, its documents.
 
+// A test reads the clock to say how long it took.
+#![allow(clippy::disallowed_methods)]
+
 mod binary;
 mod canary;
 mod doctor;
 mod documents;
 mod guard;
 mod kill;
+mod load;
 mod metrics;
 mod process;
+#[allow(dead_code, unreachable_pub)] // shared with other crates' tests
+#[path = "../../../store/tests/support/record.rs"]
+mod record;
 mod stopping;
 mod tour;

@@ -107,11 +107,6 @@ impl Server {
         }
     }
 
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Kills it the hard way.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -119,7 +114,7 @@ impl Server {
     }
 
     /// Waits for the end of one that was killed.
-    pub fn wait_for_the_kill(mut self) {
+    pub fn wait_for_the_kill(&mut self) {
         let status = self.child.wait().unwrap();
         assert!(status.code().is_none(), "it ended by itself: {status}");
     }

@@ -1,5 +1,6 @@
 //! One test for each sentence of `src/lib.rs`.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use comity_store::{
     AppendError, Edge, Reader, Store, StoreError, leaf_hash, merkle, unpack, verify,
 };
 
+use crate::disk::{Disk, Fault};
 use crate::story::{Shelf, alone, counted, long_story, odd_rows, read_all, salts, stands};
 
 #[test]
@@ -103,7 +105,7 @@ fn inv27_what_was_confirmed_is_there_when_the_file_is_opened_again() {
 }
 
 #[test]
-fn t52_when_a_commits_outcome_is_unknown_the_head_tells_it() {
+fn t39_a_commit_that_is_refused_leaves_nothing() {
     let rows = long_story().rows;
     let shelf = Shelf::empty();
     let mut store = shelf.open();
@@ -111,8 +113,8 @@ fn t52_when_a_commits_outcome_is_unknown_the_head_tells_it() {
     let before = (stands(&store), tables(&shelf));
     store.fail_commits(true).unwrap();
     for _ in 0..3 {
-        let unknown = store.append(&alone(&rows[5..9]), &mut salts());
-        assert!(matches!(unknown, Err(AppendError::Unknown(_))), "{unknown:?}");
+        let refused = store.append(&alone(&rows[5..9]), &mut salts());
+        assert!(matches!(refused, Err(AppendError::NotWritten(_))), "{refused:?}");
         assert_eq!((stands(&store), tables(&shelf)), before, "the file is untouched");
         assert!(!store.find_command(9, rows[8].command).unwrap());
     }
@@ -121,6 +123,48 @@ fn t52_when_a_commits_outcome_is_unknown_the_head_tells_it() {
     assert!(store.find_command(9, rows[8].command).unwrap());
     assert!(!store.find_command(8, rows[8].command).unwrap(), "another row's command");
     assert_eq!(verify(&Reader::new(&shelf.path), None).unwrap().first_bad, None);
+}
+
+const BROKEN: &str = "COMITY_TEST_BROKEN_DISK";
+
+#[test]
+#[ignore = "runs in a process of its own, which another test starts and kills"]
+fn the_one_whose_disk_breaks() {
+    let Some(folder) = std::env::var_os(BROKEN).map(PathBuf::from) else {
+        return;
+    };
+    let rows = long_story().rows;
+    let mut store = Store::open(&folder.join("comity.db")).unwrap();
+    store.append(&alone(&rows[..5]), &mut salts()).unwrap();
+    let disk = Disk::new(&folder);
+    disk.fails(Fault::Sync, "comity.db-wal");
+    let unknown = store.append(&alone(&rows[5..9]), &mut salts());
+    assert!(matches!(unknown, Err(AppendError::Unknown(_))), "{unknown:?}");
+    if std::env::var_os("COMITY_TEST_SETTLES").is_some() {
+        assert!(store.settle().is_err(), "it cannot be known as long as nothing can be written");
+        disk.works();
+        assert_eq!(store.settle().unwrap().seq, 5);
+    }
+    std::fs::write(folder.join("came here"), "").unwrap();
+    std::process::abort(); // no farewell: SQLite must not tidy up
+}
+
+#[test]
+fn t52_when_a_commits_outcome_is_unknown_it_is_settled_before_anybody_is_told() {
+    for settles in [false, true] {
+        let shelf = Shelf::empty();
+        let mut tool = std::process::Command::new(std::env::current_exe().unwrap());
+        tool.args(["--exact", "contract::the_one_whose_disk_breaks", "--ignored"])
+            .env(BROKEN, shelf.folder.path())
+            .envs(settles.then_some(("COMITY_TEST_SETTLES", "1")));
+        Disk::new(shelf.folder.path()).put_under(&mut tool);
+        let ended = tool.output().unwrap();
+        assert!(shelf.folder.path().join("came here").exists(), "{ended:?}");
+        let seq = shelf.open().head().unwrap().seq;
+        // Left unsettled, the rolled back commit comes back whole: SQLite finds it in the WAL.
+        assert_eq!(seq, if settles { 5 } else { 9 });
+        assert_eq!(verify(&shelf.path).unwrap().first_bad, None);
+    }
 }
 
 const OTHER: &str = "COMITY_TEST_OTHER_PROCESS";

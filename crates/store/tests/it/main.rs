@@ -31,6 +31,10 @@ mod own_tools;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../support/record.rs"]
+mod record;
+mod server_faults;
 mod story;
 mod tamper;
 #[allow(dead_code, unreachable_pub)] // shared with the kernel's tests; not all of it is needed here

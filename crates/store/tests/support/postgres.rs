@@ -199,8 +199,9 @@ impl Server {
             .chain(children(self.last_pid))
             .map(|pid| pid.to_string())
             .collect();
-        // The postmaster first: it must not start anything any more.
-        let _ = Command::new("kill").arg("-9").args(&all).stderr(Stdio::null()).status().unwrap();
+        // The postmaster first: it must not start anything any more. One may be gone already.
+        let kill = format!("kill -9 {} 2>/dev/null; true", all.join(" "));
+        Command::new("sh").args(["-c", &kill]).status().unwrap();
         if let Some(mut process) = self.process.take() {
             let _ = process.wait();
         }
