@@ -12,6 +12,7 @@
 
 mod calls;
 mod codec;
+mod copy;
 mod follow;
 mod inspect;
 pub mod leaf;
@@ -27,6 +28,7 @@ mod words;
 
 pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
+pub use copy::{Copied, copy};
 pub use follow::{Followed, follow};
 pub use inspect::{Inspection, inspect};
 pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
