@@ -60,7 +60,15 @@ fn every_code_is_in_the_reference() {
 fn every_setting_is_in_the_reference() {
     let folder = tempfile::tempdir().unwrap();
     let reference = read("docs/reference/configuration.md");
-    for command in [&["serve", "--help"][..], &["demo", "--help"], &["audit", "verify", "--help"]] {
+    for command in [
+        &["serve", "--help"][..],
+        &["doctor", "--help"],
+        &["backup", "--help"],
+        &["restore", "--help"],
+        &["copy", "--help"],
+        &["demo", "--help"],
+        &["audit", "verify", "--help"],
+    ] {
         let help = text(&run(folder.path(), command).stdout);
         let flags = help.split_whitespace().filter(|w| w.starts_with("--") && *w != "--help");
         let variables = help

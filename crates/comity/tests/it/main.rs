@@ -2,6 +2,7 @@
 
 mod binary;
 mod canary;
+mod carry;
 mod doctor;
 mod documents;
 mod guard;
