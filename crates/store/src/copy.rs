@@ -207,7 +207,7 @@ impl Source {
                 calls.query_row(ask, [], |r| r.get::<_, i64>(0))? != 0
             }
             Self::Postgres(session) => {
-                session.raw().query_one(ask, &[])?.try_get::<_, i64>(0)? != 0
+                session.raw()?.query_one(ask, &[])?.try_get::<_, i64>(0)? != 0
             }
         })
     }
@@ -229,7 +229,7 @@ impl Source {
             Self::Postgres(session) => {
                 let sql = table.together.map_or_else(|| table.all(), str::to_owned);
                 let none: [&(dyn ToSql + Sync); 0] = [];
-                let mut rows = session.raw().query_raw(&sql, none)?;
+                let mut rows = session.raw()?.query_raw(&sql, none)?;
                 while let Some(row) = rows.next()? {
                     let values = table.columns.iter().enumerate().map(|(ix, (_, kind))| {
                         Ok::<_, StoreError>(
@@ -385,7 +385,7 @@ pub fn copy(from: &Place, to: &Place, alone: bool) -> Result<Copied, StoreError>
         }
         Place::Postgres(server, node) => {
             let mut session = Session::open(server, Wants::Migrating)?;
-            let mut tx = session.raw().transaction()?;
+            let mut tx = session.raw()?.transaction()?;
             let row = tx.query_one("SELECT seq FROM head WHERE id = 1 FOR UPDATE", &[])?;
             if row.try_get::<_, i64>(0)? != 0 {
                 return Err(place_error("the target has a log; name an empty database"));
