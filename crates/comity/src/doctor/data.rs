@@ -185,7 +185,8 @@ fn guarded(config: &Config, found: &Inspection, checks: &mut Checks) {
             return;
         }
     };
-    match (seen, guard::look(seen, &database(&config.data), &found.head)) {
+    let reader = Reader::new(&database(&config.data));
+    match (seen, guard::look(seen, &reader, &found.head)) {
         (None, _) => checks.warn(
             "checkpoint",
             "none outside the database: an older one that is put back would not be noticed",
