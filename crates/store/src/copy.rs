@@ -366,8 +366,9 @@ pub fn copy(from: &Place, to: &Place, alone: bool) -> Result<Copied, StoreError>
     match to {
         Place::Folder(folder) => {
             let (log_file, calls_file) = (Place::log_file(folder), Place::calls_file(folder));
-            let (held, calls) = (Log::open(&log_file)?, Calls::open(&calls_file)?);
-            empty(&held.head()?)?;
+            let held = Log::open(&log_file)?;
+            empty(&held.head()?)?; // before the books: opening them says that they are in use
+            let calls = Calls::open(&calls_file)?;
             let (mut log, mut books) =
                 (Connection::open(&log_file)?, Connection::open(&calls_file)?);
             for c in [&log, &books] {
