@@ -191,6 +191,26 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub fn start(settings: &Settings, clock: Arc<Clock>) -> Result<Arc<Self>, StartError> {
+        Self::open(settings, clock, true)
+    }
+
+    /// Opens it past the restore guard, for the command that resolves the restore and nothing else:
+    /// no door may be opened on it.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_restoring(
+        settings: &Settings,
+        clock: Arc<Clock>,
+    ) -> Result<Arc<Self>, StartError> {
+        Self::open(settings, clock, false)
+    }
+
+    fn open(
+        settings: &Settings,
+        clock: Arc<Clock>,
+        guarded: bool,
+    ) -> Result<Arc<Self>, StartError> {
         let folder = settings.key_file.parent().filter(|f| !f.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|f| **f != settings.data && !f.is_dir()) {
             let what = format!("key file {}: make the folder first", settings.key_file.display());
@@ -220,7 +240,11 @@ impl App {
         }
         let seen = guard::largest(&guard::checkpoints(&settings.data))
             .map_err(|source| StartError::Io { what: "the checkpoints".into(), source })?;
-        let breach = guard::look(seen, &reader, &head)?;
+        let breach = match guarded {
+            false => None,
+            true if guard::is_restoring(&settings.data) => Some(Breach::Restoring),
+            true => guard::look(seen, &reader, &head)?,
+        };
         // A machine whose clock was set back while we were away revives nothing (T37).
         clock.at_least(state.at);
         let mut calls = calls::open(&place)?;

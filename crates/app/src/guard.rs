@@ -31,12 +31,52 @@ pub enum Breach {
         /// What is there.
         rows: u64,
     },
+    /// A restore was begun and not ended.
+    #[error("a restore has not come to its end: run comity restore --in-place")]
+    Restoring,
     /// It is another log.
     #[error("at row {} the log has another root than the checkpoint: it is not the log that was seen", seen.size)]
     Other {
         /// What was seen.
         seen: Seen,
     },
+}
+
+/// What lies in a data folder while a restore has not come to its end.
+const RESTORING: &str = "restoring";
+
+/// From now on a start from this folder answers no yes, until [`end_restore`].
+///
+/// # Errors
+/// If that cannot be noted.
+pub fn begin_restore(data: &Path) -> std::io::Result<()> {
+    let file = std::fs::File::create(data.join(RESTORING))?;
+    file.sync_all()?;
+    std::fs::File::open(data)?.sync_all()
+}
+
+/// The fork is raised: checkpoints of before are kept as evidence under another name, and the
+/// folder is open again. Says where they are.
+///
+/// # Errors
+/// If that cannot be noted; it stays closed then.
+pub fn end_restore(data: &Path, fork: u64) -> std::io::Result<Option<PathBuf>> {
+    let (path, mut kept) = (checkpoints(data), None);
+    if path.exists() {
+        let to = data.join(format!("checkpoints.before-fork-{fork}"));
+        std::fs::rename(&path, &to)?;
+        kept = Some(to);
+    }
+    std::fs::File::open(data)?.sync_all()?;
+    std::fs::remove_file(data.join(RESTORING))?;
+    std::fs::File::open(data)?.sync_all()?;
+    Ok(kept)
+}
+
+/// Whether a restore of this folder has not come to its end.
+#[must_use]
+pub fn is_restoring(data: &Path) -> bool {
+    data.join(RESTORING).exists()
 }
 
 /// Where the checkpoints are beside a data folder's log.

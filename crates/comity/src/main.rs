@@ -1,6 +1,7 @@
 //! Comity: partner access for multi-tenant products, in one binary.
 
 mod audit;
+mod carry;
 mod config;
 mod demo;
 mod doctor;
@@ -38,6 +39,21 @@ enum Command {
     /// Reads only, also beside a running server. Takes the same flags, variables and config file as
     /// serve. Exit code 0: nothing that must not be. 1: at least one line says FAIL.
     Doctor(doctor::Doctor),
+    /// Make a copy that can be carried away, also while a server runs
+    ///
+    /// A folder with the log, the words, the secrets as they are sealed, the books of calls, the
+    /// newest checkpoints and a manifest; every leaf is recomputed on the way. The key file is not
+    /// in it.
+    Backup(carry::Backup),
+    /// Go on from a backup, or from an older database that was put back
+    ///
+    /// Everything is verified first. Sessions, sign-ins and keys of before are ended; a new key for
+    /// the operator is printed. Until that is done no decision from the folder is yes.
+    Restore(carry::Restore),
+    /// Move an installation to another place, such as from SQLite to PostgreSQL
+    ///
+    /// The server must be stopped. Roots, sessions and keys stay as they are.
+    Copy(carry::Copy),
     /// Check the log that everything stands on
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -51,6 +67,9 @@ fn main() -> std::process::ExitCode {
         Command::Serve(flags) => serve::serve(&flags),
         Command::Demo(flags) => demo::demo(&flags),
         Command::Doctor(command) => doctor::run(&command),
+        Command::Backup(flags) => carry::backup(&flags),
+        Command::Restore(flags) => carry::restore(&flags),
+        Command::Copy(flags) => carry::copy(&flags),
         Command::Audit(command) => audit::run(&command),
     };
     match done {

@@ -169,6 +169,11 @@ fn log(path: &Path, found: &Inspection, checks: &mut Checks) {
 }
 
 fn guarded(config: &Config, found: &Inspection, checks: &mut Checks) {
+    if guard::is_restoring(&config.data) {
+        let way_out = "comity restore --in-place";
+        checks.fail("checkpoint", guard::Breach::Restoring.to_string(), way_out);
+        return;
+    }
     let path = guard::checkpoints(&config.data);
     let way_out =
         "find out who put it back; then comity restore --in-place, which ends what is older";
@@ -180,7 +185,8 @@ fn guarded(config: &Config, found: &Inspection, checks: &mut Checks) {
             return;
         }
     };
-    match (seen, guard::look(seen, &Reader::new(&database(&config.data)), &found.head)) {
+    let reader = Reader::new(&database(&config.data));
+    match (seen, guard::look(seen, &reader, &found.head)) {
         (None, _) => checks.warn(
             "checkpoint",
             "none outside the database: an older one that is put back would not be noticed",

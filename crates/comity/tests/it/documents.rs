@@ -62,6 +62,10 @@ fn every_setting_is_in_the_reference() {
     let reference = read("docs/reference/configuration.md");
     for command in [
         &["serve", "--help"][..],
+        &["doctor", "--help"],
+        &["backup", "--help"],
+        &["restore", "--help"],
+        &["copy", "--help"],
         &["demo", "--help"],
         &["audit", "verify", "--help"],
         &["audit", "export", "--help"],

@@ -5,6 +5,7 @@
 
 mod binary;
 mod canary;
+mod carry;
 mod doctor;
 mod documents;
 mod guard;

@@ -163,7 +163,7 @@ fn t52_when_a_commits_outcome_is_unknown_it_is_settled_before_anybody_is_told() 
         let seq = shelf.open().head().unwrap().seq;
         // Left unsettled, the rolled back commit comes back whole: SQLite finds it in the WAL.
         assert_eq!(seq, if settles { 5 } else { 9 });
-        assert_eq!(verify(&shelf.path).unwrap().first_bad, None);
+        assert_eq!(verify(&Reader::new(&shelf.path), None).unwrap().first_bad, None);
     }
 }
 

@@ -10,8 +10,8 @@ use comity_domain::event::{Due, Event, Recorded, Row};
 use comity_domain::grant::{GrantEnd, Narrowing};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    AccountId, CommandId, Digest32, GrantId, HaltId, Ids, KeyId, OrganisationId, PersonId, RequestId,
-    SessionId, UnitId,
+    AccountId, CommandId, Digest32, GrantId, HaltId, Ids, KeyId, OrganisationId, PersonId,
+    RequestId, SessionId, UnitId,
 };
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Accounts, Settings, Standing};
