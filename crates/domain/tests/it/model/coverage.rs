@@ -141,7 +141,7 @@ const EVENTS: &[(&str, u64)] = &[
     ("request_approved", 313),
     ("request_asked", 693),
     ("request_cancelled", 29),
-    ("cancellation_noted closed", 6),
+    ("cancellation_noted closed", 2),
     ("cancellation_noted locked", 11),
     ("cancellation_noted revoked", 5),
     ("request_denied", 131),
