@@ -96,6 +96,7 @@ pub(crate) struct Job {
 }
 
 /// What the writer is told.
+#[expect(clippy::large_enum_variant, reason = "hints are rare, and a job is moved once")]
 pub(crate) enum Message {
     /// Do this.
     Job(Job),

@@ -73,6 +73,8 @@ enum Commit {
 }
 
 type Batch = Vec<(Row, Vec<SideWrite>)>;
+/// Whom to answer, and which row of the batch is theirs.
+type Replies = Vec<(oneshot::Sender<Answer>, Result<Option<usize>, Refusal>)>;
 
 impl Writer {
     pub fn run(&mut self, messages: &Receiver<Message>) {
@@ -329,11 +331,7 @@ impl Writer {
         })
     }
 
-    fn answer(
-        &self,
-        rows: Batch,
-        replies: Vec<(oneshot::Sender<Answer>, Result<Option<usize>, Refusal>)>,
-    ) {
+    fn answer(&self, rows: Batch, replies: Replies) {
         let since = boot_millis();
         let state = self.published.load_full();
         let rows: Vec<Arc<Row>> = rows.into_iter().map(|(row, _)| Arc::new(row)).collect();
@@ -450,7 +448,7 @@ impl Writer {
     }
 }
 
-fn refuse(replies: Vec<(oneshot::Sender<Answer>, Result<Option<usize>, Refusal>)>, not: &NotDone) {
+fn refuse(replies: Replies, not: &NotDone) {
     for (reply, _) in replies {
         let _ = reply.send(Err(not.clone()));
     }

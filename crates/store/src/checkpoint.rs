@@ -152,17 +152,13 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<SizedKept>, StoreError> {
         let raw = self.raw_checkpoints(after, limit)?;
-        let read = |(size, raw): (u64, Result<Raw, StoreError>)| {
+        let read = |(size, raw): SizedRaw| {
             (size, raw.and_then(kept).map_err(|_| "cannot be read".to_owned()))
         };
         Ok(raw.into_iter().map(read).collect())
     }
 
-    fn raw_checkpoints(
-        &self,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, Result<Raw, StoreError>)>, StoreError> {
+    fn raw_checkpoints(&self, after: u64, limit: usize) -> Result<Vec<SizedRaw>, StoreError> {
         let (after, limit) = (signed(after), signed(limit as u64));
         match self.engine() {
             Engine::Sqlite(files) => files.with(|c| {
@@ -218,6 +214,7 @@ impl Reader {
 pub(crate) type SizedKept = (u64, Result<Kept, String>);
 
 type Raw = (i64, i64, Vec<u8>, String);
+type SizedRaw = (u64, Result<Raw, StoreError>);
 
 fn raw(row: &rusqlite::Row<'_>) -> rusqlite::Result<Raw> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))

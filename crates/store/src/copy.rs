@@ -167,6 +167,7 @@ fn place_error(why: &str) -> StoreError {
 
 type Put<'a> = &'a mut dyn FnMut(Vec<Value>) -> Result<(), StoreError>;
 
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Source {
     Sqlite { log: Connection, calls: Option<Connection>, _lock: Option<std::fs::File> },
     Postgres(Box<Session>),

@@ -103,6 +103,9 @@ pub struct HistoryRow {
     pub reason: Option<String>,
 }
 
+/// Where the log stands, and how reading its rows ended.
+pub(crate) type Looked = (Result<Head, StoreError>, Result<(), StoreError>);
+
 /// A page of the history.
 pub type HistoryPage = Vec<HistoryRow>;
 
@@ -159,7 +162,7 @@ impl Reader {
         &self,
         after: u64,
         each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
-    ) -> Result<(Result<Head, StoreError>, Result<(), StoreError>), StoreError> {
+    ) -> Result<Looked, StoreError> {
         match &self.0 {
             Engine::Sqlite(files) => {
                 let connection = open_read_only(&files.path)?;

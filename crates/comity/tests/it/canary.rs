@@ -169,7 +169,7 @@ impl Site {
             for body in [
                 format!("{{\"{secret}\": 1}}"),
                 format!("{{\"email\": {{\"{secret}\": \"{secret}\"}}, \"password\": 7}}"),
-                format!("{secret}"),
+                secret.to_string(),
                 format!("{{\"email\": \"{secret}\", \"password\": \"{secret}\"}}"),
             ] {
                 let (status, _) = self.server.call("POST", "/v1/sign-in", secret, &body).unwrap();

@@ -24,7 +24,9 @@ const UNACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A PostgreSQL database, as it was named. Shows no password.
 #[derive(Clone)]
-pub struct Server {
+pub struct Server(Arc<Named>);
+
+struct Named {
     config: Config,
     tls: Option<MakeRustlsConnect>,
 }
@@ -100,32 +102,32 @@ impl Server {
         }
         config.ssl_mode(required).connect_timeout(CONNECT_WITHIN);
         config.tcp_user_timeout(UNACKNOWLEDGED_WITHIN).keepalives_idle(Duration::from_secs(30));
-        Ok(Self { config, tls })
+        Ok(Self(Arc::new(Named { config, tls })))
     }
 
     /// Whether the connection is verified by TLS; one on the machine itself need not be.
     #[must_use]
     pub fn is_verified(&self) -> bool {
-        self.tls.is_some()
+        self.0.tls.is_some()
     }
 
     /// Where it is, without secrets: for messages.
     #[must_use]
     pub fn shown(&self) -> String {
-        let host = self.config.get_hosts().first().map_or_else(String::new, |host| match host {
+        let host = self.0.config.get_hosts().first().map_or_else(String::new, |host| match host {
             Host::Tcp(name) => name.clone(),
             Host::Unix(path) => path.display().to_string(),
         });
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        format!("postgres://{host}:{port}/{}", self.config.get_dbname().unwrap_or_default())
+        let port = self.0.config.get_ports().first().copied().unwrap_or(5432);
+        format!("postgres://{host}:{port}/{}", self.0.config.get_dbname().unwrap_or_default())
     }
 
     /// The server's own `dbname`, `user` and the rest, to open a connection that is none of ours.
     pub(crate) fn client(&self, warned: &Warned) -> Result<Client, StoreError> {
-        let mut config = self.config.clone();
+        let mut config = self.0.config.clone();
         let heard = warned.clone();
         config.notice_callback(move |notice| heard.hear(&notice));
-        Ok(match &self.tls {
+        Ok(match &self.0.tls {
             Some(tls) => config.connect(tls.clone())?,
             None => config.connect(NoTls)?,
         })

@@ -9,7 +9,7 @@ use super::connect::Session;
 use super::{big, damaged, hash, id, signed};
 use crate::codec::{self, Stored};
 use crate::log::{Head, StoreError};
-use crate::read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide};
+use crate::read::{HistoryPage, HistoryQuery, HistoryRow, HistorySide, Looked};
 use crate::sqlite::subject_of;
 
 /// How many rows are fetched at a time.
@@ -222,7 +222,7 @@ pub(crate) fn look(
     session: &mut Session,
     after: u64,
     each: impl FnMut(Stored, Vec<(u32, Word)>) -> Result<(), StoreError>,
-) -> Result<(Result<Head, StoreError>, Result<(), StoreError>), StoreError> {
+) -> Result<Looked, StoreError> {
     session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let stands = head(session);
     let last = session.query("SELECT COALESCE(MAX(seq), 0) FROM log", &[])?;
