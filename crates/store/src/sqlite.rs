@@ -151,6 +151,14 @@ impl Log {
     }
 }
 
+impl Drop for Log {
+    /// Folds the write-ahead log into the file, so that after a clean stop the file alone is whole.
+    /// Best effort: nothing depends on it.
+    fn drop(&mut self) {
+        let _ = self.after_erasure();
+    }
+}
+
 /// Whether a commit that failed so has left nothing behind: no room for all of it means that its
 /// last frame, which alone makes it valid, was not written; and a test's hook runs before any is.
 fn is_certain(error: &rusqlite::Error) -> bool {
