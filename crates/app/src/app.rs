@@ -338,10 +338,16 @@ impl App {
         self.breach.as_ref()
     }
 
+    /// Whether what this node knows is confirmed to be current.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        boot_millis() < self.node.index().valid_until()
+    }
+
     /// Whether decisions are being answered, and no stop has begun.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        boot_millis() < self.node.index().valid_until() && !*self.stopping.borrow()
+        self.is_current() && !*self.stopping.borrow()
     }
 
     /// Figures for monitoring.
