@@ -16,7 +16,7 @@ use comity_domain::time::MINUTE;
 use comity_store::{Head, Reader};
 use tempfile::TempDir;
 
-use crate::site::{Site, cast, code, lay, settings};
+use crate::site::{Site, cast, code, lay, reader, settings};
 use crate::world::World;
 
 /// A folder with a log and a key, on which nothing runs.
@@ -38,7 +38,7 @@ impl Folder {
     }
 
     fn reader(&self) -> Reader {
-        Reader::new(&comity_app::app::database(&self.data()))
+        reader(self.0.path())
     }
 
     fn head(&self) -> Head {
