@@ -287,7 +287,9 @@ fn t40_a_sealed_state_that_does_not_follow_from_the_log_closes_the_node() {
     assert!(aside(&data), "under a name that tells");
     site = site.again();
     assert_eq!(site.app.snapshots().standing(), Standing::Confirmed, "from the log");
-    assert_eq!(site.evaluate(&token, "boats:read").reason, Reason::Revoked);
+    // The checker may have found it first, and halted the grant before the node was closed.
+    let reason = site.evaluate(&token, "boats:read").reason;
+    assert!(matches!(reason, Reason::Revoked | Reason::Locked), "{reason:?}");
     assert_eq!(code(&site.run(&cast.by_boss, Command::Revoke { grant })), "wrong_state");
     site.check();
 }
