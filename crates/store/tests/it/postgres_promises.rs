@@ -184,7 +184,8 @@ fn t54_the_servers_role_can_do_what_a_server_does_and_cannot_change_the_log() {
     }
     let may = "SELECT has_table_privilege('least', 'log', 'UPDATE, DELETE, TRUNCATE')";
     assert_eq!(server().sql(name, may), "f");
-    assert_eq!(verify(&reader, None).unwrap().first_bad, None);
+    let rows = reader.rows(None, 0, 1_000).unwrap();
+    assert_eq!((rows.len() as u64, reader.head().unwrap()), (head.seq, head));
 }
 
 #[test]
