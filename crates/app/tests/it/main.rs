@@ -22,7 +22,14 @@ mod crash;
 mod disk;
 mod disk_faults;
 mod faults;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../store/tests/support/link.rs"]
+mod link;
 mod load;
+mod nodes;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../store/tests/support/postgres.rs"]
+mod postgres;
 mod races;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../store/tests/support/record.rs"]

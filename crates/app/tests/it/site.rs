@@ -72,7 +72,11 @@ pub fn settings(folder: &Path) -> Settings {
 /// Writes a world's rows as the log of an installation, or as what comes next in it.
 pub fn lay(folder: &Path, rows: &[Row]) {
     std::fs::create_dir_all(folder.join("data")).unwrap();
-    let mut store = Store::open(&database(&folder.join("data"))).unwrap();
+    lay_in(&mut Store::open(&database(&folder.join("data"))).unwrap(), folder, rows);
+}
+
+/// The same in a log that is open, for the key file of a folder.
+pub fn lay_in(store: &mut Store, folder: &Path, rows: &[Row]) {
     // A start looks whether the key file opens what this log sealed.
     let (keys, _) = Keys::open(&settings(folder).key_file).unwrap();
     let beside = |row: &Row| -> Vec<SideWrite> {
