@@ -306,7 +306,7 @@ impl Log {
         let rows = session.query(
             "INSERT INTO lease (node, epoch, beat, applied, feature, dead, renewed) VALUES ($1, 1, 0, 0, $2, false, now()) \
              ON CONFLICT (node) DO UPDATE SET epoch = lease.epoch + 1, beat = 0, applied = 0, feature = excluded.feature, \
-             dead = false, renewed = now() WHERE $3 = 0 OR lease.epoch = $3 RETURNING epoch",
+             dead = false, renewed = now() WHERE $3::bigint = 0 OR lease.epoch = $3 RETURNING epoch",
             &[&id(self.node.0).as_slice(), &i64::from(FEATURE), &self.last_epoch],
         )?;
         session.warned()?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
 use std::process::{Child, ChildStdin, Command as Tool, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -77,7 +76,7 @@ impl Member {
             .env(NODE, told)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -188,7 +187,7 @@ fn hear(
                 let _ = to.send(Said { begin: number(2), end: number(3), words: told });
             }
         }
-        _ => {}
+        _ => println!("node {node}: {said}"),
     }
 }
 
@@ -382,9 +381,4 @@ impl Fleet {
             self.run.came_back(at.is_some_and(|at| at.len() > 1));
         }
     }
-}
-
-/// A copy of what a data folder holds.
-pub fn same_key(from: &Path, to: &Path) {
-    std::fs::copy(settings(from).key_file, settings(to).key_file).unwrap();
 }
