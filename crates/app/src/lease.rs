@@ -228,8 +228,8 @@ impl Looker {
     /// N5: declares dead whom we ourselves have seen standing still for so long that its lease has
     /// run out, and who holds somebody up.
     fn bury(&mut self, rows: &[LeaseRow], waiting: &[(u64, i64)], now: i64) {
-        let patience = self.lease.run_out_ms();
         let careless = self.faults.sabotaged(Sabotage::DeadByCommitTime);
+        let patience = if careless { self.lease.length_ms } else { self.lease.run_out_ms() };
         let latest = waiting.iter().map(|w| w.0).max().unwrap_or(0);
         for row in rows.iter().filter(|r| r.applied < latest) {
             let since = self.seen.get(&row.node).map_or(now, |(_, since)| *since);

@@ -194,8 +194,10 @@ fn hear(
 impl History {
     fn note(&mut self, at: u64, words: &[&str]) {
         match *words {
-            ["ok", seq, command, ..] if command.len() == 26 && seq.len() < 20 => {
-                self.acknowledged.push((at, seq.parse().unwrap(), command.to_owned()));
+            ["ok", seq, row, ..] => {
+                if let Some(command) = row.strip_prefix("row:") {
+                    self.acknowledged.push((at, seq.parse().unwrap(), command.to_owned()));
+                }
             }
             ["unknown", ..] => self.unknown += 1,
             _ => {}
@@ -228,10 +230,18 @@ impl Fleet {
         lay_in(&mut Store::at(&Place::Postgres(named, NodeId(1))).unwrap(), first.path(), &w.rows);
         let key = settings(first.path()).key_file;
         let history = Arc::<Mutex<History>>::default();
+        let mut first: Option<std::path::PathBuf> = None;
         let nodes = (0..how_many)
             .map(|number| {
                 let (folder, link) = (tempfile::tempdir().unwrap(), Link::to(server.port));
-                std::fs::copy(&key, settings(folder.path()).key_file).unwrap();
+                let own = settings(folder.path());
+                std::fs::copy(&key, own.key_file).unwrap();
+                // Both keys are the installation's: the first node has made the one that signs.
+                std::fs::create_dir(&own.data).unwrap();
+                if let Some(made) = &first {
+                    std::fs::copy(made, &own.checkpoints.key_file).unwrap();
+                }
+                first.get_or_insert(own.checkpoints.key_file);
                 let url = link.url(&url);
                 let mut member = Member {
                     link,

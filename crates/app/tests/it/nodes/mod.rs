@@ -21,6 +21,7 @@ use comity_app::clock::Clock;
 use comity_app::lease::Lease;
 use comity_app::node::{Done, NotDone};
 use comity_domain::command::{Caller, Command};
+use comity_domain::event::Event;
 use comity_domain::ids::{GrantId, OrganisationId, SessionId};
 use comity_domain::role::Mode;
 use comity_store::postgres::Server;
@@ -175,10 +176,16 @@ impl Told {
         let (cast, by) = (&self.cast, &self.cast.brokers[broker]);
         let ask = self.site.lock().unwrap().look().ask_spec(by.organisation, cast.harbour);
         let done = self.run(&by.by_chief, Command::Ask(ask))?;
-        let request = done.state.requests_from(by.organisation).next_back().unwrap();
+        let request = made(&done, |event| match event {
+            Event::RequestAsked { request, .. } => Some(*request),
+            _ => None,
+        });
         let approval = self.site.lock().unwrap().approval(request, cast.keeper);
         let done = self.run(&cast.by_boss, approval)?;
-        let grant = done.state.grants_to(by.organisation).next_back().unwrap();
+        let grant = made(&done, |event| match event {
+            Event::GrantMade { grant, .. } => Some(*grant),
+            _ => None,
+        });
         let spec = self.site.lock().unwrap().w.assignment_spec(by.rita, &[cast.keeper]);
         self.run(&by.by_chief, Command::Assign { grant, spec })?;
         Ok(grant)
@@ -219,10 +226,16 @@ impl Told {
     }
 }
 
+/// What a row made: nodes give identifiers that are not in one order.
+fn made<T>(done: &Done, what: impl Fn(&Event) -> Option<T>) -> T {
+    let events = &done.row.as_ref().unwrap().events;
+    events.iter().find_map(|recorded| what(&recorded.event)).unwrap()
+}
+
 fn shown(answer: &Result<Done, NotDone>) -> String {
     match answer {
         Ok(done) => {
-            let command = done.row.as_ref().map_or_else(|| "-".into(), |r| r.command.to_string());
+            let command = done.row.as_ref().map_or_else(|| "-".into(), |r| format!("row:{}", r.command));
             format!("ok {} {command}", done.seq)
         }
         Err(NotDone::Refused(refusal)) => format!("refused {}", refusal.code()),

@@ -75,16 +75,16 @@ fn t38_a_build_that_renews_by_reading_is_found_out() {
 }
 
 /// Node 1 tells with the next beat what it has applied, so its row lags behind while its lease is
-/// good. Node 0 buries it by the time since the commit, and does not wait for it at the second.
+/// good. Node 0 buries it by the time since the commit, and does not wait for it at the next ending.
 #[test]
 fn t38_a_build_that_buries_by_the_time_since_the_commit_is_found_out() {
     let name = "two nodes: a careless build that buries by the time since the commit is found out";
     found_out(name, Sabotage::DeadByCommitTime, 0, 450, 12, |fleet| {
-        let first = fleet.session(0);
-        let second = fleet.session(0);
+        // One to come right behind a beat, one over which it is buried, and one after that.
+        let sessions = [(); 3].map(|()| fleet.session(0));
         fleet.nodes[1].must("deaf 1");
         fleet.nodes[1].must("late 1");
-        for (grant, _, name) in [&first, &second] {
+        for (grant, _, name) in &sessions {
             let said = fleet.nodes[0].must(&format!("revoke {grant}"));
             fleet.ended(name, &said);
         }

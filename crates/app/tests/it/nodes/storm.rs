@@ -119,6 +119,7 @@ fn t38_t39_two_nodes_keep_their_promises_whatever_breaks() {
     }
     let most = MOST_DELAY + Duration::from_millis(900);
     assert!(slowest < most, "an ending beside a frozen node took {slowest:?}");
+    millis(1_000); // until nobody writes any more
     fleet.check();
     for node in &mut fleet.nodes {
         node.stop();
