@@ -25,6 +25,8 @@ use crate::site::{cast, lay_in, settings};
 /// What a node was heard to say.
 #[derive(Debug, Default)]
 pub struct History {
+    /// How often each session was answered yes or a counted no, by which node.
+    pub counted: BTreeMap<(String, usize), u64>,
     /// A yes: to which session, by which node, begun when, and which position it reflects.
     pub yes: Vec<(String, usize, u64, u64)>,
     /// How many answers there were.
@@ -176,6 +178,7 @@ fn hear(
             let mut history = history.lock().unwrap();
             history.answers += 1;
             if words[2] == "allowed" {
+                *history.counted.entry((words[1].into(), node)).or_default() += 1;
                 history.yes.push((words[1].into(), node, number(3), number(4)));
             }
         }
@@ -345,10 +348,10 @@ impl Fleet {
             let alone =
                 cut.is_some_and(|(n, from, to)| n == node && begin >= from + length && begin < to);
             for (is, what) in [(over, "G1"), (old, "G2"), (alone, "G4")] {
-                if is {
+                if is && wrong < 5 {
                     println!("{what}: node {node} said yes to {name} at {begin} by row {seq}");
-                    wrong += 1;
                 }
+                wrong += usize::from(is);
             }
         }
         self.run.decided(std::mem::take(&mut history.answers));
@@ -357,9 +360,12 @@ impl Fleet {
     }
 
     pub fn forget(&self) {
-        for node in &self.nodes {
-            node.must("forget");
-        }
+        (0..self.nodes.len()).for_each(|node| self.forget_on(node));
+    }
+
+    /// Has a node asked no more, and waits until it has heard so.
+    pub fn forget_on(&self, node: usize) {
+        self.nodes[node].must("forget");
     }
 
     /// What must be true at the end: nothing that was acknowledged is lost or stands twice, every

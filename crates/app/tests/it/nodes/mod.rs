@@ -152,6 +152,10 @@ impl Told {
                 let hash = comity_domain::snapshot::hash(&state);
                 format!("ok {} {hash} {}", state.seq, self.app.is_ready())
             }
+            ["counts", session] => {
+                let counts = self.app.counts(session.parse().unwrap());
+                format!("ok {} {}", counts.total(), counts.at_most())
+            }
             ["deaf", on] => {
                 faults.deaf.store(on == "1", Ordering::Release);
                 "ok".into()

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use comity_app::calls::BLOCK;
 use comity_app::lease::Lease;
+use comity_domain::session::CALLS_RESERVED;
 
 use super::fleet::Fleet;
 use super::micros;
@@ -123,6 +125,47 @@ fn t38_t39_two_nodes_keep_their_promises_whatever_breaks() {
     fleet.check();
     for node in &mut fleet.nodes {
         node.stop();
+    }
+    let Fleet { run, .. } = fleet;
+    run.end();
+}
+
+/// Both nodes are asked about one session, and one of them is killed: what it answered is counted,
+/// and at most what it had reserved beyond that (inv22, T24).
+#[test]
+fn t24_inv22_a_killed_node_over_counts_and_never_under_counts() {
+    let lease = Lease { length_ms: 600, beat: Duration::from_millis(90) };
+    let mut fleet = Fleet::start("two nodes: counting, kill -9 of one", lease, 2);
+    for round in 0..rounds(3) {
+        let (_, session, name) = fleet.session(0);
+        let others = [fleet.session(0), fleet.session(0)];
+        millis(150 + chance(round, 1, 200));
+        fleet.nodes[1].kill();
+        // The first ending finds it gone, and the second declares it dead.
+        for (grant, ..) in &others {
+            fleet.nodes[0].must(&format!("revoke {grant}"));
+        }
+        fleet.forget_on(0);
+        let answered: u64 = {
+            let history = fleet.history.lock().unwrap();
+            (0..2).filter_map(|n| history.counted.get(&(name.clone(), n))).sum()
+        };
+        let most = answered + 2 * (BLOCK + CALLS_RESERVED + 1);
+        for again in [false, true] {
+            if again {
+                fleet.nodes[1].start();
+                fleet.eventually_ready();
+            }
+            for node in &fleet.nodes[..=usize::from(again)] {
+                let said = node.must(&format!("counts {session}"));
+                let total: u64 = said.words[1].parse().unwrap();
+                fleet.run.under_counted(total < answered);
+                assert!(total <= most, "{total} for {answered} answers");
+                assert_eq!(said.words[2], "true", "the history has to say that it is a bound");
+            }
+        }
+        fleet.judge(None);
+        fleet.run.round();
     }
     let Fleet { run, .. } = fleet;
     run.end();
