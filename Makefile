@@ -73,7 +73,7 @@ bench: setup ## benchmarks; compare figures of one run only
 SOAK ?= 10
 soak: setup ## the faults again and again, SOAK=10 times as often as in CI, and the track record
 	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-store --test it -- server_faults
-	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-app --test it -- disk_faults clock_steps
+	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-app --test it -- disk_faults clock_steps nodes
 	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity --test it -- kill
 	python3 scripts/track-record
 

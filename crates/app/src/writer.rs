@@ -73,8 +73,8 @@ enum Commit {
 }
 
 type Batch = Vec<(Row, Vec<SideWrite>)>;
-/// Whom to answer, and which row of the batch is theirs.
-type Replies = Vec<(oneshot::Sender<Answer>, Result<Option<usize>, Refusal>)>;
+/// Who waits for an answer, whether they wanted to end something, and which row of the batch it is.
+type Reply = (oneshot::Sender<Answer>, bool, Result<Option<usize>, Refusal>);
 
 impl Writer {
     pub fn run(&mut self, messages: &Receiver<Message>) {
@@ -126,6 +126,9 @@ impl Writer {
     /// Answers who waits for others, and says farewell.
     pub fn leave(&mut self) {
         self.barrier.stop();
+        if let Err(error) = self.store.leave() {
+            tracing::warn!(%error, "no farewell: others wait for this node until its lease ran out");
+        }
     }
 
     /// What is due by the clock.
@@ -190,8 +193,7 @@ impl Writer {
                 return true;
             }
             Err(error) => {
-                tracing::warn!(%error, "being current cannot be confirmed");
-                self.reconnect();
+                self.broken(&error);
                 return false;
             }
         };
@@ -246,7 +248,7 @@ impl Writer {
             tracing::error!(%error, "no answers any more: start anew after comity audit verify");
             self.closer.close();
         } else {
-            tracing::warn!(%error, "the log cannot be read");
+            tracing::warn!(%error, "being current cannot be confirmed");
             self.reconnect();
         }
     }
@@ -272,6 +274,7 @@ impl Writer {
         let mut replies = Vec::with_capacity(jobs.len());
         for job in jobs {
             let now = self.clock.now();
+            let ending = job.command.is_ending();
             match kernel::decide(&state, &job.caller, job.id, job.command, now, &mut self.ids) {
                 Ok(decided) => {
                     state = decided.state;
@@ -280,9 +283,9 @@ impl Writer {
                         rows.push((row, decided.side));
                         rows.len() - 1
                     });
-                    replies.push((job.reply, Ok(row)));
+                    replies.push((job.reply, ending, Ok(row)));
                 }
-                Err(refusal) => replies.push((job.reply, Err(refusal))),
+                Err(refusal) => replies.push((job.reply, ending, Err(refusal))),
             }
         }
         if rows.is_empty() {
@@ -331,11 +334,11 @@ impl Writer {
         })
     }
 
-    fn answer(&self, rows: Batch, replies: Replies) {
+    fn answer(&self, rows: Batch, replies: Vec<Reply>) {
         let since = boot_millis();
         let state = self.published.load_full();
         let rows: Vec<Arc<Row>> = rows.into_iter().map(|(row, _)| Arc::new(row)).collect();
-        for (reply, outcome) in replies {
+        for (reply, ending, outcome) in replies {
             let answer = outcome.map_err(NotDone::Refused).map(|row| {
                 let row = row.and_then(|ix| rows.get(ix).cloned());
                 let seq = row.as_ref().map_or(state.seq, |r| r.seq);
@@ -344,9 +347,12 @@ impl Writer {
             let takes = |done: &Done| {
                 done.row.iter().flat_map(|row| &row.events).any(|e| e.event.takes_away())
             };
+            // Whoever wants to end something and hears that it has ended already, or that it is not
+            // there, takes it for over: so that waits too for the nodes that do not know it yet.
+            let waits = ending || answer.as_ref().is_ok_and(takes);
             match &answer {
-                Ok(done) if self.barrier.is_needed() && takes(done) => {
-                    let seq = done.seq;
+                _ if self.barrier.is_needed() && waits => {
+                    let seq = answer.as_ref().map_or(state.seq, |done| done.seq);
                     let answer = Box::new(move || drop(reply.send(answer)));
                     self.barrier.wait(Waiting { seq, since, answer });
                 }
@@ -404,17 +410,16 @@ impl Writer {
     }
 
     /// After an outcome that is unknown: on a connection that can be believed, takes the head, so
-    /// that the commit is through or gone; reads on from where the state stands; and confirms by a
-    /// write of its own that what was read is durable wherever it has to be.
+    /// that the commit is through or gone; confirms by a write of its own that what stands there is
+    /// durable wherever it has to be; and only then reads on from where the state stands, so that
+    /// nobody is shown what may yet be lost.
     fn settle(&mut self) -> bool {
-        let settled = self.store.reconnect().and_then(|()| self.store.lock()).and_then(|head| {
-            let followed = self.catch_up(&head);
+        let settled = self.store.reconnect().and_then(|()| self.store.lock()).and_then(|_| {
             self.store.release();
-            followed?;
             // Two at most: one may find us declared dead.
             for _ in 0..2 {
-                if self.store.renew(self.state.seq)?.head.is_some() {
-                    return Ok(());
+                if let Some(head) = self.store.renew(self.state.seq)?.head {
+                    return self.catch_up(&head);
                 }
             }
             Err(StoreError::Place("being current cannot be confirmed".into()))
@@ -448,8 +453,8 @@ impl Writer {
     }
 }
 
-fn refuse(replies: Replies, not: &NotDone) {
-    for (reply, _) in replies {
+fn refuse(replies: Vec<Reply>, not: &NotDone) {
+    for (reply, ..) in replies {
         let _ = reply.send(Err(not.clone()));
     }
 }

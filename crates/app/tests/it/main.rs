@@ -25,7 +25,11 @@ mod disk_faults;
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
 mod faults;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../store/tests/support/link.rs"]
+mod link;
 mod load;
+mod nodes;
 #[allow(dead_code, unreachable_pub)] // as `disk`
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;

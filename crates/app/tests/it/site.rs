@@ -87,7 +87,11 @@ pub fn reader(folder: &Path) -> Reader {
 /// Writes a world's rows as the log of an installation, or as what comes next in it.
 pub fn lay(folder: &Path, rows: &[Row]) {
     std::fs::create_dir_all(folder.join("data")).unwrap();
-    let mut store = Store::at(&place(folder)).unwrap();
+    lay_in(&mut Store::at(&place(folder)).unwrap(), folder, rows);
+}
+
+/// The same in a log that is open, for the key file of a folder.
+pub fn lay_in(store: &mut Store, folder: &Path, rows: &[Row]) {
     // A start looks whether the key file opens what this log sealed.
     let (keys, _) = Keys::open(&settings(folder).key_file).unwrap();
     let beside = |row: &Row| -> Vec<SideWrite> {
