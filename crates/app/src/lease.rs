@@ -148,10 +148,7 @@ impl Keeper {
                 from.recv().ok()
             } else {
                 let wait = self.ask(&mut pending);
-                match from.recv_timeout(wait) {
-                    Ok(told) => Some(told),
-                    Err(_) => None, // nothing was said: it is time for something
-                }
+                from.recv_timeout(wait).ok() // nothing was said: it is time for something
             };
             match told {
                 Some(ToKeeper::Wait(waiting)) => pending.push((waiting, false)),

@@ -35,6 +35,9 @@ use crate::node::{Answer, Closer, Done, Faults, Job, Message, NotDone, Sabotage,
 const MOST_IN_BATCH: usize = 512;
 /// How often forgotten sessions are swept from the index.
 const SWEEP_EVERY_MS: i64 = 30_000;
+/// For how long commands are decided while the head is held: others wait for it meanwhile, and the
+/// server ends a transaction in which nothing happens for a second.
+const MOST_HELD_MS: i64 = 400;
 /// How far our clock may stand from the database's (T37).
 const MOST_SKEW_MS: i64 = 1_000;
 
@@ -56,6 +59,8 @@ pub(crate) struct Writer {
     pub faults: Arc<Faults>,
     pub metrics: Arc<Metrics>,
     pub next_sweep: i64,
+    /// What the last batch had no time for.
+    pub later: Vec<Job>,
     /// The log does not say what became of a commit: nothing is decided and nothing answered.
     pub failing: bool,
 }
@@ -83,25 +88,28 @@ impl Writer {
             // Measured before the work: an answer is never valid longer than what it was made from.
             let began = boot_millis();
             let wait = u64::try_from(next_beat.saturating_sub(began).max(0)).unwrap_or(0);
+            let wait = if self.later.is_empty() { wait } else { 0 };
             let mut hinted = false;
+            let mut jobs = std::mem::take(&mut self.later);
+            let room = MOST_IN_BATCH.saturating_sub(jobs.len());
             match messages.recv_timeout(Duration::from_millis(wait)) {
                 Ok(first) => {
-                    let mut jobs = Vec::new();
-                    let rest = messages.try_iter().take(MOST_IN_BATCH - 1);
-                    for message in std::iter::once(first).chain(rest) {
+                    let known = jobs.len();
+                    for message in std::iter::once(first).chain(messages.try_iter().take(room)) {
                         match message {
                             Message::Job(job) => jobs.push(job),
                             Message::Hint => hinted = true,
                         }
                     }
-                    self.waiting.fetch_sub(jobs.len(), Ordering::AcqRel);
+                    self.waiting.fetch_sub(jobs.len() - known, Ordering::AcqRel);
                     jobs.sort_by_key(|job| !job.command.is_ending());
-                    if !jobs.is_empty() {
-                        self.batch(jobs);
-                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) if jobs.is_empty() => return,
+                Err(RecvTimeoutError::Disconnected) => {}
+            }
+            if !jobs.is_empty() {
+                self.batch(jobs);
             }
             assert!(!self.faults.panic.load(Ordering::Acquire), "a test asked for this");
             while self.faults.stuck.load(Ordering::Acquire) {
@@ -272,7 +280,9 @@ impl Writer {
         let mut touched = Touched::default();
         let mut rows: Batch = Vec::new();
         let mut replies = Vec::with_capacity(jobs.len());
-        for job in jobs {
+        let began = boot_millis();
+        let mut jobs = jobs.into_iter();
+        while let Some(job) = jobs.next() {
             let now = self.clock.now();
             let ending = job.command.is_ending();
             match kernel::decide(&state, &job.caller, job.id, job.command, now, &mut self.ids) {
@@ -287,9 +297,17 @@ impl Writer {
                 }
                 Err(refusal) => replies.push((job.reply, ending, Err(refusal))),
             }
+            if self.store.is_shared() && boot_millis().saturating_sub(began) >= MOST_HELD_MS {
+                self.later.extend(jobs);
+                break;
+            }
         }
         if rows.is_empty() {
             self.store.release();
+            let ends = replies.iter().any(|(_, ending, _)| *ending);
+            if ends && self.store.is_shared() && !self.is_durable() {
+                return refuse(replies, &NotDone::Unavailable("it cannot be confirmed"));
+            }
         } else {
             match self.commit(&rows) {
                 Commit::Written(head) => {
@@ -305,6 +323,24 @@ impl Writer {
             }
         }
         self.answer(rows, replies);
+    }
+
+    /// What was only read here may be gone after a failover. A write of our own, once replicated,
+    /// has it behind it: so nobody is told that something has ended by a row that may be lost.
+    fn is_durable(&mut self) -> bool {
+        // Two at most: one may find us declared dead.
+        for _ in 0..2 {
+            match self.store.renew(self.state.seq) {
+                Ok(Renewed { head: Some(_), .. }) => return true,
+                Ok(Renewed { head: None, .. }) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "what was read cannot be confirmed");
+                    self.reconnect();
+                    return false;
+                }
+            }
+        }
+        false
     }
 
     /// Takes the head and follows the log to it; says why not.
