@@ -16,6 +16,7 @@ use comity_store::postgres::{Hints, Leases};
 use comity_store::{LeaseRow, NodeId, Place};
 
 use crate::clock::boot_millis;
+use crate::metrics::Metrics;
 use crate::node::{Faults, Message, Sabotage};
 
 /// How long being current lasts, and how often it is confirmed. The same on all nodes.
@@ -63,13 +64,19 @@ pub(crate) struct Barrier {
 }
 
 impl Barrier {
-    pub fn start(place: &Place, lease: Lease, faults: &Arc<Faults>) -> std::io::Result<Self> {
+    pub fn start(
+        place: &Place,
+        lease: Lease,
+        faults: &Arc<Faults>,
+        metrics: &Arc<Metrics>,
+    ) -> std::io::Result<Self> {
         let Place::Postgres(server, node) = place else {
             return Ok(Self { waiting: None, thread: None });
         };
         let (sender, receiver) = channel();
         let (leases, faults) = (Leases::new(server, *node), faults.clone());
-        let mut keeper = Keeper { leases, lease, seen: BTreeMap::new(), faults };
+        let (seen, metrics) = (BTreeMap::new(), metrics.clone());
+        let mut keeper = Keeper { leases, lease, seen, faults, metrics };
         let thread = std::thread::Builder::new()
             .name("barrier".into())
             .spawn(move || keeper.run(&receiver))?;
@@ -110,6 +117,7 @@ struct Keeper {
     /// The other nodes, each with the moment when we first saw it stand as it does (N5).
     seen: BTreeMap<NodeId, (LeaseRow, i64)>,
     faults: Arc<Faults>,
+    metrics: Arc<Metrics>,
 }
 
 impl Keeper {
@@ -165,7 +173,10 @@ impl Keeper {
             applied.is_some_and(|applied| applied >= w.seq)
                 || now.saturating_sub(w.since) >= patience
         });
-        done.into_iter().for_each(|w| (w.answer)());
+        for over in done {
+            self.metrics.waited_for_others(now.saturating_sub(over.since));
+            (over.answer)();
+        }
         waiting
     }
 
