@@ -242,7 +242,9 @@ impl App {
             .map_err(|source| StartError::Io { what: "the checkpoints".into(), source })?;
         let breach = match guarded {
             false => None,
-            true if guard::is_restoring(&settings.data) || head.is_restoring() => Some(Breach::Restoring),
+            true if guard::is_restoring(&settings.data) || head.is_restoring() => {
+                Some(Breach::Restoring)
+            }
             true => guard::look(seen, &reader, &head)?,
         };
         // A machine whose clock was set back while we were away revives nothing (T37).

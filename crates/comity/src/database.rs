@@ -57,7 +57,9 @@ impl Named {
         match (&self.database, &self.database_file) {
             (None, None) => Ok(None),
             (Some(_), Some(_)) => bail!("database: name it once, there or by database_file"),
-            (Some(url), None) => Ok(Some(Server::parse(&url.0).with_context(|| named("database"))?)),
+            (Some(url), None) => {
+                Ok(Some(Server::parse(&url.0).with_context(|| named("database"))?))
+            }
             (None, Some(path)) => {
                 let told = || format!("database_file: {}", path.display());
                 let text = std::fs::read_to_string(path).with_context(told)?;
@@ -129,7 +131,9 @@ pub fn run(flags: &Migrate) -> anyhow::Result<ExitCode> {
     });
     if let Some(role) = &flags.grant_to {
         grant(&server, role)?;
-        say(&format!("{role} may read it and add to the log, and change nothing that stands there"));
+        say(&format!(
+            "{role} may read it and add to the log, and change nothing that stands there"
+        ));
     } else if before == 0 {
         say("let the server's role in: comity migrate --grant-to ROLE");
     }

@@ -393,12 +393,7 @@ pub fn copy_to_restore(from: &Place, to: &Place) -> Result<Copied, StoreError> {
     carry(from, to, false, true)
 }
 
-fn carry(
-    from: &Place,
-    to: &Place,
-    alone: bool,
-    restoring: bool,
-) -> Result<Copied, StoreError> {
+fn carry(from: &Place, to: &Place, alone: bool, restoring: bool) -> Result<Copied, StoreError> {
     let mut source = Source::open(from, alone)?;
     match to {
         Place::Folder(folder) => {
@@ -454,11 +449,7 @@ fn empty(head: &Head) -> Result<(), StoreError> {
     if head.seq == 0 { Ok(()) } else { Err(place_error("the target has a log; name an empty one")) }
 }
 
-fn all(
-    source: &mut Source,
-    mut target: Target<'_>,
-    restoring: bool,
-) -> Result<Copied, StoreError> {
+fn all(source: &mut Source, mut target: Target<'_>, restoring: bool) -> Result<Copied, StoreError> {
     let (head, was_clean, nodes) = (source.head()?, source.was_clean()?, source.nodes()?);
     let (mut edge, mut count) = (Edge::new(), 0u64);
     for table in TABLES {

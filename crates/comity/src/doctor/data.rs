@@ -65,7 +65,11 @@ pub fn check(config: &Config, checks: &mut Checks) {
                 checks.ok("sqlite", says);
             } else {
                 let says = format!("journal mode {} instead of wal", found.journal);
-                checks.warn("sqlite", says, "nothing to do: the next start of comity serve sets it");
+                checks.warn(
+                    "sqlite",
+                    says,
+                    "nothing to do: the next start of comity serve sets it",
+                );
             }
             let reader = Reader::new(&path);
             log(config, &reader, &found, keys.as_ref(), checks);

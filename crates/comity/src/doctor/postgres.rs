@@ -32,8 +32,7 @@ pub fn look(named: &Server, checks: &mut Checks) -> Option<Condition> {
         }
         Err(error) => {
             let says = format!("{}: {error}", named.shown());
-            let way_out =
-                "see that the server runs, is 15 or newer, and lets this role in; look at host, name and sslrootcert";
+            let way_out = "see that the server runs, is 15 or newer, and lets this role in; look at host, name and sslrootcert";
             checks.fail("database", says, way_out);
             None
         }
@@ -111,11 +110,15 @@ fn durable(found: &Condition, checks: &mut Checks) {
     } else if !["on", "remote_apply"].contains(&found.synchronous_commit.as_str()) {
         checks.warn(
             "durability",
-            format!("synchronous_commit is {}; each connection sets it to on", found.synchronous_commit),
+            format!(
+                "synchronous_commit is {}; each connection sets it to on",
+                found.synchronous_commit
+            ),
             "set synchronous_commit = on for the role or the database",
         );
     } else {
-        let says = format!("fsync, full_page_writes, synchronous_commit {}", found.synchronous_commit);
+        let says =
+            format!("fsync, full_page_writes, synchronous_commit {}", found.synchronous_commit);
         checks.ok("durability", says);
     }
     if found.standbys.is_empty() {

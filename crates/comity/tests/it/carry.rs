@@ -2,27 +2,27 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::guard::{checkpoint, put, stop};
+use crate::guard::{put, stop};
+use crate::load::{enter, grant, provision, question, sign_in};
 use crate::process::{Server, run, string, text};
 
-fn done(folder: &Path, arguments: &[&str]) -> String {
+pub fn done(folder: &Path, arguments: &[&str]) -> String {
     let done = run(folder, arguments);
     let out = text(&done.stdout);
     assert!(done.status.success(), "{arguments:?}: {out} {}", text(&done.stderr));
     out
 }
 
-fn refused(folder: &Path, arguments: &[&str]) -> String {
+pub fn refused(folder: &Path, arguments: &[&str]) -> String {
     let done = run(folder, arguments);
     assert!(!done.status.success(), "{arguments:?}: {}", text(&done.stdout));
     text(&done.stdout) + &text(&done.stderr)
 }
 
-fn root(said: &str) -> &str {
+pub fn root(said: &str) -> &str {
     said.lines().find_map(|l| l.strip_prefix("root ")).unwrap().split(',').next().unwrap()
 }
 
@@ -81,7 +81,6 @@ fn a_copy_has_the_same_root_and_gives_the_same_answers() {
     };
     let before = list(&server);
     stop(server);
-    checkpoint(&folder.path().join("data"));
     let said = done(folder.path(), &["copy", "--from", "data", "--to", "moved"]);
     let verified = done(folder.path(), &["audit", "verify", "--data", "data"]);
     assert_eq!(root(&said), root(&verified));
@@ -135,41 +134,158 @@ fn a_source_that_does_not_add_up_is_not_copied() {
     }
 }
 
+fn serve(folder: &Path, data: &str) -> Server {
+    let keys = ["--key-file", "data/comity.key", "--checkpoint-key", "data/checkpoint.key"];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--log", "warn"];
+    Server::start(folder, &[&serve[..], &keys].concat())
+}
+
+const RESTORE: [&str; 7] = [
+    "restore",
+    "--from",
+    "backup",
+    "--key-file",
+    "data/comity.key",
+    "--checkpoint-key",
+    "data/checkpoint.key",
+];
+
+fn restore(folder: &Path, data: &str) -> std::process::Output {
+    run(folder, &[&RESTORE[..], &["--data", data]].concat())
+}
+
+/// Whether a word stands in any file of a folder.
+fn holds(folder: &Path, word: &str) -> bool {
+    let files = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file());
+    let bytes: Vec<Vec<u8>> = files.map(|p| fs::read(p).unwrap()).collect();
+    bytes.iter().any(|b| b.windows(word.len()).any(|w| w == word.as_bytes()))
+}
+
 #[test]
-fn inv32_a_restore_that_has_not_come_to_its_end_answers_no_yes() {
+fn inv32_t50_a_restore_opens_nothing_again_erases_again_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, key) = busy(folder.path());
-    done(folder.path(), &["backup", "--data", "data", "--to", "backup"]);
+    let at = folder.path();
+    let mut server = Server::serve(at);
+    let cast = provision(&mut server);
+    let given = grant(&server, &cast);
+    let (session, token) = enter(&server, &cast, &given);
+    let wish = json!({ "customer_id": cast.code, "level": "partner", "modes": ["direct"], "days": 7,
+        "reason": "zebrafinch" });
+    let asks = "/v1/organisations/brokers/requests";
+    let asked = string(&server.expect(201, "POST", asks, &cast.by_sam, wish), "/id");
+    stop(server); // signs a checkpoint over everything
+    let key = done(at, &["audit", "key", "--data", "data"]);
+    let export = ["audit", "export", "--organisation", &cast.harbour, "--data", "data"];
+    done(at, &[&export[..], &["--out", "before.jsonl"]].concat());
+    let server = Server::serve(at);
+    done(at, &["backup", "--data", "data", "--to", "backup"]);
+    assert!(holds(&at.join("backup"), "zebrafinch"));
+    // What is done after the backup: one thing is revoked, another erased.
+    server.expect(200, "POST", &format!("/v1/grants/{given}/revoke"), &cast.by_ana, json!({}));
+    let request = format!("/v1/requests/{asked}/cancel");
+    server.expect(200, "POST", &request, &cast.by_sam, Value::Null);
+    server.expect(200, "POST", "/v1/erasures", &cast.provision, json!({ "request": asked }));
     stop(server);
-    let into = |data: &str| {
-        let at = folder.path();
-        run(at, &["restore", "--from", "backup", "--data", data, "--key-file", "data/comity.key"])
-    };
-    assert!(text(&into("data").stderr).contains("has a database"));
-    into("new");
-    let serve = [
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--data",
-        "new",
-        "--log",
-        "warn",
-        "--key-file",
-        "data/comity.key",
-    ];
-    let server = Server::start(folder.path(), &serve);
-    // Either it was ended, and the keys of before with it; or it was not, and it is closed.
-    let (status, _) = server.call("GET", "/readyz", "", "").unwrap();
-    let name = json!({ "name": "Later" }).to_string();
-    let (written, _) = server.call("PUT", "/v1/organisations/later", &key, &name).unwrap();
-    assert!(matches!((status, written), (503, 503) | (200, 401)), "{status} {written}");
-    server.terminate(Duration::from_secs(5));
+    assert!(!holds(&at.join("data"), "zebrafinch"));
+    // The list outlives the database: it is kept beside it.
+    fs::create_dir(at.join("new")).unwrap();
+    fs::copy(at.join("data/erasures"), at.join("new/erasures")).unwrap();
+
+    let restored = restore(at, "new");
+    let said = text(&restored.stdout);
+    assert!(restored.status.success(), "{said}{}", text(&restored.stderr));
+    assert!(said.contains("fork 2") && said.contains("erased again: 1"), "{said}");
+    assert!(said.contains("ended: 1 sessions, 4 sign-ins, 3 keys"), "{said}");
+    assert!(!at.join("new/restoring").exists());
+    assert!(!holds(&at.join("new"), "zebrafinch"), "the word is back");
+
+    let server = serve(at, "new");
+    server.expect(200, "GET", "/readyz", "", Value::Null);
+    server.expect(401, "GET", "/v1/me", &cast.by_ana, Value::Null);
+    server.expect(401, "GET", "/v1/me", &token, Value::Null);
+    let name = json!({ "name": "Later" });
+    server.expect(401, "PUT", "/v1/organisations/later", &cast.provision, name);
+    let (status, _) =
+        server.call("POST", "/access/v1/evaluation", &cast.decide, &question(&token)).unwrap();
+    assert_eq!(status, 401);
+    let operate = said.lines().map(str::trim).find(|l| l.starts_with("cmt_key_")).unwrap();
+    let body = json!({ "use": "decide", "application": "boats" });
+    let decide = string(&server.expect(201, "POST", "/v1/platform/keys", operate, body), "/secret");
+    let asked: Value = serde_json::from_str(&question(&token)).unwrap();
+    let answer = server.expect(200, "POST", "/access/v1/evaluation", &decide, asked);
+    assert_eq!(answer["decision"], false, "{answer}");
+    let ana = sign_in(&server, "ana@harbour");
+    let shown = server.expect(200, "GET", &format!("/v1/sessions/{session}"), &ana, Value::Null);
+    assert!(shown.to_string().contains("restored"), "{shown}");
+    stop(server);
+
+    // The log goes on: checkpoints of the new fork are of the history that the export shows.
+    let verified = done(at, &["audit", "verify", "--data", "new"]);
+    assert!(verified.contains("every leaf and root fits"), "{verified}");
+    let kept = fs::read_to_string(at.join("new/checkpoints")).unwrap();
+    let last = kept.trim_end().rsplit("\n\n").take(2).collect::<Vec<_>>();
+    let last = format!("{}\n\n{}\n", last[1], last[0]);
+    fs::write(at.join("note"), last).unwrap();
+    let more = ["--data", "new", "--checkpoint-key", "data/checkpoint.key"];
+    let after = ["audit", "export", "--organisation", &cast.harbour, "--out", "after.jsonl"];
+    done(at, &[&after[..], &more].concat());
+    let pinned = ["--key", key.trim(), "--checkpoint", "note"];
+    done(at, &[&["audit", "verify", "after.jsonl"][..], &pinned].concat());
+    // The last checkpoint that the export from before carries, held against the log of today.
+    let held = fs::read_to_string(at.join("before.note")).ok();
+    assert!(held.is_none());
+    fs::copy(at.join("before.jsonl"), at.join("kept.jsonl")).unwrap();
+    done(at, &["audit", "verify", "kept.jsonl", "--key", key.trim()]);
+}
+
+#[test]
+fn inv32_a_restore_that_was_cut_off_stays_closed_until_it_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let (server, key) = busy(at);
+    done(at, &["backup", "--data", "data", "--to", "backup"]);
+    stop(server);
+    assert!(text(&restore(at, "data").stderr).contains("has a database"));
+    // Under another key nothing is begun.
+    fs::write(at.join("other.key"), "0123456789abcdef".repeat(4)).unwrap();
+    fs::set_permissions(at.join("other.key"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
+    let wrong = ["restore", "--from", "backup", "--data", "new", "--key-file", "other.key"];
+    assert!(refused(at, &wrong).contains("is not the one"));
+    let lost = ["restore", "--from", "backup", "--data", "new", "--key-file", "data/comity.key"];
+    assert!(refused(at, &lost).contains("audit key --new"));
+    assert!(!at.join("new").exists());
+    assert!(restore(at, "new").status.success());
+    // As if it had been cut off after the copy, once by the folder's word and once by the copy's.
+    let database = at.join("new/comity.db");
+    let sql = |text: &str| rusqlite::Connection::open(&database).unwrap().execute_batch(text);
+    let mark = at.join("new/restoring");
+    for fork in 2..4 {
+        if fork == 2 {
+            fs::write(&mark, "").unwrap();
+        } else {
+            sql("UPDATE head SET fork = fork + 4611686018427387904").unwrap();
+        }
+        let server = serve(at, "new");
+        server.expect(503, "GET", "/readyz", "", Value::Null);
+        let name = json!({ "name": "Later" });
+        let (status, _) =
+            server.call("PUT", "/v1/organisations/later", &key, &name.to_string()).unwrap();
+        assert!(status == 503 || status == 401, "{status}");
+        stop(server);
+        let in_place = ["restore", "--in-place", "--data", "new", "--key-file", "data/comity.key"];
+        let keys = ["--checkpoint-key", "data/checkpoint.key"];
+        let ended = done(at, &[&in_place[..], &keys].concat());
+        assert!(ended.contains(&format!("fork {}", fork + 1)), "{ended}");
+        let server = serve(at, "new");
+        server.expect(200, "GET", "/readyz", "", Value::Null);
+        stop(server);
+    }
     // A backup that somebody touched is not restored at all.
-    let database = folder.path().join("backup/comity.db");
-    let sql = "UPDATE word SET text = 'Other' WHERE seq = 3";
-    rusqlite::Connection::open(&database).unwrap().execute_batch(sql).unwrap();
-    let told = into("other");
+    let backup = at.join("backup/comity.db");
+    let touched = "UPDATE word SET text = 'Other' WHERE seq = 3";
+    rusqlite::Connection::open(&backup).unwrap().execute_batch(touched).unwrap();
+    let told = restore(at, "other");
     assert!(!told.status.success() && text(&told.stderr).contains("row 3"));
-    assert!(!folder.path().join("other/comity.db").exists());
+    assert!(!at.join("other/comity.db").exists());
 }

@@ -11,7 +11,12 @@ use crate::process::{Server, run, string, text};
 
 /// What it says, by name: level and sentence.
 fn doctor(folder: &Path, more: &[&str]) -> (Option<i32>, Vec<(String, String, String)>) {
-    let done = run(folder, &[&["doctor", "--data", "data", "--json"], more].concat());
+    lines(folder, &[&["doctor", "--data", "data"], more].concat())
+}
+
+/// The same under other flags.
+pub fn lines(folder: &Path, flags: &[&str]) -> (Option<i32>, Vec<(String, String, String)>) {
+    let done = run(folder, &[flags, &["--json"]].concat());
     let out = text(&done.stdout);
     let checks: Value =
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out} {}", text(&done.stderr)));
@@ -24,12 +29,12 @@ fn doctor(folder: &Path, more: &[&str]) -> (Option<i32>, Vec<(String, String, St
     (done.status.code(), lines)
 }
 
-fn level<'a>(lines: &'a [(String, String, String)], name: &str) -> (&'a str, &'a str) {
+pub fn level<'a>(lines: &'a [(String, String, String)], name: &str) -> (&'a str, &'a str) {
     let line = lines.iter().find(|(_, n, _)| n == name);
     line.map(|(level, _, says)| (&**level, &**says)).unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn failing(lines: &[(String, String, String)]) -> Vec<&str> {
+pub fn failing(lines: &[(String, String, String)]) -> Vec<&str> {
     lines.iter().filter(|(level, _, _)| level == "fail").map(|(_, name, _)| &**name).collect()
 }
 

@@ -97,7 +97,8 @@ pub fn condition(server: &Server) -> Result<Condition, StoreError> {
 }
 
 fn rights(session: &mut Session, found: &mut Condition) -> Result<(), StoreError> {
-    let owner = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('log')";
+    let owner =
+        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('log')";
     found.owns = session.query(owner, &[])?.first().map_or(Ok(false), |r| r.try_get(0))?;
     let ask = "SELECT has_table_privilege(to_regclass($1)::oid, $2)";
     let mut may = |table: &str, right: &str| -> Result<bool, StoreError> {
