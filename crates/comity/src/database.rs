@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use comity_app::app::database;
 use comity_app::random;
-use comity_store::postgres::{SCHEMA, Server, grant, migrate};
+use comity_store::postgres::{SCHEMA, Server, grant, migrate, schema};
 use comity_store::{NodeId, Place, Reader};
 use serde::Deserialize;
 
@@ -72,7 +72,14 @@ impl Named {
     /// Of PostgreSQL it is read as nobody's node.
     pub fn place(&self, data: &Path) -> anyhow::Result<Place> {
         match self.server()? {
-            Some(server) => Ok(Place::Postgres(server, passer_by())),
+            Some(server) => {
+                let (found, shown) = (schema(&server)?, server.shown());
+                ensure!(
+                    found == SCHEMA,
+                    "{shown}: the schema is {found} and has to be {SCHEMA}; run comity migrate"
+                );
+                Ok(Place::Postgres(server, passer_by()))
+            }
             None => {
                 let place = Place::Folder(data.into());
                 must_hold_a_log(&place)?;

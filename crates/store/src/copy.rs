@@ -14,7 +14,7 @@ use rusqlite::types::Value;
 use crate::lease::NodeId;
 use crate::log::{Head, Place, StoreError};
 use crate::merkle::{Edge, Hash};
-use crate::postgres::{Session, Wants};
+use crate::postgres::{SCHEMA, Server, Session, Wants, version};
 use crate::sqlite::{Log, head, lock_beside, open_read_only, signed};
 use crate::{Calls, codec, leaf};
 
@@ -192,6 +192,7 @@ impl Source {
             Place::Postgres(server, _) => {
                 let wants = if alone { Wants::Migrating } else { Wants::Reading };
                 let mut session = Session::open(server, wants)?;
+                fits(server, &mut session)?;
                 session.batch(if alone {
                     "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM head WHERE id = 1 FOR UPDATE"
                 } else {
@@ -418,14 +419,7 @@ fn carry(from: &Place, to: &Place, alone: bool, restoring: bool) -> Result<Copie
         }
         Place::Postgres(server, node) => {
             let mut session = Session::open(server, Wants::Migrating)?;
-            let found = crate::postgres::schema(server)?;
-            if found != crate::postgres::SCHEMA {
-                return Err(StoreError::Place(format!(
-                    "{}: the schema is {found} and has to be {}; run comity migrate",
-                    server.shown(),
-                    crate::postgres::SCHEMA
-                )));
-            }
+            fits(server, &mut session)?;
             let mut tx = session.raw()?.transaction()?;
             let may = tx.query_one(
                 "SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = 'call_id_seq'::regclass",
@@ -443,6 +437,18 @@ fn carry(from: &Place, to: &Place, alone: bool, restoring: bool) -> Result<Copie
             Ok(copied)
         }
     }
+}
+
+/// A database is copied from and to only under the schema of this release.
+fn fits(server: &Server, session: &mut Session) -> Result<(), StoreError> {
+    let (found, known) = (version(session)?, SCHEMA);
+    if found == known {
+        return Ok(());
+    }
+    let shown = server.shown();
+    Err(StoreError::Place(format!(
+        "{shown}: the schema is {found} and has to be {known}; run comity migrate"
+    )))
 }
 
 fn empty(head: &Head) -> Result<(), StoreError> {

@@ -33,7 +33,14 @@ fn serve(folder: &Path, data: &str, url: &str) -> Server {
 }
 
 fn said(server: &Server, cast: &Cast, token: &str) -> (bool, String) {
-    decide(server, cast, &question(token)).expect("an answer")
+    // A node that counts its first call of a session may say "busy" once.
+    for _ in 0..50 {
+        if let Some(said) = decide(server, cast, &question(token)) {
+            return said;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("no answer");
 }
 
 fn no(reason: &str) -> (bool, String) {
@@ -55,13 +62,13 @@ fn t39_t49_a_role_that_cannot_change_the_log_is_enough_for_a_server() {
     let cast = provision(&mut node);
     assert!(node.printed.iter().any(|l| l.contains("database  postgres://127.0.0.1")));
     let given = grant(&node, &cast);
-    let (_, token) = enter(&node, &cast, &given);
+    let (session, token) = enter(&node, &cast, &given);
     assert_eq!(said(&node, &cast, &token), (true, "allowed".into()));
     revoke(&node, &cast, &given);
     assert_eq!(said(&node, &cast, &token), no("revoked"));
-    let history = "/v1/organisations/harbour/history";
-    let sessions = node.expect(200, "GET", history, &cast.by_ana, Value::Null);
-    assert_eq!(sessions["items"].as_array().map(Vec::len), Some(1), "{sessions}");
+    let path = format!("/v1/organisations/harbour/sessions/{session}");
+    let shown = node.expect(200, "GET", &path, &cast.by_ana, Value::Null);
+    assert_eq!((&shown["api_calls"], &shown["calls_late"]), (&json!(1), &json!(1)), "{shown}");
 
     let role = format!("{database}_node");
     for sql in [
@@ -140,10 +147,11 @@ fn g1_what_ends_on_one_node_is_no_on_the_other_once_it_is_answered() {
         let given = grant(&one, &cast);
         let (_, token) = enter(if round % 2 == 0 { &one } else { &two }, &cast, &given);
         let began = Instant::now();
-        while said(&two, &cast, &token).0 != true {
-            assert!(began.elapsed() < Duration::from_secs(5), "the other node never knew it");
+        for node in [&one, &two] {
+            while !said(node, &cast, &token).0 {
+                assert!(began.elapsed() < Duration::from_secs(5), "a node never knew it");
+            }
         }
-        assert!(said(&one, &cast, &token).0);
         let (by, other) = if round % 2 == 0 { (&one, &two) } else { (&two, &one) };
         revoke(by, &cast, &given);
         assert_eq!(said(other, &cast, &token), no("revoked"), "round {round}");
@@ -164,7 +172,7 @@ fn t54_a_database_without_the_schema_or_with_another_is_refused_with_the_way_out
     assert!(told.contains("comity migrate"), "{told}");
     assert!(
         refused(at, &["backup", "--data", "data", "--database", &url, "--to", "b"])
-            .contains("head")
+            .contains("comity migrate")
     );
     done(at, &["migrate", "--database", &url]);
     server().sql(database, "UPDATE schema_version SET version = 0");
@@ -328,8 +336,10 @@ fn a_copy_to_postgres_and_back_has_the_same_root_and_the_same_answers() {
     let (session, token) = enter(&node, &cast, &given);
     assert!(said(&node, &cast, &token).0);
     let shown = |node: &Server| {
-        let path = format!("/v1/sessions/{session}");
-        node.expect(200, "GET", &path, &cast.by_ana, Value::Null)
+        let path = format!("/v1/organisations/harbour/sessions/{session}");
+        let mut shown = node.expect(200, "GET", &path, &cast.by_ana, Value::Null);
+        shown["duration_seconds"] = Value::Null; // it goes on
+        shown
     };
     let before = shown(&node);
     stop(node);

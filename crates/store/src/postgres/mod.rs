@@ -18,6 +18,7 @@ pub use condition::{Condition, condition};
 pub use connect::{MIN_VERSION, Server};
 pub use leases::{Hints, Leases};
 pub(crate) use log::Log;
+pub(crate) use migrate::version;
 pub use migrate::{SCHEMA, grant, migrate, schema};
 
 use crate::log::StoreError;
