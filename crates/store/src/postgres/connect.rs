@@ -114,7 +114,7 @@ impl Server {
     /// Whether its URL holds a password.
     #[must_use]
     pub fn has_password(&self) -> bool {
-        self.config.get_password().is_some()
+        self.0.config.get_password().is_some()
     }
 
     /// Where it is, without secrets: for messages.
