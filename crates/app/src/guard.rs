@@ -55,34 +55,43 @@ pub fn begin_restore(data: &Path) -> std::io::Result<()> {
     std::fs::File::open(data)?.sync_all()
 }
 
-/// The fork is raised: checkpoints of before are kept as evidence under another name, and the
-/// folder is open again. Says where they are.
+/// The folder is open again: the fork is raised, in the log.
 ///
 /// # Errors
 /// If that cannot be noted; it stays closed then.
-pub fn end_restore(data: &Path, fork: u64) -> std::io::Result<Option<PathBuf>> {
-    let (path, mut kept) = (checkpoints(data), None);
-    if path.exists() {
-        let to = data.join(format!("checkpoints.before-fork-{fork}"));
-        std::fs::rename(&path, &to)?;
-        kept = Some(to);
-    }
-    std::fs::File::open(data)?.sync_all()?;
+pub fn end_restore(data: &Path) -> std::io::Result<()> {
     std::fs::remove_file(data.join(RESTORING))?;
-    std::fs::File::open(data)?.sync_all()?;
-    Ok(kept)
+    std::fs::File::open(data)?.sync_all()
+}
+
+/// Keeps the checkpoints of before as evidence under another name, so that those of the new fork
+/// begin a file of their own. Says where they are; nothing that was kept before is replaced.
+///
+/// # Errors
+/// If they cannot be renamed.
+pub fn put_aside(outside: &Path, fork: u64) -> std::io::Result<Option<PathBuf>> {
+    if !outside.exists() {
+        return Ok(None);
+    }
+    let name = outside.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let named = |more: String| outside.with_file_name(format!("{name}.before-fork-{fork}{more}"));
+    let mut to = named(String::new());
+    for again in 2.. {
+        if !to.exists() {
+            break;
+        }
+        to = named(format!(".{again}"));
+    }
+    std::fs::rename(outside, &to)?;
+    let folder = outside.parent().filter(|f| !f.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(Some(to))
 }
 
 /// Whether a restore of this folder has not come to its end.
 #[must_use]
 pub fn is_restoring(data: &Path) -> bool {
     data.join(RESTORING).exists()
-}
-
-/// Where the checkpoints are beside a data folder's log.
-#[must_use]
-pub fn checkpoints(data: &Path) -> PathBuf {
-    data.join("checkpoints")
 }
 
 /// The largest checkpoint in the file; `None` if there is no file, or none in it can be read.

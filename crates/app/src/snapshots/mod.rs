@@ -15,8 +15,9 @@ use std::time::Duration;
 use comity_store::{Reader, StoreError};
 use tokio::sync::watch;
 
-use crate::clock::boot_millis;
+use crate::clock::{Clock, boot_millis};
 use crate::keys::SnapshotKey;
+use crate::metrics::Metrics;
 use crate::node::{Closer, Stood};
 use crate::start::{self, Origin};
 
@@ -43,13 +44,21 @@ pub struct Taker {
     folder: PathBuf,
     key: SnapshotKey,
     stood: watch::Receiver<Stood>,
+    metrics: Arc<Metrics>,
+    clock: Arc<Clock>,
 }
 
 impl Taker {
     /// One for this folder.
     #[must_use]
-    pub fn new(folder: &Path, key: &SnapshotKey, stood: watch::Receiver<Stood>) -> Self {
-        Self { folder: folder.to_path_buf(), key: key.clone(), stood }
+    pub fn new(
+        folder: &Path,
+        key: &SnapshotKey,
+        stood: watch::Receiver<Stood>,
+        metrics: Arc<Metrics>,
+        clock: Arc<Clock>,
+    ) -> Self {
+        Self { folder: folder.to_path_buf(), key: key.clone(), stood, metrics, clock }
     }
 
     /// Takes one now and returns its position.
@@ -59,6 +68,7 @@ impl Taker {
     pub fn take(&self) -> std::io::Result<u64> {
         let Stood { state, head } = self.stood.borrow().clone();
         file::write(&self.folder, &self.key, &state, &head)?;
+        self.metrics.snapshot(self.clock.now());
         Ok(head.seq)
     }
 
