@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use ::postgres::config::Host;
 use ::postgres::error::Severity;
-use ::postgres::{Client, Config, NoTls, Statement};
+use ::postgres::{Client, NoTls, Row, Statement};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::bounded::Bounded;
 use crate::log::StoreError;
 
 /// The oldest server that is used: 15.
@@ -130,7 +132,7 @@ impl Server {
 
     /// The server's own `dbname`, `user` and the rest, to open a connection that is none of ours.
     pub(crate) fn client(&self, warned: &Warned) -> Result<Client, StoreError> {
-        let mut config = self.0.config.clone();
+        let mut config = ::postgres::Config::from(self.0.config.clone());
         let heard = warned.clone();
         config.notice_callback(move |notice| heard.hear(&notice));
         Ok(match &self.0.tls {
@@ -197,7 +199,7 @@ pub(crate) struct Warned {
 }
 
 impl Warned {
-    fn hear(&self, notice: &::postgres::error::DbError) {
+    pub fn hear(&self, notice: &::postgres::error::DbError) {
         let harmless = matches!(
             notice.parsed_severity(),
             Some(Severity::Debug | Severity::Info | Severity::Log | Severity::Notice)
@@ -239,7 +241,14 @@ pub(crate) struct Session {
 
 /// A client that may be let go of anywhere: saying farewell waits for the network, which an async
 /// thread must not.
-struct Owned(Option<Client>);
+struct Owned(Option<Kind>);
+
+enum Kind {
+    /// Waits as long as it takes: for whoever reads much, or changes the schema.
+    Patient(Client),
+    /// Waits a few seconds at most.
+    Bounded(Bounded),
+}
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -250,10 +259,48 @@ impl Drop for Owned {
 }
 
 impl Owned {
-    fn get(&mut self) -> Result<&mut Client, StoreError> {
+    fn get(&mut self) -> Result<&mut Kind, StoreError> {
         self.0.as_mut().ok_or_else(|| refused("the connection was let go"))
     }
+
+    fn prepare(&mut self, sql: &str) -> Result<Statement, StoreError> {
+        match self.get()? {
+            Kind::Patient(client) => Ok(client.prepare(sql)?),
+            Kind::Bounded(client) => client.ask(|c| c.prepare(sql)),
+        }
+    }
+
+    fn query(&mut self, sql: &Statement, bound: Bound<'_>) -> Result<Vec<Row>, StoreError> {
+        match self.get()? {
+            Kind::Patient(client) => Ok(client.query(sql, bound)?),
+            Kind::Bounded(client) => client.ask(|c| c.query(sql, bound)),
+        }
+    }
+
+    fn execute(&mut self, sql: &Statement, bound: Bound<'_>) -> Result<u64, StoreError> {
+        match self.get()? {
+            Kind::Patient(client) => Ok(client.execute(sql, bound)?),
+            Kind::Bounded(client) => client.ask(|c| c.execute(sql, bound)),
+        }
+    }
+
+    fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
+        match self.get()? {
+            Kind::Patient(client) => Ok(client.batch_execute(sql)?),
+            Kind::Bounded(client) => client.ask(|c| c.batch_execute(sql)),
+        }
+    }
+
+    /// A setting as the server shows it.
+    fn show(&mut self, sql: &str) -> Result<String, StoreError> {
+        let sql = self.prepare(sql)?;
+        let rows = self.query(&sql, &[])?;
+        let row = rows.first().ok_or_else(|| refused("the server shows no such setting"))?;
+        Ok(row.try_get(0)?)
+    }
 }
+
+type Bound<'a> = &'a [&'a (dyn ::postgres::types::ToSql + Sync)];
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -264,8 +311,13 @@ impl std::fmt::Debug for Session {
 impl Session {
     pub fn open(server: &Server, wants: Wants) -> Result<Self, StoreError> {
         let warned = Warned::default();
-        let mut client = server.client(&warned)?;
-        client.batch_execute(match wants {
+        let mut client = Owned(Some(match wants {
+            Wants::Writing => {
+                Kind::Bounded(Bounded::open(&server.0.config, server.0.tls.as_ref(), &warned)?)
+            }
+            Wants::Reading | Wants::Migrating => Kind::Patient(server.client(&warned)?),
+        }));
+        client.batch(match wants {
             Wants::Reading => "SET default_transaction_read_only = on",
             Wants::Writing => {
                 "SET idle_in_transaction_session_timeout = 1000; SET lock_timeout = 2000"
@@ -274,21 +326,26 @@ impl Session {
         })?;
         if wants == Wants::Writing {
             // Whoever set it lower did not think of a log: a confirmed commit is a durable one.
-            let commits: String = client.query_one("SHOW synchronous_commit", &[])?.try_get(0)?;
+            let commits = client.show("SHOW synchronous_commit")?;
             if !["on", "remote_apply"].contains(&commits.as_str()) {
-                client.batch_execute("SET synchronous_commit = on")?;
+                client.batch("SET synchronous_commit = on")?;
             }
         }
-        let version: String = client.query_one("SHOW server_version_num", &[])?.try_get(0)?;
+        let version = client.show("SHOW server_version_num")?;
         if version.parse::<i32>().is_ok_and(|v| v < MIN_VERSION) {
             return Err(refused(format!("the server is too old ({version}); 15 is needed")));
         }
         warned.check()?;
-        Ok(Self { client: Owned(Some(client)), prepared: HashMap::new(), warned })
+        Ok(Self { client, prepared: HashMap::new(), warned })
     }
 
     pub fn is_closed(&self) -> bool {
-        self.client.0.as_ref().is_none_or(Client::is_closed) || self.warned.check().is_err()
+        let closed = match &self.client.0 {
+            None => true,
+            Some(Kind::Patient(client)) => client.is_closed(),
+            Some(Kind::Bounded(client)) => client.is_closed(),
+        };
+        closed || self.warned.check().is_err()
     }
 
     /// Whether the server warned since the connection was opened.
@@ -298,14 +355,17 @@ impl Session {
 
     /// The connection itself, for what is done once.
     pub fn raw(&mut self) -> Result<&mut Client, StoreError> {
-        self.client.get()
+        match self.client.get()? {
+            Kind::Patient(client) => Ok(client),
+            Kind::Bounded(_) => Err(refused("this is done on a connection that may wait")),
+        }
     }
 
     fn statement(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
         if let Some(known) = self.prepared.get(sql) {
             return Ok(known.clone());
         }
-        let made = self.client.get()?.prepare(sql)?;
+        let made = self.client.prepare(sql)?;
         self.prepared.insert(sql, made.clone());
         Ok(made)
     }
@@ -316,7 +376,7 @@ impl Session {
         bound: &[&(dyn ::postgres::types::ToSql + Sync)],
     ) -> Result<Vec<::postgres::Row>, StoreError> {
         let statement = self.statement(sql)?;
-        Ok(self.client.get()?.query(&statement, bound)?)
+        self.client.query(&statement, bound)
     }
 
     pub fn execute(
@@ -325,11 +385,11 @@ impl Session {
         bound: &[&(dyn ::postgres::types::ToSql + Sync)],
     ) -> Result<u64, StoreError> {
         let statement = self.statement(sql)?;
-        Ok(self.client.get()?.execute(&statement, bound)?)
+        self.client.execute(&statement, bound)
     }
 
     pub fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
-        Ok(self.client.get()?.batch_execute(sql)?)
+        self.client.batch(sql)
     }
 }
 

@@ -38,14 +38,12 @@ pub fn schema(server: &Server) -> Result<i64, StoreError> {
 }
 
 pub(crate) fn version(session: &mut Session) -> Result<i64, StoreError> {
-    let there =
-        session.raw()?.query_one("SELECT to_regclass('schema_version') IS NOT NULL", &[])?;
-    if !there.try_get::<_, bool>(0)? {
+    let there = session.query("SELECT to_regclass('schema_version') IS NOT NULL", &[])?;
+    if !there.first().is_some_and(|row| row.get::<_, bool>(0)) {
         return Ok(0);
     }
-    let row =
-        session.raw()?.query_one("SELECT COALESCE(MAX(version), 0) FROM schema_version", &[])?;
-    Ok(row.try_get(0)?)
+    let rows = session.query("SELECT COALESCE(MAX(version), 0) FROM schema_version", &[])?;
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(0))
 }
 
 /// Makes the tables, or brings them up to date. Says from which version.

@@ -4,6 +4,7 @@
 //! is heard: a WARNING is how it tells that a commit was not replicated (T52), and whatever was
 //! done on a connection that warned is not believed.
 
+mod bounded;
 pub(crate) mod calls;
 mod condition;
 mod connect;

@@ -14,7 +14,7 @@ use comity_store::postgres::{Server as Named, migrate};
 use comity_store::{NodeId, Place, Store, StoreError};
 use tempfile::TempDir;
 
-use crate::link::Link;
+use crate::link::{AtCommit, Link};
 use crate::postgres::{Options, Server};
 use crate::site::{Broker, Cast, Site, cast, lay_in, settings};
 
@@ -245,4 +245,25 @@ fn a_schema_newer_than_this_release_knows_is_refused() {
     let settings = settings(folder.path()).on(Named::parse(&two.url).unwrap());
     let refused = App::start(&settings, Arc::new(Clock::simulated(two.a.w.now))).unwrap_err();
     assert!(matches!(refused, StartError::Store(StoreError::TooNew { .. })), "{refused}");
+}
+
+#[test]
+fn t52_a_server_that_goes_silent_holds_nobody_up_for_ever() {
+    let mut two = two();
+    let grant = two.a.grant(&two.cast, &two.cast.brokers[0]);
+    let (token, _) = two.a.enter(&two.cast.brokers[0], two.cast.harbour, grant);
+    let before = two.a.app.state().seq;
+    two.links[0].at_commit(Some(AtCommit::Silent));
+    let began = Instant::now();
+    let revoke = sent(&two.a.app, &two.cast.by_boss, Command::Revoke { grant });
+    eventually("the lease runs out", || !two.a.app.is_ready() || revoke.is_finished());
+    assert!(began.elapsed() < RUN_OUT + Duration::from_secs(1));
+    let (said, took) = revoke.join().unwrap();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    // The server had done it: either that was found out, or nobody says anything.
+    assert!(matches!(said, Ok(_) | Err(NotDone::Unknown)), "{said:?}");
+    eventually("it goes on", || two.a.app.is_ready());
+    assert_eq!(two.a.app.state().seq, before + 1);
+    assert_eq!(two.a.evaluate(&token, "boats:read").reason, Reason::Revoked);
+    two.a.grant(&two.cast, &two.cast.brokers[1]);
 }
