@@ -157,7 +157,10 @@ fn t24_inv22_a_killed_node_over_counts_and_never_under_counts() {
                 fleet.eventually_ready();
             }
             for node in &fleet.nodes[..=usize::from(again)] {
-                let said = node.must(&format!("counts {session}"));
+                // Who is not buried yet counts as gone ten seconds after its last renewal.
+                let counts = || node.must(&format!("counts {session}"));
+                fleet.eventually("it is known to be gone", || counts().words[2] == "true");
+                let said = counts();
                 let total: u64 = said.words[1].parse().unwrap();
                 fleet.run.under_counted(total < answered);
                 assert!(total <= most, "{total} for {answered} answers");
