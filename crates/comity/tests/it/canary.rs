@@ -31,7 +31,7 @@ impl Marks {
 }
 
 /// Sends bytes as they are and returns whatever comes back.
-fn raw(address: &str, request: &str) -> String {
+pub fn raw(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::canary::raw;
 use crate::carry::{done, refused, root};
 use crate::doctor::{failing, level, lines};
 use crate::guard::stop;
@@ -27,9 +28,17 @@ fn migrated(folder: &Path, name: &str) -> (String, String, String) {
 
 fn serve(folder: &Path, data: &str, url: &str) -> Server {
     let listen = ["serve", "--listen", "127.0.0.1:0", "--log", "warn"];
+    let figures = ["--metrics-listen", "127.0.0.1:0"];
     let keys = ["--key-file", "comity.key", "--checkpoint-key", "checkpoint.key"];
     let place = ["--data", data, "--database", url];
-    Server::start(folder, &[&listen[..], &keys, &place].concat())
+    Server::start(folder, &[&listen[..], &figures, &keys, &place].concat())
+}
+
+/// What its monitoring reads.
+fn figures(server: &Server) -> String {
+    let line = server.printed.iter().find(|l| l.contains("/metrics")).unwrap();
+    let address = line.split_once("http://").unwrap().1.trim().strip_suffix("/metrics").unwrap();
+    raw(address, "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 }
 
 fn said(server: &Server, cast: &Cast, token: &str) -> (bool, String) {
@@ -69,6 +78,20 @@ fn t39_t49_a_role_that_cannot_change_the_log_is_enough_for_a_server() {
     let path = format!("/v1/organisations/harbour/sessions/{session}");
     let shown = node.expect(200, "GET", &path, &cast.by_ana, Value::Null);
     assert_eq!((&shown["api_calls"], &shown["calls_late"]), (&json!(1), &json!(1)), "{shown}");
+
+    let figures = figures(&node);
+    for (name, least) in [
+        ("comity_lease_renewals_total{result=\"ok\"}", 1.0),
+        ("comity_barrier_wait_seconds_count", 1.0),
+        ("comity_checkpoint_age_seconds", 0.0),
+        ("comity_checker_age_seconds", 0.0),
+        ("comity_ready", 1.0),
+    ] {
+        let line = figures.lines().find_map(|l| l.strip_prefix(name));
+        let value: f64 =
+            line.unwrap_or_else(|| panic!("no {name}: {figures}")).trim().parse().unwrap();
+        assert!(value >= least, "{name} {value}");
+    }
 
     let role = format!("{database}_node");
     for sql in [
