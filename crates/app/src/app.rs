@@ -31,7 +31,7 @@ use crate::metrics::{Levels, Metrics};
 use crate::node::{self, Done, Node, NotDone};
 use crate::people::passwords::{self, Cost, Passwords};
 use crate::random;
-use crate::snapshots::{Snapshots, Taker};
+use crate::snapshots::{Snapshots, Taker, file};
 use crate::start;
 use crate::tokens::{self, Kind, Secret};
 
@@ -238,7 +238,7 @@ impl App {
                 return Err(StartError::OtherKey(settings.key_file.clone()));
             }
         }
-        let seen = guard::largest(&guard::checkpoints(&settings.data))
+        let seen = guard::outside(&settings.data, &settings.checkpoints.outside)
             .map_err(|source| StartError::Io { what: "the checkpoints".into(), source })?;
         let breach = match guarded {
             false => None,
@@ -270,7 +270,7 @@ impl App {
         });
         let book = CallBook::start(calls, &place, clock.clone(), &node)?;
         let snapshots = Snapshots::start(
-            Taker::new(&settings.data, keys.snapshot(), node.stood()),
+            Taker::new(&settings.data, keys.snapshot(), node.stood(), node.closer()),
             Reader::at(&place),
             from,
             node.closer(),
@@ -279,7 +279,12 @@ impl App {
         let moved = node.moved();
         let checkpoints = Checkpointer::start(&place, &settings.checkpoints, clock.clone(), moved)?;
         let closer = node.closer();
-        let close: checker::Close = Box::new(move |_| closer.close());
+        // What was taken of a state that breaks a rule must not be what the next start trusts.
+        let own = settings.data.clone();
+        let close: checker::Close = Box::new(move |_| {
+            closer.close();
+            file::put_aside(&own);
+        });
         let again = Reader::at(&place);
         let checker = Checker::start(&node, again, clock.clone(), checker::EVERY, close)
             .map_err(|source| StartError::Io { what: "the checker's thread".into(), source })?;

@@ -61,16 +61,30 @@ pub fn begin_restore(data: &Path) -> std::io::Result<()> {
 /// # Errors
 /// If that cannot be noted; it stays closed then.
 pub fn end_restore(data: &Path, fork: u64) -> std::io::Result<Option<PathBuf>> {
-    let (path, mut kept) = (checkpoints(data), None);
-    if path.exists() {
-        let to = data.join(format!("checkpoints.before-fork-{fork}"));
-        std::fs::rename(&path, &to)?;
-        kept = Some(to);
-    }
+    let kept = set_aside(&checkpoints(data), fork)?;
     std::fs::File::open(data)?.sync_all()?;
     std::fs::remove_file(data.join(RESTORING))?;
     std::fs::File::open(data)?.sync_all()?;
     Ok(kept)
+}
+
+/// Keeps a file of checkpoints of before as evidence, under another name beside it. Says where;
+/// `None` if there is no such file. To be done for a file that the settings name before
+/// [`end_restore`]: else the log stays closed over what that file has seen.
+///
+/// # Errors
+/// If it cannot be renamed.
+pub fn set_aside(path: &Path, fork: u64) -> std::io::Result<Option<PathBuf>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut to = path.as_os_str().to_owned();
+    to.push(format!(".before-fork-{fork}"));
+    let to = PathBuf::from(to);
+    std::fs::rename(path, &to)?;
+    let folder = to.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()?;
+    Ok(Some(to))
 }
 
 /// Whether a restore of this folder has not come to its end.
@@ -85,17 +99,36 @@ pub fn checkpoints(data: &Path) -> PathBuf {
     data.join("checkpoints")
 }
 
-/// The largest checkpoint in the file; `None` if there is no file, or none in it can be read.
+/// A file longer than this, in bytes, holds more than one note that a power failure cut off.
+const MORE_THAN_TORN: usize = 1_024;
+
+/// What was seen outside the database: the largest checkpoint of the file that the settings name,
+/// and of the one in the data folder, where the settings may have named it before.
 ///
 /// # Errors
-/// If the file is there and cannot be read.
+/// As [`largest`].
+pub fn outside(data: &Path, named: &Path) -> std::io::Result<Vec<Seen>> {
+    let inside = checkpoints(data);
+    let files = [Some(named), (inside != *named).then_some(&*inside)];
+    files.into_iter().flatten().filter_map(|file| largest(file).transpose()).collect()
+}
+
+/// The largest checkpoint in the file; `None` if there is no file, or only a piece of a first one.
+///
+/// # Errors
+/// If the file is there and cannot be read, or holds something else.
 pub fn largest(path: &Path) -> std::io::Result<Option<Seen>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(read(&String::from_utf8_lossy(&bytes)))
+    let found = read(&String::from_utf8_lossy(&bytes));
+    if found.is_none() && bytes.len() > MORE_THAN_TORN {
+        let what = format!("{}: holds no checkpoint", path.display());
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+    }
+    Ok(found)
 }
 
 /// Leniently: a last note that was cut off by a power failure must not hide those before it.
@@ -143,22 +176,24 @@ fn digest(line: &str) -> Option<Digest32> {
 /// # Errors
 /// If the log cannot be read.
 pub fn look(
-    seen: Option<Seen>,
+    seen: impl IntoIterator<Item = Seen>,
     reader: &Reader,
     head: &Head,
 ) -> Result<Option<Breach>, StoreError> {
-    let Some(seen) = seen else {
-        return Ok(None);
-    };
-    if seen.size > head.seq {
-        return Ok(Some(Breach::Smaller { seen, rows: head.seq }));
+    for seen in seen {
+        if seen.size > head.seq {
+            return Ok(Some(Breach::Smaller { seen, rows: head.seq }));
+        }
+        let root = if seen.size == head.seq {
+            Some(head.root)
+        } else {
+            reader.root_at(Edge::new(), seen.size)?
+        };
+        if root != Some(seen.root.0) {
+            return Ok(Some(Breach::Other { seen }));
+        }
     }
-    let root = if seen.size == head.seq {
-        Some(head.root)
-    } else {
-        reader.root_at(Edge::new(), seen.size)?
-    };
-    Ok((root != Some(seen.root.0)).then_some(Breach::Other { seen }))
+    Ok(None)
 }
 
 #[cfg(test)]

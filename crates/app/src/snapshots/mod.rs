@@ -43,22 +43,34 @@ pub struct Taker {
     folder: PathBuf,
     key: SnapshotKey,
     stood: watch::Receiver<Stood>,
+    closer: Closer,
 }
 
 impl Taker {
     /// One for this folder.
     #[must_use]
-    pub fn new(folder: &Path, key: &SnapshotKey, stood: watch::Receiver<Stood>) -> Self {
-        Self { folder: folder.to_path_buf(), key: key.clone(), stood }
+    pub fn new(
+        folder: &Path,
+        key: &SnapshotKey,
+        stood: watch::Receiver<Stood>,
+        closer: Closer,
+    ) -> Self {
+        Self { folder: folder.to_path_buf(), key: key.clone(), stood, closer }
     }
 
     /// Takes one now and returns its position.
     ///
     /// # Errors
-    /// Of the file system.
+    /// Of the file system, and for a node that is closed: what it knows is what it was closed for.
     pub fn take(&self) -> std::io::Result<u64> {
         let Stood { state, head } = self.stood.borrow().clone();
-        file::write(&self.folder, &self.key, &state, &head)?;
+        if self.closer.is_closed() {
+            return Err(std::io::Error::other("the node has closed itself"));
+        }
+        let path = file::write(&self.folder, &self.key, &state, &head)?;
+        if self.closer.is_closed() {
+            std::fs::remove_file(path)?; // closed meanwhile: whoever closed it has not seen this one
+        }
         Ok(head.seq)
     }
 
