@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run tour test test-quick check fmt fmt-check clippy layers docs deny bench soak setup clean
+.PHONY: help run tour test test-quick test-postgres check fmt fmt-check clippy layers docs deny bench soak setup clean
 
 # rustup's folder, for shells that have not read its profile yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -18,6 +18,9 @@ export RUSTUP_TOOLCHAIN := stable
 endif
 endif
 
+# The store's own tests stand on both engines in one run; those above it choose one.
+POSTGRES_PASS := COMITY_TEST_STORE=postgres cargo test $(LOCKED) -p comity-app -p comity-api --test it
+
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
@@ -29,9 +32,13 @@ tour: setup ## run the README's tour as a test
 
 test: check ## everything that must be green before a merge
 	cargo test $(LOCKED) --workspace
+	$(POSTGRES_PASS)
 
-test-quick: ## the tests alone
+test-quick: ## the tests alone, on files
 	cargo test $(LOCKED) --workspace
+
+test-postgres: ## the tests of app and API once more, on PostgreSQL
+	$(POSTGRES_PASS)
 
 check: setup fmt-check clippy layers docs deny ## all but the tests: format, lints, layers, docs, licences
 
@@ -66,7 +73,7 @@ bench: setup ## benchmarks; compare figures of one run only
 SOAK ?= 10
 soak: setup ## the faults again and again, SOAK=10 times as often as in CI, and the track record
 	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-store --test it -- server_faults
-	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-app --test it -- disk_faults clock_steps
+	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-app --test it -- disk_faults clock_steps nodes
 	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity --test it -- kill
 	python3 scripts/track-record
 

@@ -13,6 +13,8 @@ use crate::problem::Problem;
 
 /// The one route that a partner session may call.
 const CLOSE: &str = "/v1/sessions/{session}/close";
+/// The route that says by itself when it cannot know.
+const EVALUATION: &str = "/access/v1/evaluation";
 
 /// A caller whose token or key is in force now. The kernel judges it again at the head of the log.
 #[derive(Debug)]
@@ -31,11 +33,17 @@ impl FromRequestParts<Arc<App>> for Who {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let token = bearer(parts).ok_or_else(Problem::unauthenticated)?;
+        let route = parts.extensions.get::<MatchedPath>();
+        let is = |path: &str| route.is_some_and(|p| p.as_str() == path);
+        // Whether a token or key is in force is a yes like any other: a node that cannot confirm
+        // that it is current does not know it.
+        if !app.is_current() && !is(EVALUATION) {
+            return Err(Problem::not_current(app));
+        }
         let caller = app.caller(token, Door::Api).ok_or_else(Problem::unauthenticated)?;
         // From inside a partner session nothing can be done here but to leave it (T8), and nothing
         // is looked up before that is said.
-        let leaving = parts.extensions.get::<MatchedPath>().is_some_and(|p| p.as_str() == CLOSE);
-        if matches!(caller.principal, Principal::PartnerSession(_)) && !leaving {
+        if matches!(caller.principal, Principal::PartnerSession(_)) && !is(CLOSE) {
             return Err(Refusal::PartnerSession.into());
         }
         Ok(Self(caller))

@@ -67,6 +67,19 @@ impl Problem {
         )
     }
 
+    /// This node cannot confirm that what it knows is current (inv10).
+    #[must_use]
+    pub fn not_current(app: &comity_app::App) -> Self {
+        if app.breach().is_some() {
+            return Failure::Guarded.into();
+        }
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stale",
+            "This node cannot confirm that it is current. Nothing was done; try again.",
+        )
+    }
+
     /// As if it were not there.
     #[must_use]
     pub fn not_found() -> Self {

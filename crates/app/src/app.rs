@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use comity_decision::counter::Counts;
 use comity_decision::decide::{Answer, decide};
@@ -34,6 +35,9 @@ use crate::random;
 use crate::snapshots::{Snapshots, Taker, file};
 use crate::start;
 use crate::tokens::{self, Kind, Secret};
+
+/// How long a question may wait for this node to be able to answer it, in milliseconds.
+pub const WAIT_MS: u64 = 50;
 
 /// Where an installation lives and what it costs.
 #[derive(Debug, Clone)]
@@ -343,10 +347,16 @@ impl App {
         self.breach.as_ref()
     }
 
+    /// Whether what this node knows is confirmed to be current.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        boot_millis() < self.node.index().valid_until()
+    }
+
     /// Whether decisions are being answered, and no stop has begun.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        boot_millis() < self.node.index().valid_until() && !*self.stopping.borrow()
+        self.is_current() && !*self.stopping.borrow()
     }
 
     /// Figures for monitoring.
@@ -545,7 +555,7 @@ impl App {
             if let Some(code) = plain.and_then(|bytes| String::from_utf8(bytes).ok()) {
                 return Ok(code);
             }
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(2));
         }
         Err(Failure::Broken("a customer ID cannot be opened with this key file".into()))
     }
@@ -604,6 +614,14 @@ impl App {
             });
         }
         answer
+    }
+
+    /// Waits until this node's decisions reflect the log up to `seq`, for [`WAIT_MS`] at most; says
+    /// whether they do (N6): so whoever has written on one node reads it on any.
+    pub async fn reached(&self, seq: u64) -> bool {
+        let mut moved = self.node.moved();
+        let reached = async { moved.wait_for(|at| *at >= seq).await.is_ok() };
+        tokio::time::timeout(Duration::from_millis(WAIT_MS), reached).await.unwrap_or(false)
     }
 
     /// What a session's calls add up to.

@@ -16,19 +16,22 @@ const REAL: i64 = i64::MIN;
 pub struct Clock {
     simulated: AtomicI64,
     highest: AtomicI64,
+    /// How far a test says that the system's clock is wrong.
+    wrong_by: AtomicI64,
 }
 
 impl Clock {
     /// The machine's own.
     #[must_use]
     pub fn system() -> Self {
-        Self { simulated: AtomicI64::new(REAL), highest: AtomicI64::new(0) }
+        Self::simulated(Instant(REAL))
     }
 
     /// One that stands still at `at` until it is moved.
     #[must_use]
     pub fn simulated(at: Instant) -> Self {
-        Self { simulated: AtomicI64::new(at.0), highest: AtomicI64::new(0) }
+        let (highest, wrong_by) = (AtomicI64::new(0), AtomicI64::new(0));
+        Self { simulated: AtomicI64::new(at.0), highest, wrong_by }
     }
 
     /// Moves a simulated clock.
@@ -50,7 +53,7 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Instant {
         let simulated = self.simulated.load(Ordering::Acquire);
-        let wall = if simulated == REAL { wall_millis() } else { simulated };
+        let wall = if simulated == REAL { self.wall() } else { simulated };
         Instant(self.highest.fetch_max(wall, Ordering::AcqRel).max(wall))
     }
 
@@ -61,7 +64,7 @@ impl Clock {
         let simulated = self.simulated.load(Ordering::Acquire);
         let (raw, drift) = match simulated {
             REAL => {
-                let wall = wall_millis();
+                let wall = self.wall();
                 (wall, wall.saturating_sub(boot))
             }
             at => (at, 0),
@@ -82,7 +85,17 @@ impl Clock {
     #[must_use]
     pub fn skew_to(&self, other: i64) -> Option<i64> {
         let real = self.simulated.load(Ordering::Acquire) == REAL;
-        real.then(|| wall_millis().saturating_sub(other).saturating_abs())
+        real.then(|| self.wall().saturating_sub(other).saturating_abs())
+    }
+
+    /// What a machine has whose clock is wrong by so many milliseconds.
+    #[doc(hidden)]
+    pub fn be_wrong_by(&self, millis: i64) {
+        self.wrong_by.store(millis, Ordering::Release);
+    }
+
+    fn wall(&self) -> i64 {
+        wall_millis().saturating_add(self.wrong_by.load(Ordering::Acquire))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -52,40 +52,60 @@ pub(crate) struct Waiting {
 }
 
 /// How often the lease table is looked at while somebody waits.
-const LOOK: Duration = Duration::from_millis(2);
+const LOOK_EVERY_MS: i64 = 2;
 
-/// Those who wait, on a thread and a connection of their own: the writer goes on.
+/// Those who wait, on a thread of their own: the writer goes on. Another one looks at the leases,
+/// because a look may hang on the network, and whoever waits need not wait for longer than until
+/// every lease has run out.
 #[derive(Debug)]
 pub(crate) struct Barrier {
     /// `None` where nobody else can have a copy.
-    waiting: Option<Sender<Waiting>>,
+    keeper: Option<Sender<ToKeeper>>,
     thread: Option<JoinHandle<()>>,
+}
+
+enum ToKeeper {
+    /// Somebody waits.
+    Wait(Waiting),
+    /// A look is over: up to where every other node has applied; `None` if it failed.
+    Seen(Option<u64>),
+    /// Nobody more will come.
+    Stop,
 }
 
 impl Barrier {
     pub fn start(place: &Place, lease: Lease, faults: &Arc<Faults>) -> std::io::Result<Self> {
         let Place::Postgres(server, node) = place else {
-            return Ok(Self { waiting: None, thread: None });
+            return Ok(Self { keeper: None, thread: None });
         };
         let (sender, receiver) = channel();
+        let (asks, asked) = channel::<Vec<(u64, i64)>>();
         let (leases, faults) = (Leases::new(server, *node), faults.clone());
-        let mut keeper = Keeper { leases, lease, seen: BTreeMap::new(), faults };
+        let mut looker = Looker { leases, lease, seen: BTreeMap::new(), faults };
+        let tell = sender.clone();
+        // Ends when nobody asks any more; nobody waits for that, because it may hang.
+        std::thread::Builder::new().name("leases".into()).spawn(move || {
+            for waiting in asked {
+                let _ = tell.send(ToKeeper::Seen(looker.look(&waiting)));
+            }
+        })?;
+        let mut keeper = Keeper { lease, asks, looking: false, look_at: 0 };
         let thread = std::thread::Builder::new()
             .name("barrier".into())
             .spawn(move || keeper.run(&receiver))?;
-        Ok(Self { waiting: Some(sender), thread: Some(thread) })
+        Ok(Self { keeper: Some(sender), thread: Some(thread) })
     }
 
     /// Whether anybody has to be waited for at all.
     pub fn is_needed(&self) -> bool {
-        self.waiting.is_some()
+        self.keeper.is_some()
     }
 
     /// Has it answered when every live node knows.
     pub fn wait(&self, waiting: Waiting) {
-        match &self.waiting {
-            Some(sender) => {
-                if let Err(unsent) = sender.send(waiting) {
+        match &self.keeper {
+            Some(keeper) => {
+                if let Err(unsent) = keeper.send(ToKeeper::Wait(waiting)) {
                     drop(unsent); // the reply's end is dropped with it: the outcome is unknown
                 }
             }
@@ -93,9 +113,11 @@ impl Barrier {
         }
     }
 
-    /// Lets those who wait get their answers, then says farewell for this node.
+    /// Lets those who wait get their answers.
     pub fn stop(&mut self) {
-        self.waiting.take();
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.send(ToKeeper::Stop);
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -105,6 +127,68 @@ impl Barrier {
 }
 
 struct Keeper {
+    lease: Lease,
+    asks: Sender<Vec<(u64, i64)>>,
+    /// Whether a look is under way.
+    looking: bool,
+    /// When the next one is due.
+    look_at: i64,
+}
+
+/// One who waits, and whether the look that is under way began after they came: only such a look
+/// can tell of every node that may have to be waited for.
+type Pending = (Waiting, bool);
+
+impl Keeper {
+    fn run(&mut self, from: &Receiver<ToKeeper>) {
+        let mut pending: Vec<Pending> = Vec::new();
+        let mut open = true;
+        while open || !pending.is_empty() {
+            let told = if pending.is_empty() {
+                from.recv().ok()
+            } else {
+                let wait = self.ask(&mut pending);
+                from.recv_timeout(wait).ok() // nothing was said: it is time for something
+            };
+            match told {
+                Some(ToKeeper::Wait(waiting)) => pending.push((waiting, false)),
+                Some(ToKeeper::Seen(applied)) => {
+                    self.looking = false;
+                    self.look_at = boot_millis().saturating_add(LOOK_EVERY_MS);
+                    let knows = |w: &Pending| w.1 && applied.is_some_and(|all| all >= w.0.seq);
+                    pending = answered(pending, knows);
+                }
+                Some(ToKeeper::Stop) => open = false,
+                None => {}
+            }
+            let (now, patience) = (boot_millis(), self.lease.run_out_ms());
+            pending = answered(pending, |w| now.saturating_sub(w.0.since) >= patience);
+        }
+    }
+
+    /// Has the leases looked at if it is time, and says for how long nothing is due then.
+    fn ask(&mut self, pending: &mut [Pending]) -> Duration {
+        let now = boot_millis();
+        if !self.looking && now >= self.look_at {
+            self.looking =
+                self.asks.send(pending.iter().map(|w| (w.0.seq, w.0.since)).collect()).is_ok();
+            pending.iter_mut().for_each(|w| w.1 = self.looking);
+        }
+        let earliest = pending.iter().map(|w| w.0.since).min().unwrap_or(now);
+        let until = earliest.saturating_add(self.lease.run_out_ms());
+        let until = if self.looking { until } else { until.min(self.look_at.max(now + 1)) };
+        Duration::from_millis(until.saturating_sub(now).max(1).unsigned_abs())
+    }
+}
+
+/// Answers those who may be answered, and returns the others.
+fn answered(pending: Vec<Pending>, may: impl Fn(&Pending) -> bool) -> Vec<Pending> {
+    let (done, waiting): (Vec<_>, Vec<_>) = pending.into_iter().partition(may);
+    done.into_iter().for_each(|w| (w.0.answer)());
+    waiting
+}
+
+struct Looker {
     leases: Leases,
     lease: Lease,
     /// The other nodes, each with the moment when we first saw it stand as it does (N5).
@@ -112,61 +196,21 @@ struct Keeper {
     faults: Arc<Faults>,
 }
 
-impl Keeper {
-    fn run(&mut self, from: &Receiver<Waiting>) {
-        let mut pending: Vec<Waiting> = Vec::new();
-        let mut open = true;
-        while open || !pending.is_empty() {
-            if pending.is_empty() {
-                match from.recv() {
-                    Ok(waiting) => pending.push(waiting),
-                    Err(_) => break,
-                }
-            }
-            loop {
-                match from.try_recv() {
-                    Ok(waiting) => pending.push(waiting),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => {
-                        open = false;
-                        break;
-                    }
-                }
-            }
-            pending = self.look(pending);
-            if !pending.is_empty() {
-                std::thread::sleep(LOOK);
-            }
-        }
-        if let Err(error) = self.leases.leave() {
-            tracing::warn!(%error, "no farewell: others wait for this node until its lease ran out");
-        }
-    }
-
-    /// Answers whom it can, and returns the others.
-    fn look(&mut self, pending: Vec<Waiting>) -> Vec<Waiting> {
-        let others = self.leases.others();
-        let now = boot_millis();
-        let patience = self.lease.run_out_ms();
-        let known = match others {
-            Ok(rows) => {
-                self.note(&rows, now);
-                let latest = pending.iter().map(|w| w.seq).max().unwrap_or(0);
-                self.bury(&rows, latest, &pending, now);
-                Some(rows)
-            }
+impl Looker {
+    /// Up to where every other live node has applied; `None` if that cannot be read. `waiting` is
+    /// for what somebody waits, each with the moment since when.
+    fn look(&mut self, waiting: &[(u64, i64)]) -> Option<u64> {
+        let rows = match self.leases.others() {
+            Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(%error, "the leases cannot be read; waiting for them to run out");
-                None
+                return None;
             }
         };
-        let applied = known.map(|rows| rows.iter().map(|r| r.applied).min().unwrap_or(u64::MAX));
-        let (done, waiting): (Vec<_>, Vec<_>) = pending.into_iter().partition(|w| {
-            applied.is_some_and(|applied| applied >= w.seq)
-                || now.saturating_sub(w.since) >= patience
-        });
-        done.into_iter().for_each(|w| (w.answer)());
-        waiting
+        let now = boot_millis();
+        self.note(&rows, now);
+        self.bury(&rows, waiting, now);
+        Some(rows.iter().map(|r| r.applied).min().unwrap_or(u64::MAX))
     }
 
     fn note(&mut self, rows: &[LeaseRow], now: i64) {
@@ -181,13 +225,15 @@ impl Keeper {
 
     /// N5: declares dead whom we ourselves have seen standing still for so long that its lease has
     /// run out, and who holds somebody up.
-    fn bury(&mut self, rows: &[LeaseRow], latest: u64, pending: &[Waiting], now: i64) {
-        let patience = self.lease.run_out_ms();
+    fn bury(&mut self, rows: &[LeaseRow], waiting: &[(u64, i64)], now: i64) {
         let careless = self.faults.sabotaged(Sabotage::DeadByCommitTime);
+        let patience = if careless { self.lease.length_ms } else { self.lease.run_out_ms() };
+        let latest = waiting.iter().map(|w| w.0).max().unwrap_or(0);
         for row in rows.iter().filter(|r| r.applied < latest) {
             let since = self.seen.get(&row.node).map_or(now, |(_, since)| *since);
             let since = if careless {
-                pending.iter().filter(|w| row.applied < w.seq).map(|w| w.since).min().unwrap_or(now)
+                let held_up = waiting.iter().filter(|w| row.applied < w.0);
+                held_up.map(|w| w.1).min().unwrap_or(now)
             } else {
                 since
             };

@@ -236,6 +236,7 @@ impl Node {
             faults: faults.clone(),
             metrics: metrics.clone(),
             next_sweep: boot_millis(),
+            later: Vec::new(),
             failing: false,
             head,
             stood,

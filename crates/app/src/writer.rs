@@ -35,6 +35,9 @@ use crate::node::{Answer, Closer, Done, Faults, Job, Message, NotDone, Sabotage,
 const MOST_IN_BATCH: usize = 512;
 /// How often forgotten sessions are swept from the index.
 const SWEEP_EVERY_MS: i64 = 30_000;
+/// For how long commands are decided while the head is held: others wait for it meanwhile, and the
+/// server ends a transaction in which nothing happens for a second.
+const MOST_HELD_MS: i64 = 400;
 /// How far our clock may stand from the database's (T37).
 const MOST_SKEW_MS: i64 = 1_000;
 
@@ -56,6 +59,8 @@ pub(crate) struct Writer {
     pub faults: Arc<Faults>,
     pub metrics: Arc<Metrics>,
     pub next_sweep: i64,
+    /// What the last batch had no time for.
+    pub later: Vec<Job>,
     /// The log does not say what became of a commit: nothing is decided and nothing answered.
     pub failing: bool,
 }
@@ -73,8 +78,8 @@ enum Commit {
 }
 
 type Batch = Vec<(Row, Vec<SideWrite>)>;
-/// Whom to answer, and which row of the batch is theirs.
-type Replies = Vec<(oneshot::Sender<Answer>, Result<Option<usize>, Refusal>)>;
+/// Who waits for an answer, whether they wanted to end something, and which row of the batch it is.
+type Reply = (oneshot::Sender<Answer>, bool, Result<Option<usize>, Refusal>);
 
 impl Writer {
     pub fn run(&mut self, messages: &Receiver<Message>) {
@@ -83,25 +88,28 @@ impl Writer {
             // Measured before the work: an answer is never valid longer than what it was made from.
             let began = boot_millis();
             let wait = u64::try_from(next_beat.saturating_sub(began).max(0)).unwrap_or(0);
+            let wait = if self.later.is_empty() { wait } else { 0 };
             let mut hinted = false;
+            let mut jobs = std::mem::take(&mut self.later);
+            let room = MOST_IN_BATCH.saturating_sub(jobs.len());
             match messages.recv_timeout(Duration::from_millis(wait)) {
                 Ok(first) => {
-                    let mut jobs = Vec::new();
-                    let rest = messages.try_iter().take(MOST_IN_BATCH - 1);
-                    for message in std::iter::once(first).chain(rest) {
+                    let known = jobs.len();
+                    for message in std::iter::once(first).chain(messages.try_iter().take(room)) {
                         match message {
                             Message::Job(job) => jobs.push(job),
                             Message::Hint => hinted = true,
                         }
                     }
-                    self.waiting.fetch_sub(jobs.len(), Ordering::AcqRel);
+                    self.waiting.fetch_sub(jobs.len() - known, Ordering::AcqRel);
                     jobs.sort_by_key(|job| !job.command.is_ending());
-                    if !jobs.is_empty() {
-                        self.batch(jobs);
-                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) if jobs.is_empty() => return,
+                Err(RecvTimeoutError::Disconnected) => {}
+            }
+            if !jobs.is_empty() {
+                self.batch(jobs);
             }
             assert!(!self.faults.panic.load(Ordering::Acquire), "a test asked for this");
             while self.faults.stuck.load(Ordering::Acquire) {
@@ -126,6 +134,9 @@ impl Writer {
     /// Answers who waits for others, and says farewell.
     pub fn leave(&mut self) {
         self.barrier.stop();
+        if let Err(error) = self.store.leave() {
+            tracing::warn!(%error, "no farewell: others wait for this node until its lease ran out");
+        }
     }
 
     /// What is due by the clock.
@@ -190,8 +201,7 @@ impl Writer {
                 return true;
             }
             Err(error) => {
-                tracing::warn!(%error, "being current cannot be confirmed");
-                self.reconnect();
+                self.broken(&error);
                 return false;
             }
         };
@@ -246,7 +256,7 @@ impl Writer {
             tracing::error!(%error, "no answers any more: start anew after comity audit verify");
             self.closer.close();
         } else {
-            tracing::warn!(%error, "the log cannot be read");
+            tracing::warn!(%error, "being current cannot be confirmed");
             self.reconnect();
         }
     }
@@ -270,8 +280,11 @@ impl Writer {
         let mut touched = Touched::default();
         let mut rows: Batch = Vec::new();
         let mut replies = Vec::with_capacity(jobs.len());
-        for job in jobs {
+        let began = boot_millis();
+        let mut jobs = jobs.into_iter();
+        while let Some(job) = jobs.next() {
             let now = self.clock.now();
+            let ending = job.command.is_ending();
             match kernel::decide(&state, &job.caller, job.id, job.command, now, &mut self.ids) {
                 Ok(decided) => {
                     state = decided.state;
@@ -280,13 +293,21 @@ impl Writer {
                         rows.push((row, decided.side));
                         rows.len() - 1
                     });
-                    replies.push((job.reply, Ok(row)));
+                    replies.push((job.reply, ending, Ok(row)));
                 }
-                Err(refusal) => replies.push((job.reply, Err(refusal))),
+                Err(refusal) => replies.push((job.reply, ending, Err(refusal))),
+            }
+            if self.store.is_shared() && boot_millis().saturating_sub(began) >= MOST_HELD_MS {
+                self.later.extend(jobs);
+                break;
             }
         }
         if rows.is_empty() {
             self.store.release();
+            let ends = replies.iter().any(|(_, ending, _)| *ending);
+            if ends && self.store.is_shared() && !self.is_durable() {
+                return refuse(replies, &NotDone::Unavailable("it cannot be confirmed"));
+            }
         } else {
             match self.commit(&rows) {
                 Commit::Written(head) => {
@@ -302,6 +323,24 @@ impl Writer {
             }
         }
         self.answer(rows, replies);
+    }
+
+    /// What was only read here may be gone after a failover. A write of our own, once replicated,
+    /// has it behind it: so nobody is told that something has ended by a row that may be lost.
+    fn is_durable(&mut self) -> bool {
+        // Two at most: one may find us declared dead.
+        for _ in 0..2 {
+            match self.store.renew(self.state.seq) {
+                Ok(Renewed { head: Some(_), .. }) => return true,
+                Ok(Renewed { head: None, .. }) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "what was read cannot be confirmed");
+                    self.reconnect();
+                    return false;
+                }
+            }
+        }
+        false
     }
 
     /// Takes the head and follows the log to it; says why not.
@@ -331,11 +370,11 @@ impl Writer {
         })
     }
 
-    fn answer(&self, rows: Batch, replies: Replies) {
+    fn answer(&self, rows: Batch, replies: Vec<Reply>) {
         let since = boot_millis();
         let state = self.published.load_full();
         let rows: Vec<Arc<Row>> = rows.into_iter().map(|(row, _)| Arc::new(row)).collect();
-        for (reply, outcome) in replies {
+        for (reply, ending, outcome) in replies {
             let answer = outcome.map_err(NotDone::Refused).map(|row| {
                 let row = row.and_then(|ix| rows.get(ix).cloned());
                 let seq = row.as_ref().map_or(state.seq, |r| r.seq);
@@ -344,9 +383,12 @@ impl Writer {
             let takes = |done: &Done| {
                 done.row.iter().flat_map(|row| &row.events).any(|e| e.event.takes_away())
             };
+            // Whoever wants to end something and hears that it has ended already, or that it is not
+            // there, takes it for over: so that waits too for the nodes that do not know it yet.
+            let waits = ending || answer.as_ref().is_ok_and(takes);
             match &answer {
-                Ok(done) if self.barrier.is_needed() && takes(done) => {
-                    let seq = done.seq;
+                _ if self.barrier.is_needed() && waits => {
+                    let seq = answer.as_ref().map_or(state.seq, |done| done.seq);
                     let answer = Box::new(move || drop(reply.send(answer)));
                     self.barrier.wait(Waiting { seq, since, answer });
                 }
@@ -404,17 +446,16 @@ impl Writer {
     }
 
     /// After an outcome that is unknown: on a connection that can be believed, takes the head, so
-    /// that the commit is through or gone; reads on from where the state stands; and confirms by a
-    /// write of its own that what was read is durable wherever it has to be.
+    /// that the commit is through or gone; confirms by a write of its own that what stands there is
+    /// durable wherever it has to be; and only then reads on from where the state stands, so that
+    /// nobody is shown what may yet be lost.
     fn settle(&mut self) -> bool {
-        let settled = self.store.reconnect().and_then(|()| self.store.lock()).and_then(|head| {
-            let followed = self.catch_up(&head);
+        let settled = self.store.reconnect().and_then(|()| self.store.lock()).and_then(|_| {
             self.store.release();
-            followed?;
             // Two at most: one may find us declared dead.
             for _ in 0..2 {
-                if self.store.renew(self.state.seq)?.head.is_some() {
-                    return Ok(());
+                if let Some(head) = self.store.renew(self.state.seq)?.head {
+                    return self.catch_up(&head);
                 }
             }
             Err(StoreError::Place("being current cannot be confirmed".into()))
@@ -448,8 +489,8 @@ impl Writer {
     }
 }
 
-fn refuse(replies: Replies, not: &NotDone) {
-    for (reply, _) in replies {
+fn refuse(replies: Vec<Reply>, not: &NotDone) {
+    for (reply, ..) in replies {
         let _ = reply.send(Err(not.clone()));
     }
 }

@@ -1,6 +1,7 @@
 //! The log and what hangs on it, durable. The only SQL.
 //!
-//! What a store promises, in domain words; each sentence is a test of `tests/it`:
+//! What a store promises, in domain words; each sentence is a test of `tests/it`, tried on both
+//! engines where it means something on both:
 //!
 //! - Positions are gapless from 1, and there is one order.
 //! - A batch is written whole or not at all, with everything beside it.

@@ -284,6 +284,17 @@ impl Store {
         }
     }
 
+    /// Says farewell: nobody has to wait for this node any more. Only for one that says no more yes.
+    ///
+    /// # Errors
+    /// If it cannot be written: others wait until the lease has run out.
+    pub fn leave(&mut self) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(log) => log.leave(),
+        }
+    }
+
     /// What a build that renews by reading would do: for the tests that must find it out.
     #[doc(hidden)]
     pub fn renew_by_reading(&self) -> Result<Renewed, StoreError> {

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use comity_app::App;
+use comity_app::app::WAIT_MS;
 use comity_decision::decide::Answer;
 use comity_domain::command::Principal;
 use comity_domain::ids::{AccountId, ApplicationId, OrganisationId};
@@ -35,8 +36,10 @@ pub struct Evaluation {
     subject: Entity,
     action: ActionName,
     resource: Entity,
-    #[serde(default, rename = "context")]
-    _context: Map<String, Value>,
+    /// One entry means something here: `at_least`, a position of the log that the answer has to
+    /// reflect.
+    #[serde(default)]
+    context: Map<String, Value>,
 }
 
 /// AuthZEN lets any entity carry properties; no rule here reads them.
@@ -103,17 +106,40 @@ pub async fn evaluation(
     if id.is_empty() || id.len() > 800 {
         return Err(Problem::field("resource.id", "must have 1 to 800 bytes"));
     }
-    let answer = app.evaluate(application, &asked.subject.id, permission, |state, customer| {
-        resource(state, customer, kind, id)
-    });
+    if let Some(seq) = asked.context.get("at_least") {
+        let wrong = || Problem::field("context.at_least", "must be a position of the log");
+        if !app.reached(seq.as_u64().ok_or_else(wrong)?).await {
+            return Ok(not_now(Reason::Stale));
+        }
+    }
+    let evaluate = || {
+        app.evaluate(application, &asked.subject.id, permission, |state, customer| {
+            resource(state, customer, kind, id)
+        })
+    };
+    let mut answer = evaluate();
+    // The first use of a session on this node finds no room to count it in and has some reserved.
+    for _ in 0..WAIT_MS / AGAIN_MS {
+        if answer.reason != Reason::Busy {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(AGAIN_MS)).await;
+        answer = evaluate();
+    }
     Ok(show(&answer))
+}
+
+/// How long a call that cannot be counted yet waits before it is judged again.
+const AGAIN_MS: u64 = 5;
+
+fn not_now(reason: Reason) -> Response {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.sentence()).into_response()
 }
 
 fn show(answer: &Answer) -> Response {
     let reason = answer.reason;
     if matches!(reason, Reason::Stale | Reason::Busy) {
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.sentence())
-            .into_response();
+        return not_now(reason);
     }
     let mut context = json!({
         "reason": reason.code(),

@@ -2,6 +2,7 @@
 //! secrets, page and feed without gaps.
 
 mod checkpoints;
+mod current;
 mod edges;
 mod erased;
 mod feed;

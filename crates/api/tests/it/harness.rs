@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
+use crate::engine;
+
 /// When every installation begins: 2026-01-01T00:00:00Z.
 pub const START: Instant = Instant(1_767_225_600_000);
 /// Everybody's password.
@@ -93,8 +95,16 @@ impl House {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let clock = Arc::new(Clock::simulated(START));
         let data = folder.path().to_path_buf();
-        let settings = Settings::new(data.clone(), data.join("comity.key"), Cost::TESTS);
+        let mut settings = Settings::new(data.clone(), data.join("comity.key"), Cost::TESTS);
+        settings.database = engine::database_of(&data);
         let app = App::start(&settings, clock.clone()).expect("an installation");
+        // Where being current is confirmed over the network, whoever sends calls waits for it.
+        for _ in 0..100 {
+            if app.is_ready() || !engine::on_postgres() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         let router = comity_api::router(app.clone());
         Self { app, clock, router, runtime, folder }
     }
@@ -228,14 +238,15 @@ pub fn copy(from: &Path) -> TempDir {
         let from = file.unwrap().path();
         std::fs::copy(&from, folder.path().join(from.file_name().unwrap())).unwrap();
     }
+    engine::copy_database(from, folder.path());
     folder
 }
 
-/// Every file of an installation.
+/// Every file of an installation, and every table where it has a database.
 pub fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let read = |f: std::io::Result<std::fs::DirEntry>| {
         let f = f.unwrap();
         (f.file_name().to_string_lossy().into_owned(), std::fs::read(f.path()).unwrap())
     };
-    std::fs::read_dir(folder).unwrap().map(read).collect()
+    std::fs::read_dir(folder).unwrap().map(read).chain(engine::tables_of(folder)).collect()
 }

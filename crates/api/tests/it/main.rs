@@ -4,7 +4,13 @@
 #![allow(dead_code)] // the harness is shared, and some of it is read from another crate's tests
 
 mod doors;
+#[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
+#[path = "../../../store/tests/support/engine.rs"]
+mod engine;
 mod harness;
 mod may_routes;
+#[allow(unreachable_pub)]
+#[path = "../../../store/tests/support/postgres.rs"]
+mod postgres;
 mod scenarios;
 mod town;

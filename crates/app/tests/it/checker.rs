@@ -1,4 +1,4 @@
-//! The running checker beside a running server whose file somebody edits.
+//! The running checker beside a running server whose database somebody edits.
 
 use std::sync::atomic::Ordering;
 
@@ -15,8 +15,8 @@ use comity_domain::refusal::Reason;
 use comity_domain::role::Mode;
 use comity_domain::time::{DAY, MINUTE};
 use comity_store::{Edge, decode, encode, pack};
-use rusqlite::{Connection, params};
 
+use crate::engine;
 use crate::site::{Cast, Site, cast, code};
 
 struct Scene {
@@ -44,14 +44,19 @@ impl Scene {
         self.site.evaluate(&self.token, "boats:read").reason
     }
 
-    /// Somebody's own connection to the file.
-    fn raw(&self) -> Connection {
-        Connection::open(database(&self.site.folder.path().join("data"))).unwrap()
+    /// Somebody edits the database; says how many rows that changed.
+    fn edit(&self, statement: &str) -> usize {
+        let folder = self.site.folder.path();
+        if engine::on_postgres() {
+            return engine::alter(folder, statement);
+        }
+        let raw = rusqlite::Connection::open(database(&folder.join("data"))).unwrap();
+        raw.execute(statement, []).unwrap()
     }
 
     /// Writes another event in the place of one, and makes leaf, head and edge fit.
     fn forge(&self, seq: u64, change: impl Fn(&mut Event)) {
-        let (reader, raw) = (self.site.app.reader(), self.raw());
+        let reader = self.site.app.reader();
         let mut forged = None;
         let mut edge = Edge::new();
         reader
@@ -69,14 +74,13 @@ impl Scene {
             })
             .unwrap();
         let forged = forged.unwrap();
-        let at = i64::try_from(seq).unwrap();
-        raw.execute(
-            "UPDATE log SET header = ?2, parts = ?3, leaf = ?4 WHERE seq = ?1",
-            params![at, forged.header, pack(&forged.parts), forged.leaf],
-        )
-        .unwrap();
-        raw.execute("UPDATE head SET root = ?1, edge = ?2", params![edge.root(), edge.to_bytes()])
-            .unwrap();
+        let (header, bytes) = (forged.header.replace('\'', "''"), engine::bytes);
+        let (parts, leaf) = (bytes(&pack(&forged.parts)), bytes(&forged.leaf));
+        self.edit(&format!(
+            "UPDATE log SET header = '{header}', parts = {parts}, leaf = {leaf} WHERE seq = {seq}"
+        ));
+        let (root, edge) = (bytes(&edge.root()), bytes(&edge.to_bytes()));
+        self.edit(&format!("UPDATE head SET root = {root}, edge = {edge}"));
     }
 }
 
@@ -102,9 +106,10 @@ fn a_server_that_nobody_touched_breaks_nothing() {
 
 #[test]
 fn t49_inv25_an_edit_of_an_old_row_word_leaf_or_head_closes_within_one_run() {
+    let none = engine::bytes(&[0; 32]);
     let edits = [
         "UPDATE log SET parts = (SELECT parts FROM log WHERE seq = 8) WHERE seq = 9",
-        "UPDATE log SET leaf = zeroblob(32) WHERE seq = 9",
+        &format!("UPDATE log SET leaf = {none} WHERE seq = 9"),
         "UPDATE log SET at = at + 1 WHERE seq = 9",
         "UPDATE log SET header = replace(header, '\"v\":1', '\"v\":1 ') WHERE seq = 9",
         "UPDATE word SET text = text || ' Ltd' WHERE seq = (SELECT max(seq) FROM word)",
@@ -112,14 +117,14 @@ fn t49_inv25_an_edit_of_an_old_row_word_leaf_or_head_closes_within_one_run() {
         "DELETE FROM log WHERE seq = 9",
         "DELETE FROM log WHERE seq = (SELECT max(seq) FROM log)",
         "DELETE FROM log",
-        "UPDATE head SET root = zeroblob(32)",
+        &format!("UPDATE head SET root = {none}"),
         "UPDATE head SET seq = seq + 1",
     ];
     for edit in edits {
         let s = scene();
         assert_eq!(s.run(), []);
         assert_eq!(s.reason(), Reason::Allowed);
-        assert!(s.raw().execute(edit, []).unwrap() > 0, "{edit} changed nothing");
+        assert!(s.edit(edit) > 0, "{edit} changed nothing");
         let found = s.run();
         assert!(found.iter().any(Breach::closes), "{edit}: {found:?}");
         assert_eq!(s.reason(), Reason::Stale, "{edit}");
@@ -200,7 +205,7 @@ fn t49_a_halted_grant_says_no_at_once_and_only_the_operator_lifts_it() {
 fn t49_a_log_that_was_forged_before_the_start_is_found_by_the_first_run() {
     let s = scene();
     let edit = "UPDATE word SET text = text || ' Ltd' WHERE seq = (SELECT min(seq) FROM word)";
-    assert!(s.raw().execute(edit, []).unwrap() > 0);
+    assert!(s.edit(edit) > 0);
     let Scene { site, token, .. } = s;
     let site = site.again();
     for _ in 0..500 {

@@ -1,5 +1,5 @@
-//! A whole installation on a real file: races, broken commits, a stuck or dead writer, counting,
-//! restarts.
+//! A whole installation on a real file, or on a PostgreSQL of the tests' own (`engine`): races,
+//! broken commits, a stuck or dead writer, counting, restarts.
 
 // A test that fails loudly is a good test; and a test reads the clock to know what came before what.
 #![allow(
@@ -21,8 +21,18 @@ mod crash;
 #[path = "../../../store/tests/support/disk.rs"]
 mod disk;
 mod disk_faults;
+#[allow(dead_code, unreachable_pub)] // as `disk`
+#[path = "../../../store/tests/support/engine.rs"]
+mod engine;
 mod faults;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../store/tests/support/link.rs"]
+mod link;
 mod load;
+mod nodes;
+#[allow(dead_code, unreachable_pub)] // as `disk`
+#[path = "../../../store/tests/support/postgres.rs"]
+mod postgres;
 mod races;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../store/tests/support/record.rs"]

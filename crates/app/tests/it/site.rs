@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use comity_app::app::{App, Settings, database};
+use comity_app::app::{App, Settings};
 use comity_app::clock::Clock;
 use comity_app::keys::Keys;
 use comity_app::node::{Done, NotDone};
@@ -23,9 +23,10 @@ use comity_domain::permission::Permission;
 use comity_domain::rights::Resource;
 use comity_domain::role::Mode;
 use comity_domain::state::State;
-use comity_store::Store;
+use comity_store::{Place, Reader, Store};
 use tempfile::TempDir;
 
+use crate::engine;
 use crate::world::World;
 
 /// One partner of the harbour: its Admin, and one who goes there.
@@ -66,13 +67,31 @@ pub fn cast(brokers: usize) -> (World, Cast) {
 }
 
 pub fn settings(folder: &Path) -> Settings {
-    Settings::new(folder.join("data"), folder.join("key"), Cost::TESTS)
+    let settings = Settings::new(folder.join("data"), folder.join("key"), Cost::TESTS);
+    match engine::database_of(folder) {
+        None => settings,
+        Some(server) => settings.on(server),
+    }
+}
+
+/// Where the log of an installation is.
+pub fn place(folder: &Path) -> Place {
+    engine::place(folder, &folder.join("data"))
+}
+
+/// Reads that log beside whoever has it.
+pub fn reader(folder: &Path) -> Reader {
+    Reader::at(&place(folder))
 }
 
 /// Writes a world's rows as the log of an installation, or as what comes next in it.
 pub fn lay(folder: &Path, rows: &[Row]) {
     std::fs::create_dir_all(folder.join("data")).unwrap();
-    let mut store = Store::open(&database(&folder.join("data"))).unwrap();
+    lay_in(&mut Store::at(&place(folder)).unwrap(), folder, rows);
+}
+
+/// The same in a log that is open, for the key file of a folder.
+pub fn lay_in(store: &mut Store, folder: &Path, rows: &[Row]) {
     // A start looks whether the key file opens what this log sealed.
     let (keys, _) = Keys::open(&settings(folder).key_file).unwrap();
     let beside = |row: &Row| -> Vec<SideWrite> {
@@ -108,6 +127,13 @@ impl Site {
     pub fn on(folder: TempDir, w: World) -> Self {
         let clock = Arc::new(Clock::simulated(w.now));
         let app = App::start(&settings(folder.path()), clock.clone()).unwrap();
+        // Where being current is confirmed over the network, a door waits for the first time too.
+        for _ in 0..100 {
+            if app.is_ready() || !engine::on_postgres() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         Self { app, clock, folder, w }
     }
 
@@ -225,11 +251,8 @@ impl Site {
 
     /// inv24, inv25, inv29: the log is whole, and leads to what is published.
     pub fn check(&self) {
-        let path = database(&self.folder.path().join("data"));
-        assert_eq!(
-            comity_store::verify(&comity_store::Reader::new(&path), None).unwrap().first_bad,
-            None
-        );
+        let reader = reader(self.folder.path());
+        assert_eq!(comity_store::verify(&reader, None).unwrap().first_bad, None);
         assert!(self.replayed() == *self.app.state(), "the log leads to another state");
     }
 

@@ -16,7 +16,7 @@ use comity_domain::time::MINUTE;
 use comity_store::{Head, Reader};
 use tempfile::TempDir;
 
-use crate::site::{Site, cast, code, lay, settings};
+use crate::site::{Site, cast, code, lay, reader, settings};
 use crate::world::World;
 
 /// A folder with a log and a key, on which nothing runs.
@@ -38,7 +38,7 @@ impl Folder {
     }
 
     fn reader(&self) -> Reader {
-        Reader::new(&comity_app::app::database(&self.data()))
+        reader(self.0.path())
     }
 
     fn head(&self) -> Head {
@@ -287,7 +287,9 @@ fn t40_a_sealed_state_that_does_not_follow_from_the_log_closes_the_node() {
     assert!(aside(&data), "under a name that tells");
     site = site.again();
     assert_eq!(site.app.snapshots().standing(), Standing::Confirmed, "from the log");
-    assert_eq!(site.evaluate(&token, "boats:read").reason, Reason::Revoked);
+    // The checker may have found it first, and halted the grant before the node was closed.
+    let reason = site.evaluate(&token, "boats:read").reason;
+    assert!(matches!(reason, Reason::Revoked | Reason::Locked), "{reason:?}");
     assert_eq!(code(&site.run(&cast.by_boss, Command::Revoke { grant })), "wrong_state");
     site.check();
 }
@@ -304,8 +306,9 @@ fn a_clean_stop_takes_one_when_enough_is_new() {
     let data = site.folder.path().join("data");
     let site = site.again();
     assert!(file::list(&data).is_empty(), "little is new");
-    for round in 0..3 {
-        let many = (0..400).map(|n| {
+    // Not too many at once: on PostgreSQL who holds the head for a second without a word loses it.
+    for round in 0..12 {
+        let many = (0..100).map(|n| {
             let put = site.w.member_spec(cast.harbour, &format!("m{round}-{n}"), None);
             (site.w.provision(), Command::PutMember(put))
         });

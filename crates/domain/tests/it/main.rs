@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(dead_code)] // the fixture is shared: not every test uses each helper
 
+mod agreement;
 mod check;
 mod erasure;
 mod halts;

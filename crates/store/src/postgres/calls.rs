@@ -20,10 +20,11 @@ pub(crate) struct Books {
 
 const OWN: &str = "SELECT reserved, allowed, refused, late, uncertain FROM counter WHERE session = $1 AND node = $2";
 /// What every node has counted, and of one that went without closing its books all that it had
-/// reserved: such calls were perhaps answered.
+/// reserved: such calls were perhaps answered. Gone is who was declared dead, which takes an ending,
+/// or who has confirmed nothing for ten seconds.
 const ALL: &str = "\
 SELECT SUM(c.reserved)::bigint, SUM(c.allowed)::bigint, SUM(c.refused)::bigint, SUM(c.late)::bigint, \
-SUM(CASE WHEN c.node <> $2 AND l.dead AND s.clean = 0 THEN c.reserved - c.allowed - c.refused ELSE c.uncertain END)::bigint \
+SUM(CASE WHEN c.node <> $2 AND (l.dead OR l.renewed < now() - interval '10 seconds') AND s.clean = 0 THEN c.reserved - c.allowed - c.refused ELSE c.uncertain END)::bigint \
 FROM counter c LEFT JOIN lease l ON l.node = c.node LEFT JOIN stop s ON s.node = c.node \
 WHERE c.session = $1 AND ($3 OR c.node <> $2) HAVING COUNT(*) > 0";
 const PUT: &str = "\

@@ -90,20 +90,6 @@ impl Leases {
             Ok(())
         })
     }
-
-    /// A farewell: nobody has to wait for this node any more. Only for one that says no more yes.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn leave(&mut self) -> Result<(), StoreError> {
-        self.with(|session, node| {
-            session.execute(
-                "UPDATE lease SET dead = true WHERE node = $1",
-                &[&id(node.0).as_slice()],
-            )?;
-            Ok(())
-        })
-    }
 }
 
 /// Hears that another node has written. Hints only: one that is missed is made good by the beat.

@@ -29,7 +29,10 @@ pub(crate) struct Log {
     session: std::cell::RefCell<Session>,
     /// The head, while this connection holds it.
     held: Option<Head>,
+    /// Under which this node is registered.
     epoch: Option<i64>,
+    /// Under which it was registered last; 0 if it never was.
+    last_epoch: i64,
     fail: bool,
 }
 
@@ -88,7 +91,8 @@ impl Log {
             )));
         }
         let session = std::cell::RefCell::new(session);
-        Ok(Self { server: server.clone(), node, session, held: None, epoch: None, fail: false })
+        let (held, epoch, last_epoch, fail) = (None, None, 0, false);
+        Ok(Self { server: server.clone(), node, session, held, epoch, last_epoch, fail })
     }
 
     pub fn server(&self) -> &Server {
@@ -294,29 +298,45 @@ impl Log {
 
     // -- the lease ----------------------------------------------------------------------------------
 
-    /// N1: inserts this node's row or raises its epoch. Gives no lease.
+    /// N1: inserts this node's row or raises its epoch. Gives no lease. Whoever was registered once
+    /// goes on from there only: a row that somebody else has raised since belongs to another
+    /// process with the same identity, for which nobody would wait.
     fn register(&mut self) -> Result<i64, StoreError> {
         let session = self.session.get_mut();
         let rows = session.query(
             "INSERT INTO lease (node, epoch, beat, applied, feature, dead, renewed) VALUES ($1, 1, 0, 0, $2, false, now()) \
              ON CONFLICT (node) DO UPDATE SET epoch = lease.epoch + 1, beat = 0, applied = 0, feature = excluded.feature, \
-             dead = false, renewed = now() RETURNING epoch",
-            &[&id(self.node.0).as_slice(), &i64::from(FEATURE)],
+             dead = false, renewed = now() WHERE $3::bigint = 0 OR lease.epoch = $3 RETURNING epoch",
+            &[&id(self.node.0).as_slice(), &i64::from(FEATURE), &self.last_epoch],
         )?;
         session.warned()?;
         let epoch = rows.first().map(|r| r.try_get(0)).transpose()?;
-        epoch.ok_or_else(|| StoreError::Place("the lease row was not made".into()))
+        let epoch = epoch.ok_or(StoreError::Corrupt {
+            seq: 0,
+            what: "another process runs as this node: its data folder was copied",
+        })?;
+        (self.epoch, self.last_epoch) = (Some(epoch), epoch);
+        Ok(epoch)
+    }
+
+    /// A farewell: nobody has to wait for this node any more. Only for one that says no more yes,
+    /// and only in its own name: whoever has registered as this node since is not meant.
+    pub fn leave(&mut self) -> Result<(), StoreError> {
+        let Some(epoch) = self.epoch.take() else {
+            return Ok(());
+        };
+        self.session.get_mut().execute(
+            "UPDATE lease SET dead = true WHERE node = $1 AND epoch = $2",
+            &[&id(self.node.0).as_slice(), &epoch],
+        )?;
+        Ok(())
     }
 
     /// N2: one replicated write on the lease row, never a read, that returns the head.
     pub fn renew(&mut self, applied: u64) -> Result<Renewed, StoreError> {
         let epoch = match self.epoch {
             Some(epoch) => epoch,
-            None => {
-                let epoch = self.register()?;
-                self.epoch = Some(epoch);
-                epoch
-            }
+            None => self.register()?,
         };
         let session = self.session.get_mut();
         let rows = session.query(

@@ -1,9 +1,11 @@
-//! The file of calls: durable counters, clean and unclean stops, segments.
+//! The books of calls: durable counters, clean and unclean stops, segments.
 
 use comity_domain::ids::SessionId;
 use comity_domain::time::Instant;
 use comity_store::{CallRecord, Calls, CallsReader, SEGMENT, StoreError, StoredCounts};
 use tempfile::TempDir;
+
+use crate::story::{On, on_both};
 
 fn folder() -> (TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -11,7 +13,7 @@ fn folder() -> (TempDir, std::path::PathBuf) {
     (folder, path)
 }
 
-fn record(n: u128) -> CallRecord {
+pub fn record(n: u128) -> CallRecord {
     CallRecord {
         session: SessionId(n % 3),
         at: Instant(1_000 + i64::try_from(n).unwrap()),
@@ -26,49 +28,52 @@ fn records(count: u128) -> Vec<CallRecord> {
     (0..count).map(record).collect()
 }
 
-#[test]
-fn inv22_counters_are_durable_once_written() {
-    let (_folder, path) = folder();
+on_both! {
+fn inv22_counters_are_durable_once_written(on: On) {
+    let shelf = on.shelf();
     let [a, b] = [(SessionId(1), counts(256, 3)), (SessionId(u128::MAX), counts(1_280, 700))];
     {
-        let mut calls = Calls::open(&path).unwrap();
+        let mut calls = Calls::at(&shelf.place).unwrap();
         assert_eq!(calls.open_counters().unwrap(), []);
         calls.write(&[a, b], &records(4)).unwrap();
         calls.write(&[(a.0, counts(512, 200))], &[]).unwrap();
     }
-    let mut calls = Calls::open(&path).unwrap();
-    let beside = CallsReader::open(&path).unwrap();
+    let mut calls = Calls::at(&shelf.place).unwrap();
+    let beside = CallsReader::at(&shelf.place).unwrap();
     for (session, wanted) in [(a.0, Some(counts(512, 200))), (b.0, Some(b.1)), (SessionId(2), None)]
     {
         assert_eq!(calls.counter(session).unwrap(), wanted);
         assert_eq!(beside.counter(session).unwrap(), wanted);
     }
 }
+}
 
-#[test]
-fn inv22_only_counters_with_room_left_are_uncertain_after_a_crash() {
-    let (_folder, path) = folder();
-    let mut calls = Calls::open(&path).unwrap();
+on_both! {
+fn inv22_only_counters_with_room_left_are_uncertain_after_a_crash(on: On) {
+    let shelf = on.shelf();
+    let mut calls = Calls::at(&shelf.place).unwrap();
     let full = StoredCounts { reserved: 10, allowed: 6, refused: 1, late: 9, uncertain: 3 };
     let open = StoredCounts { reserved: 11, ..full };
     calls.write(&[(SessionId(1), full), (SessionId(2), open)], &[]).unwrap();
     assert_eq!(calls.open_counters().unwrap(), [(SessionId(2), open)]);
+}
 }
 
 fn counts(reserved: u64, allowed: u64) -> StoredCounts {
     StoredCounts { reserved, allowed, refused: allowed / 2, late: 1, uncertain: 7 }
 }
 
-#[test]
-fn inv22_a_clean_stop_is_told_from_a_crash() {
-    let (_folder, path) = folder();
-    assert!(Calls::open(&path).unwrap().was_clean(), "a new file holds nothing uncertain");
-    assert!(!Calls::open(&path).unwrap().was_clean(), "dropped without a last word");
-    Calls::open(&path).unwrap().stop().unwrap();
-    let calls = Calls::open(&path).unwrap();
+on_both! {
+fn inv22_a_clean_stop_is_told_from_a_crash(on: On) {
+    let shelf = on.shelf();
+    assert!(Calls::at(&shelf.place).unwrap().was_clean(), "a new file holds nothing uncertain");
+    assert!(!Calls::at(&shelf.place).unwrap().was_clean(), "dropped without a last word");
+    Calls::at(&shelf.place).unwrap().stop().unwrap();
+    let calls = Calls::at(&shelf.place).unwrap();
     assert!(calls.was_clean());
     drop(calls);
-    assert!(!Calls::open(&path).unwrap().was_clean(), "a clean stop counts once");
+    assert!(!Calls::at(&shelf.place).unwrap().was_clean(), "a clean stop counts once");
+}
 }
 
 #[test]
@@ -78,10 +83,10 @@ fn a_second_process_cannot_count_in_the_same_file() {
     assert!(matches!(Calls::open(&path), Err(StoreError::InUse(_))));
 }
 
-#[test]
-fn t24_a_segment_is_offered_until_it_is_sealed_and_recomputes() {
-    let (_folder, path) = folder();
-    let mut calls = Calls::open(&path).unwrap();
+on_both! {
+fn t24_a_segment_is_offered_until_it_is_sealed_and_recomputes(on: On) {
+    let shelf = on.shelf();
+    let mut calls = Calls::at(&shelf.place).unwrap();
     assert_eq!(calls.next_segment().unwrap(), None, "nothing to seal");
     calls.write(&[], &records(10)).unwrap();
     let first = calls.next_segment().unwrap().unwrap();
@@ -93,7 +98,7 @@ fn t24_a_segment_is_offered_until_it_is_sealed_and_recomputes() {
         "the same until the log has it"
     );
     drop(calls);
-    let mut calls = Calls::open(&path).unwrap();
+    let mut calls = Calls::at(&shelf.place).unwrap();
     assert_eq!(calls.next_segment().unwrap().as_ref(), Some(&first), "also after a restart");
     calls.sealed(1).unwrap();
     let second = calls.next_segment().unwrap().unwrap();
@@ -105,11 +110,12 @@ fn t24_a_segment_is_offered_until_it_is_sealed_and_recomputes() {
     assert_eq!(calls.recompute(2).unwrap(), Some(second));
     assert_eq!(calls.recompute(3).unwrap(), None);
 }
+}
 
-#[test]
-fn a_segment_holds_at_most_so_many_records() {
-    let (_folder, path) = folder();
-    let mut calls = Calls::open(&path).unwrap();
+on_both! {
+fn a_segment_holds_at_most_so_many_records(on: On) {
+    let shelf = on.shelf();
+    let mut calls = Calls::at(&shelf.place).unwrap();
     calls.write(&[], &records(u128::from(SEGMENT) + 5)).unwrap();
     let mut sizes = Vec::new();
     while let Some(segment) = calls.next_segment().unwrap() {
@@ -117,6 +123,7 @@ fn a_segment_holds_at_most_so_many_records() {
         calls.sealed(segment.segment).unwrap();
     }
     assert_eq!(sizes, [SEGMENT, 5]);
+}
 }
 
 #[test]

@@ -10,17 +10,15 @@ use comity_domain::event::Row;
 use comity_domain::ids::{OrganisationId, PersonId};
 use comity_domain::kernel;
 use comity_domain::state::State;
-use comity_store::{
-    AppendError, Edge, Reader, Store, StoreError, leaf_hash, merkle, unpack, verify,
-};
+use comity_store::{AppendError, Edge, Reader, Store, StoreError, leaf_hash, merkle, verify};
 
 use crate::disk::{Disk, Fault};
-use crate::story::{Shelf, alone, counted, long_story, odd_rows, read_all, salts, stands};
+use crate::story::{On, Shelf, alone, long_story, odd_rows, on_both, read_all, salts, stands};
 
-#[test]
-fn positions_are_gapless_from_one_and_there_is_one_order() {
+on_both! {
+fn positions_are_gapless_from_one_and_there_is_one_order(on: On) {
     let rows = long_story().rows;
-    let shelf = Shelf::empty();
+    let shelf = on.shelf();
     let mut store = shelf.open();
     assert_eq!(store.head().unwrap().seq, 0);
     for wrong in [&rows[1..2], &rows[2..5]] {
@@ -46,11 +44,12 @@ fn positions_are_gapless_from_one_and_there_is_one_order() {
     let seqs: Vec<u64> = read_all(&store).iter().map(|r| r.seq).collect();
     assert_eq!(seqs, (1..=rows.len() as u64).collect::<Vec<_>>());
 }
+}
 
-#[test]
-fn t39_a_batch_is_written_whole_or_not_at_all_with_everything_beside_it() {
+on_both! {
+fn t39_a_batch_is_written_whole_or_not_at_all_with_everything_beside_it(on: On) {
     let rows = long_story().rows;
-    let shelf = Shelf::empty();
+    let shelf = on.shelf();
     let mut store = shelf.open();
     store.append(&alone(&rows[..10]), &mut salts()).unwrap();
     let before = (stands(&store), tables(&shelf));
@@ -64,9 +63,9 @@ fn t39_a_batch_is_written_whole_or_not_at_all_with_everything_beside_it() {
     assert!(store.append(&broken, &mut salts()).is_err());
     assert_eq!((stands(&store), tables(&shelf)), before, "a bad row in the middle leaves nothing");
     store.append(&bad, &mut salts()).unwrap();
-    assert_eq!(counted(&shelf.path, "credential"), 30);
-    assert_eq!(counted(&shelf.path, "customer_id"), 30);
-    let reader = Reader::new(&shelf.path);
+    assert_eq!(shelf.counted("credential"), 30);
+    assert_eq!(shelf.counted("customer_id"), 30);
+    let reader = shelf.reader();
     assert_eq!(reader.credential(PersonId(29)).unwrap().as_deref(), Some("$argon2id$"));
     assert_eq!(reader.customer_id(OrganisationId(29)).unwrap(), Some(vec![1, 2, 3]));
     // The later row of two about the same thing wins.
@@ -74,16 +73,17 @@ fn t39_a_batch_is_written_whole_or_not_at_all_with_everything_beside_it() {
     store.append(&new, &mut salts()).unwrap();
     assert_eq!(reader.credential(PersonId(29)).unwrap().as_deref(), Some("$new$"));
 }
+}
 
 fn tables(shelf: &Shelf) -> [i64; 7] {
     ["log", "word", "head", "audit_index", "credential", "customer_id", "session_history"]
-        .map(|t| counted(&shelf.path, t))
+        .map(|t| shelf.counted(t))
 }
 
-#[test]
-fn inv27_what_was_confirmed_is_there_when_the_file_is_opened_again() {
+on_both! {
+fn inv27_what_was_confirmed_is_there_when_it_is_opened_again(on: On) {
     let world = long_story();
-    let shelf = Shelf::empty();
+    let shelf = on.shelf();
     let mut confirmed = 0;
     for part in world.rows.chunks(11) {
         let mut store = shelf.open();
@@ -93,6 +93,9 @@ fn inv27_what_was_confirmed_is_there_when_the_file_is_opened_again() {
     }
     let store = shelf.open();
     assert_eq!(read_all(&store), world.rows);
+    if on == On::Postgres {
+        return; // what dies there is a server: `server_faults`
+    }
     // What a machine that lost its power would have: the files as they are, the WAL included.
     let copy = Shelf::empty();
     for end in ["", "-wal"] {
@@ -103,11 +106,12 @@ fn inv27_what_was_confirmed_is_there_when_the_file_is_opened_again() {
     }
     assert_eq!(read_all(&copy.open()), world.rows);
 }
+}
 
-#[test]
-fn t39_a_commit_that_is_refused_leaves_nothing() {
+on_both! {
+fn t39_a_commit_that_is_refused_leaves_nothing(on: On) {
     let rows = long_story().rows;
-    let shelf = Shelf::empty();
+    let shelf = on.shelf();
     let mut store = shelf.open();
     store.append(&alone(&rows[..5]), &mut salts()).unwrap();
     let before = (stands(&store), tables(&shelf));
@@ -122,7 +126,8 @@ fn t39_a_commit_that_is_refused_leaves_nothing() {
     store.append(&alone(&rows[5..9]), &mut salts()).unwrap();
     assert!(store.find_command(9, rows[8].command).unwrap());
     assert!(!store.find_command(8, rows[8].command).unwrap(), "another row's command");
-    assert_eq!(verify(&Reader::new(&shelf.path), None).unwrap().first_bad, None);
+    assert_eq!(verify(&shelf.reader(), None).unwrap().first_bad, None);
+}
 }
 
 const BROKEN: &str = "COMITY_TEST_BROKEN_DISK";
@@ -202,10 +207,10 @@ fn the_other_process() {
     }
 }
 
-#[test]
-fn inv25_every_leaf_root_and_edge_recomputes() {
+on_both! {
+fn inv25_every_leaf_root_and_edge_recomputes(on: On) {
     let rows = long_story().rows;
-    let shelf = Shelf::empty();
+    let shelf = on.shelf();
     let mut store = shelf.open();
     for part in rows.chunks(3) {
         let told = store.append(&alone(part), &mut salts()).unwrap();
@@ -219,27 +224,26 @@ fn inv25_every_leaf_root_and_edge_recomputes() {
         assert_eq!(edge, head.edge);
     }
 }
+}
 
 /// Every leaf, recomputed from its header and parts.
 fn leaves(shelf: &Shelf) -> Vec<[u8; 32]> {
-    let raw = shelf.raw();
-    let mut ask = raw.prepare("SELECT header, parts, leaf FROM log ORDER BY seq").unwrap();
-    let rows = ask.query_map([], |r| {
-        Ok((r.get::<_, String>(0)?, r.get::<_, Vec<u8>>(1)?, r.get::<_, [u8; 32]>(2)?))
-    });
-    rows.unwrap()
-        .map(|row| {
-            let (header, parts, leaf) = row.unwrap();
-            assert_eq!(leaf_hash(header.as_bytes(), &unpack(&parts).unwrap()), leaf);
-            leaf
+    let mut leaves = Vec::new();
+    shelf
+        .reader()
+        .scan(0, |stored, _| {
+            assert_eq!(leaf_hash(stored.header.as_bytes(), &stored.parts), stored.leaf);
+            leaves.push(stored.leaf);
+            Ok(())
         })
-        .collect()
+        .unwrap();
+    leaves
 }
 
-#[test]
-fn inv24_what_is_read_leads_to_the_state_that_was_decided() {
+on_both! {
+fn inv24_what_is_read_leads_to_the_state_that_was_decided(on: On) {
     let world = long_story();
-    let shelf = Shelf::with(&world.rows);
+    let shelf = on.shelf_with(&world.rows);
     let store = shelf.open();
     let mut state = State::default();
     store
@@ -260,9 +264,10 @@ fn inv24_what_is_read_leads_to_the_state_that_was_decided() {
         .unwrap();
     assert_eq!(rest, world.rows[world.rows.len() / 2..]);
 }
+}
 
-#[test]
-fn readers_never_wait_for_the_writer_and_never_see_half_a_batch() {
+on_both! {
+fn readers_never_wait_for_the_writer_and_never_see_half_a_batch(on: On) {
     const BATCH: usize = 8;
     let world = long_story();
     let mut rows = world.rows.clone();
@@ -270,9 +275,9 @@ fn readers_never_wait_for_the_writer_and_never_see_half_a_batch() {
         rows.extend(odd_rows(rows.len() as u64, world.now));
     }
     rows.truncate(60 * BATCH);
-    let shelf = Shelf::empty();
+    let shelf = on.shelf();
     let mut store = shelf.open();
-    let (reader, done) = (Reader::new(&shelf.path), AtomicBool::new(false));
+    let (reader, done) = (shelf.reader(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let looking: Vec<_> = (0..3)
             .map(|_| {
@@ -299,20 +304,27 @@ fn readers_never_wait_for_the_writer_and_never_see_half_a_batch() {
             store.append(&alone(batch), &mut salts()).unwrap();
         }
         // A transaction of the writer that stays open holds up no reader.
-        let raw = shelf.raw();
-        raw.execute_batch("BEGIN IMMEDIATE; DELETE FROM log WHERE seq = 1").unwrap();
-        assert_eq!(reader.rows(None, 0, 1).unwrap()[0].seq, 1);
-        raw.execute_batch("ROLLBACK").unwrap();
+        if on == On::Postgres {
+            store.lock().unwrap();
+            assert_eq!(reader.rows(None, 0, 1).unwrap()[0].seq, 1);
+            store.release();
+        } else {
+            let raw = shelf.raw();
+            raw.execute_batch("BEGIN IMMEDIATE; DELETE FROM log WHERE seq = 1").unwrap();
+            assert_eq!(reader.rows(None, 0, 1).unwrap()[0].seq, 1);
+            raw.execute_batch("ROLLBACK").unwrap();
+        }
         done.store(true, Ordering::Release);
         assert!(looking.into_iter().map(|t| t.join().unwrap()).sum::<u64>() >= 3);
     });
 }
+}
 
-#[test]
-fn t12_an_organisation_is_shown_the_rows_that_hold_a_part_for_it_and_no_others() {
+on_both! {
+fn t12_an_organisation_is_shown_the_rows_that_hold_a_part_for_it_and_no_others(on: On) {
     let world = long_story();
-    let shelf = Shelf::with(&world.rows);
-    let reader = Reader::new(&shelf.path);
+    let shelf = on.shelf_with(&world.rows);
+    let reader = shelf.reader();
     let orgs: Vec<OrganisationId> = world.state.organisations.iter().map(|(id, _)| id).collect();
     for org in orgs {
         let own =
@@ -327,24 +339,31 @@ fn t12_an_organisation_is_shown_the_rows_that_hold_a_part_for_it_and_no_others()
         assert_eq!(found, wanted);
     }
 }
-
-#[test]
-fn a_file_of_a_newer_release_is_refused() {
-    let shelf = Shelf::with(&long_story().rows[..2]);
-    shelf.raw().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(
-        Store::open(&shelf.path),
-        Err(StoreError::TooNew { found: 99, known: 1, .. })
-    ));
 }
 
-#[test]
-fn a_scan_gives_the_rows_after_a_position_and_the_head_of_the_same_moment() {
+on_both! {
+fn a_database_of_a_newer_release_is_refused(on: On) {
+    let shelf = on.shelf_with(&long_story().rows[..2]);
+    let newer = match on {
+        On::Sqlite => "PRAGMA user_version = 99",
+        On::Postgres => "INSERT INTO schema_version (version) VALUES (99)",
+    };
+    shelf.change(newer);
+    let refused = Store::at(&shelf.place);
+    assert!(
+        matches!(refused, Err(StoreError::TooNew { found: 99, known: 1, .. })),
+        "{refused:?}"
+    );
+}
+}
+
+on_both! {
+fn a_scan_gives_the_rows_after_a_position_and_the_head_of_the_same_moment(on: On) {
     let rows = long_story().rows;
     let (first, second) = rows.split_at(rows.len() / 2);
-    let shelf = Shelf::with(first);
+    let shelf = on.shelf_with(first);
     let mut store = shelf.open();
-    let reader = Reader::new(&shelf.path);
+    let reader = shelf.reader();
     let (mut seen, mut edge) = (Vec::new(), Edge::new());
     let mut late = second.to_vec();
     let stood = reader
@@ -371,4 +390,72 @@ fn a_scan_gives_the_rows_after_a_position_and_the_head_of_the_same_moment() {
     let stop = |_, _| Err(StoreError::Corrupt { seq: 1, what: "enough" });
     assert!(reader.scan(0, stop).is_err());
     assert_eq!(reader.head().unwrap().seq, rows.len() as u64, "the connection can be used again");
+}
+}
+
+/// Rows of the story that anybody may append again: nothing in them happens only once.
+fn plain_rows() -> Vec<Row> {
+    let once = |row: &Row| {
+        row.events
+            .iter()
+            .any(|e| matches!(e.event, comity_domain::event::Event::SessionStarted { .. }))
+    };
+    long_story().rows.into_iter().filter(|row| !once(row)).collect()
+}
+
+on_both! {
+/// Sixteen write at once: on PostgreSQL each over its own connection, on a file through the one
+/// that has it.
+fn positions_are_gapless_under_sixteen_writers(on: On) {
+    const WRITERS: u64 = 16;
+    const EACH: u64 = 12;
+    let shelf = on.shelf();
+    let plain = plain_rows();
+    let only = (on == On::Sqlite).then(|| std::sync::Mutex::new(shelf.open()));
+    let write = |store: &mut Store, command: u128| {
+        let after = store.lock().unwrap().seq;
+        let some = command as u64 % 3 + 1;
+        let batch: Vec<Row> = (1..=some)
+            .map(|n| {
+                let row = plain[((after + n) % plain.len() as u64) as usize].clone();
+                Row { seq: after + n, at: plain[0].at, command: comity_domain::ids::CommandId(command), ..row }
+            })
+            .collect();
+        let head = store.append(&alone(&batch), &mut salts()).unwrap();
+        assert_eq!(head.seq, after + some, "nobody came in between");
+        some
+    };
+    let written: u64 = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (write, only, shelf) = (&write, &only, &shelf);
+                scope.spawn(move || {
+                    let mut own = only.is_none().then(|| shelf.open());
+                    (0..EACH)
+                        .map(|n| {
+                            let command = u128::from(writer * 1_000 + n);
+                            match (own.as_mut(), only) {
+                                (Some(own), _) => write(own, command),
+                                (None, only) => {
+                                    write(&mut only.as_ref().unwrap().lock().unwrap(), command)
+                                }
+                            }
+                        })
+                        .sum::<u64>()
+                })
+            })
+            .collect();
+        writers.into_iter().map(|w| w.join().unwrap()).sum()
+    });
+    drop(only);
+    let rows = read_all(&shelf.open());
+    let seqs: Vec<u64> = rows.iter().map(|r| r.seq).collect();
+    assert_eq!(seqs, (1..=written).collect::<Vec<_>>());
+    // The rows of one batch stand together.
+    let mut commands: Vec<u128> = rows.iter().map(|r| r.command.0).collect();
+    commands.dedup();
+    assert_eq!(commands.len() as u64, WRITERS * EACH);
+    let verdict = verify(&shelf.reader(), None).unwrap();
+    assert_eq!((verdict.first_bad, verdict.rows), (None, written));
+}
 }

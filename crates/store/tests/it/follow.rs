@@ -4,9 +4,9 @@ use comity_domain::event::{Event, Recorded, Row};
 use comity_domain::snapshot::{self, Facts};
 use comity_domain::state::State;
 use comity_domain::{kernel, text::Reference};
-use comity_store::{Edge, Followed, Reader, StoreError, follow};
+use comity_store::{Edge, Followed, StoreError, follow};
 
-use crate::story::{Shelf, long_story};
+use crate::story::{On, Shelf, long_story, on_both};
 
 fn through(
     shelf: &Shelf,
@@ -14,7 +14,7 @@ fn through(
     until: Option<u64>,
 ) -> Result<(Vec<Row>, Followed), StoreError> {
     let mut rows = Vec::new();
-    let followed = follow(&Reader::new(&shelf.path), edge, until, |row| {
+    let followed = follow(&shelf.reader(), edge, until, |row| {
         rows.push(row);
         Ok(())
     })?;
@@ -36,10 +36,10 @@ fn long() -> Vec<Row> {
     (0..count).map(row).collect()
 }
 
-#[test]
-fn inv25_from_any_row_to_any_other_every_row_comes_once_and_in_order() {
+on_both! {
+fn inv25_from_any_row_to_any_other_every_row_comes_once_and_in_order(on: On) {
     let rows = long();
-    let shelf = Shelf::with(&rows);
+    let shelf = on.shelf_with(&rows);
     let (all, whole) = through(&shelf, Edge::new(), None).unwrap();
     assert!(all == rows);
     let head = whole.head.unwrap();
@@ -56,6 +56,7 @@ fn inv25_from_any_row_to_any_other_every_row_comes_once_and_in_order() {
         assert!(rest == rows[from as usize..]);
         assert_eq!(reached.head.as_ref(), Some(&head));
     }
+}
 }
 
 #[test]
@@ -96,11 +97,11 @@ fn t40_what_was_changed_behind_the_log_ends_the_reading() {
     ));
 }
 
-#[test]
-fn an_error_of_whoever_applies_ends_the_reading_and_is_the_one_that_is_told() {
-    let shelf = Shelf::with(&long());
+on_both! {
+fn an_error_of_whoever_applies_ends_the_reading_and_is_the_one_that_is_told(on: On) {
+    let shelf = on.shelf_with(&long());
     for at in [1, 256, 257, 1_999, 2_000] {
-        let told = follow(&Reader::new(&shelf.path), Edge::new(), None, |row| {
+        let told = follow(&shelf.reader(), Edge::new(), None, |row| {
             let stop = StoreError::Corrupt { seq: row.seq, what: "the test says so" };
             if row.seq == at { Err(stop) } else { Ok(()) }
         });
@@ -108,16 +109,17 @@ fn an_error_of_whoever_applies_ends_the_reading_and_is_the_one_that_is_told() {
         assert_eq!((seq, what), (at, "the test says so"));
     }
 }
+}
 
-#[test]
-fn inv24_a_state_without_words_is_filled_from_the_table_and_an_erased_word_is_missing() {
+on_both! {
+fn inv24_a_state_without_words_is_filled_from_the_table_and_an_erased_word_is_missing(on: On) {
     let rows = long_story().rows;
-    let shelf = Shelf::with(&rows);
+    let shelf = on.shelf_with(&rows);
     let mut live = State::default();
     rows.iter().for_each(|row| drop(kernel::apply(&mut live, row)));
     let facts = Facts::read(&snapshot::write(&live)).unwrap();
     let wanted: Vec<Reference> = facts.references();
-    let reader = Reader::new(&shelf.path);
+    let reader = shelf.reader();
     let filled = |facts: Facts| {
         let words = reader.words(&wanted).unwrap();
         let mut state = facts.follow();
@@ -131,12 +133,11 @@ fn inv24_a_state_without_words_is_filled_from_the_table_and_an_erased_word_is_mi
         assert_eq!(alone.len(), 1);
         assert_eq!(Some(&*alone[0].2), live.words.get(reference.word));
     }
-    let raw = shelf.raw();
-    let about: String = raw
-        .query_row("SELECT about FROM word WHERE about LIKE '%person%' LIMIT 1", [], |r| r.get(0))
-        .unwrap();
-    let erased = raw.execute("DELETE FROM word WHERE about = ?1", [&about]).unwrap();
-    assert!(erased > 0);
+    let before = shelf.counted("word");
+    shelf.change(
+        "DELETE FROM word WHERE about = (SELECT min(about) FROM word WHERE about LIKE '%person%')",
+    );
+    assert!(shelf.counted("word") < before);
     let mut replayed = State::default();
     follow(&reader, Edge::new(), None, |row| {
         kernel::apply(&mut replayed, &row);
@@ -147,13 +148,14 @@ fn inv24_a_state_without_words_is_filled_from_the_table_and_an_erased_word_is_mi
     assert!(filled == replayed && filled != live);
     assert_eq!(snapshot::hash(&filled), snapshot::hash(&live), "the hash does not know words");
 }
+}
 
-#[test]
-fn inv22_counters_of_later_sessions_are_one_stretch() {
+on_both! {
+fn inv22_counters_of_later_sessions_are_one_stretch(on: On) {
     use comity_domain::ids::SessionId;
     use comity_store::{Calls, StoredCounts};
-    let folder = tempfile::tempdir().unwrap();
-    let mut calls = Calls::open(&folder.path().join("calls.db")).unwrap();
+    let shelf = on.shelf();
+    let mut calls = Calls::at(&shelf.place).unwrap();
     let all: Vec<_> = [u128::MAX, 7, 1, 1 << 127, 300]
         .map(|n| {
             (SessionId(n), StoredCounts { reserved: n as u64 % 1_000, ..StoredCounts::default() })
@@ -165,4 +167,5 @@ fn inv22_counters_of_later_sessions_are_one_stretch() {
     assert_eq!(calls.counters_from(SessionId(1)).unwrap(), sorted);
     assert_eq!(calls.counters_from(SessionId(8)).unwrap(), sorted[2..]);
     assert_eq!(calls.counters_from(SessionId(u128::MAX)).unwrap(), sorted[4..]);
+}
 }

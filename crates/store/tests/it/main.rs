@@ -23,14 +23,19 @@ mod engines;
 mod erasure;
 mod export;
 mod follow;
+mod histories;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/link.rs"]
 mod link;
+#[allow(dead_code, unreachable_pub)] // shared with the kernel's tests, as `world`
+#[path = "../../../domain/tests/it/model/mod.rs"]
+mod model;
 mod own_postgres;
 mod own_tools;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod postgres_promises;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/record.rs"]
 mod record;

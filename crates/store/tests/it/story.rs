@@ -1,4 +1,4 @@
-//! A log in which everything that can happen has happened, and the files that the tests break.
+//! A log in which everything that can happen has happened, and the databases that the tests break.
 
 use std::path::{Path, PathBuf};
 
@@ -20,9 +20,11 @@ use comity_domain::role::{Level, Mode};
 use comity_domain::session::SessionEnd;
 use comity_domain::text::Subject;
 use comity_domain::time::{DAY, Days, HOUR, Instant, MINUTE, Minutes};
-use comity_store::{Head, Store};
+use comity_store::postgres::{Server, migrate};
+use comity_store::{Head, NodeId, Place, Reader, Store};
 use tempfile::TempDir;
 
+use crate::postgres;
 use crate::world::{World, inside, list, perms};
 
 /// Two organisations, a grant, people on it, and then each way in which something changes or ends.
@@ -282,32 +284,114 @@ pub fn salts() -> Ids {
     Ids::new([5; 32])
 }
 
-/// A folder with a log in it.
+/// Which engine a promise is tried on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes of each promise, written once, a test of either engine.
+macro_rules! on_both {
+    ($($(#[$meta:meta])* fn $name:ident($on:ident: On) $body:block)*) => {$(
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports)] // what one promise needs another does not
+            use super::*;
+            fn promise($on: On) $body
+            #[test]
+            fn sqlite() {
+                promise(On::Sqlite);
+            }
+            #[test]
+            fn postgres() {
+                promise(On::Postgres);
+            }
+        }
+    )*};
+}
+pub(crate) use on_both;
+
+/// A place with a log in it: a folder, or a database of its own.
 pub struct Shelf {
     pub folder: TempDir,
+    /// The file of the log, where there is one.
     pub path: PathBuf,
+    pub place: Place,
+}
+
+impl On {
+    /// A place on which nothing was written yet.
+    pub fn shelf(self) -> Shelf {
+        let mut shelf = Shelf::empty();
+        if self == Self::Postgres {
+            let server = Server::parse(&postgres::fresh_database("promise")).unwrap();
+            migrate(&server).unwrap();
+            shelf.place = Place::Postgres(server, NodeId(1));
+        }
+        shelf
+    }
+
+    /// A closed log that holds these rows.
+    pub fn shelf_with(self, rows: &[Row]) -> Shelf {
+        let shelf = self.shelf();
+        shelf.fill(rows);
+        shelf
+    }
 }
 
 impl Shelf {
+    /// A folder, for what is true of files only.
     pub fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("comity.db");
-        Self { folder, path }
+        let (path, place) = (folder.path().join("comity.db"), Place::Folder(folder.path().into()));
+        Self { folder, path, place }
+    }
+
+    fn fill(&self, rows: &[Row]) {
+        let (mut store, mut salts) = (self.open(), salts());
+        for part in rows.chunks(7) {
+            store.append(&alone(part), &mut salts).unwrap();
+        }
+    }
+
+    pub fn reader(&self) -> Reader {
+        Reader::at(&self.place)
+    }
+
+    fn database(&self) -> Option<String> {
+        let Place::Postgres(server, _) = &self.place else {
+            return None;
+        };
+        Some(server.shown().rsplit('/').next().unwrap().to_owned())
+    }
+
+    /// How many rows a table has.
+    pub fn counted(&self, table: &str) -> i64 {
+        match self.database() {
+            None => counted(&self.path, table),
+            Some(name) => {
+                let asked = format!("SELECT count(*) FROM {table}");
+                postgres::server().sql(&name, &asked).parse().unwrap()
+            }
+        }
+    }
+
+    /// Runs a statement behind the store's back.
+    pub fn change(&self, statement: &str) {
+        match self.database() {
+            None => drop(self.raw().execute(statement, []).unwrap()),
+            Some(name) => drop(postgres::server().sql(&name, statement)),
+        }
     }
 
     /// A closed log that holds these rows.
     pub fn with(rows: &[Row]) -> Self {
-        let shelf = Self::empty();
-        let (mut store, mut salts) = (shelf.open(), salts());
-        for part in rows.chunks(7) {
-            store.append(&alone(part), &mut salts).unwrap();
-        }
-        drop(store);
-        shelf
+        On::Sqlite.shelf_with(rows)
     }
 
     pub fn open(&self) -> Store {
-        Store::open(&self.path).unwrap()
+        Store::at(&self.place).unwrap()
     }
 
     /// A copy of this closed log in a folder of its own.

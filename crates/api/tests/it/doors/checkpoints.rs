@@ -5,12 +5,13 @@ use comity_store::note::Verifier;
 use serde_json::{Value, json};
 
 use crate::doors::Scene;
-use crate::harness::text;
+use crate::harness::{House, copy, text};
 
 #[test]
 fn t40_every_reader_is_shown_the_same_checkpoints_and_each_is_of_the_log() {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
     scene.house.app.stop(); // signs what is not signed
+    scene.town.house = House::start(copy(scene.house.folder.path()));
     let mut tree = Tree::default();
     let size = scene.house.app.state().seq;
     scene.house.app.reader().leaves(0, size, |leaf| tree.push(leaf)).unwrap();

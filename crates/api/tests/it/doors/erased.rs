@@ -5,7 +5,7 @@ use axum::http::header;
 use comity_domain::application::KeyUse;
 use comity_domain::command::{Caller, Command};
 use comity_domain::text::Subject;
-use comity_store::{Reader, verify};
+use comity_store::verify;
 use serde_json::{Value, json};
 
 use super::{Scene, approve};
@@ -188,8 +188,7 @@ fn t48_inv34_what_was_erased_is_in_no_file_no_answer_and_no_memory() {
     }
     let shown = told(&read_all(&scene, &canary));
     assert_eq!(shown, CANARIES, "every canary is told to somebody");
-    let path = town.folder.path().join("comity.db");
-    let before = verify(&Reader::new(&path), None).unwrap();
+    let before = verify(town.app.reader(), None).unwrap();
 
     // What has to be over first.
     for (what, id) in [
@@ -230,7 +229,7 @@ fn t48_inv34_what_was_erased_is_in_no_file_no_answer_and_no_memory() {
     assert!(stay.to_string().contains(&canary.person), "{stay}");
     let request = town.get(&ana, &format!("/v1/requests/{}", canary.request)).ok();
     assert_eq!(request["reason"], json!("[erased]"));
-    let after = verify(&Reader::new(&path), None).unwrap();
+    let after = verify(town.app.reader(), None).unwrap();
     assert_eq!((&before.first_bad, &after.first_bad), (&None, &None));
     assert!(after.words < before.words && after.rows > before.rows);
     // The list for restores names them, and only by identifier.

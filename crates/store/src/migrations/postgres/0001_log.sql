@@ -75,7 +75,7 @@ CREATE TABLE lease (
     applied  BIGINT  NOT NULL,
     feature  BIGINT  NOT NULL,
     dead     BOOLEAN NOT NULL,
-    renewed  TIMESTAMPTZ NOT NULL     -- for people; no answer depends on it
+    renewed  TIMESTAMPTZ NOT NULL     -- for people, and for how calls are counted; no answer depends on it
 ) WITH (fillfactor = 20);
 
 -- Calls: counters of each session on each node, records, and what was sealed of them.
