@@ -242,11 +242,13 @@ impl App {
                 return Err(StartError::OtherKey(settings.key_file.clone()));
             }
         }
-        let seen = guard::outside(&settings.data, &settings.checkpoints.outside)
+        let seen = guard::largest(&settings.checkpoints.outside)
             .map_err(|source| StartError::Io { what: "the checkpoints".into(), source })?;
         let breach = match guarded {
             false => None,
-            true if guard::is_restoring(&settings.data) => Some(Breach::Restoring),
+            true if guard::is_restoring(&settings.data) || head.is_restoring() => {
+                Some(Breach::Restoring)
+            }
             true => guard::look(seen, &reader, &head)?,
         };
         // A machine whose clock was set back while we were away revives nothing (T37).
@@ -274,14 +276,22 @@ impl App {
         });
         let book = CallBook::start(calls, &place, clock.clone(), &node)?;
         let snapshots = Snapshots::start(
-            Taker::new(&settings.data, keys.snapshot(), node.stood(), node.closer()),
+            Taker::new(
+                &settings.data,
+                keys.snapshot(),
+                node.stood(),
+                node.closer(),
+                node.metrics().clone(),
+                clock.clone(),
+            ),
             Reader::at(&place),
             from,
             node.closer(),
         )
         .map_err(|source| StartError::Io { what: "the snapshots' thread".into(), source })?;
         let moved = node.moved();
-        let checkpoints = Checkpointer::start(&place, &settings.checkpoints, clock.clone(), moved)?;
+        let (places, metrics) = (&settings.checkpoints, node.metrics().clone());
+        let checkpoints = Checkpointer::start(&place, places, clock.clone(), moved, metrics)?;
         let closer = node.closer();
         // What was taken of a state that breaks a rule must not be what the next start trusts.
         let own = settings.data.clone();

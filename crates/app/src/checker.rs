@@ -162,6 +162,7 @@ impl Shared {
             self.act(breach);
         }
         let f = &self.figures;
+        let read = looked.failed.is_none();
         if let Some(error) = looked.failed {
             tracing::error!(code = "checker_cannot_read", %error, "the log cannot be read");
             f.failures.fetch_add(1, Ordering::AcqRel);
@@ -172,6 +173,9 @@ impl Shared {
         f.last_millis.store(boot_millis().saturating_sub(began), Ordering::Release);
         f.last_run_at.store(self.clock.now().0, Ordering::Release);
         f.runs.fetch_add(1, Ordering::AcqRel);
+        if let Some(node) = self.node.upgrade().filter(|_| read) {
+            node.metrics().checked(found, self.clock.now());
+        }
         looked.breaches
     }
 

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::app::{App, Failure};
 use crate::clock::{Clock, boot_millis};
 use crate::keys::{self, KeyError};
+use crate::metrics::Metrics;
 
 /// How long a row waits for its checkpoint.
 const MOST_WAIT_MS: i64 = 60_000;
@@ -159,6 +160,7 @@ impl Checkpointer {
         places: &Places,
         clock: Arc<Clock>,
         moved: watch::Receiver<u64>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, CheckpointError> {
         let store = Checkpoints::at(place)?;
         let latest = store.latest()?;
@@ -173,6 +175,7 @@ impl Checkpointer {
             signer: signer.clone(),
             outside: places.outside.clone(),
             clock,
+            metrics,
             base: None,
         };
         work.name()?;
@@ -221,6 +224,7 @@ struct Work {
     signer: Arc<OnceLock<Signer>>,
     outside: PathBuf,
     clock: Arc<Clock>,
+    metrics: Arc<Metrics>,
     /// The edge of the last tree that was signed.
     base: Option<Edge>,
 }
@@ -296,6 +300,7 @@ impl Work {
                 note: note.clone(),
             })?;
             self.outside(&note)?;
+            self.metrics.checkpoint(at);
         }
         self.base = Some(edge);
         Ok(moved)

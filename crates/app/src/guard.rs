@@ -55,35 +55,36 @@ pub fn begin_restore(data: &Path) -> std::io::Result<()> {
     std::fs::File::open(data)?.sync_all()
 }
 
-/// The fork is raised: checkpoints of before are kept as evidence under another name, and the
-/// folder is open again. Says where they are.
+/// The folder is open again: the fork is raised, in the log.
 ///
 /// # Errors
 /// If that cannot be noted; it stays closed then.
-pub fn end_restore(data: &Path, fork: u64) -> std::io::Result<Option<PathBuf>> {
-    let kept = set_aside(&checkpoints(data), fork)?;
-    std::fs::File::open(data)?.sync_all()?;
+pub fn end_restore(data: &Path) -> std::io::Result<()> {
     std::fs::remove_file(data.join(RESTORING))?;
-    std::fs::File::open(data)?.sync_all()?;
-    Ok(kept)
+    std::fs::File::open(data)?.sync_all()
 }
 
-/// Keeps a file of checkpoints of before as evidence, under another name beside it. Says where;
-/// `None` if there is no such file. To be done for a file that the settings name before
-/// [`end_restore`]: else the log stays closed over what that file has seen.
+/// Keeps the checkpoints of before as evidence under another name, so that those of the new fork
+/// begin a file of their own. Says where they are; nothing that was kept before is replaced.
 ///
 /// # Errors
-/// If it cannot be renamed.
-pub fn set_aside(path: &Path, fork: u64) -> std::io::Result<Option<PathBuf>> {
-    if !path.exists() {
+/// If they cannot be renamed.
+pub fn put_aside(outside: &Path, fork: u64) -> std::io::Result<Option<PathBuf>> {
+    if !outside.exists() {
         return Ok(None);
     }
-    let mut to = path.as_os_str().to_owned();
-    to.push(format!(".before-fork-{fork}"));
-    let to = PathBuf::from(to);
-    std::fs::rename(path, &to)?;
-    let folder = to.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder)?.sync_all()?;
+    let name = outside.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let named = |more: String| outside.with_file_name(format!("{name}.before-fork-{fork}{more}"));
+    let mut to = named(String::new());
+    for again in 2.. {
+        if !to.exists() {
+            break;
+        }
+        to = named(format!(".{again}"));
+    }
+    std::fs::rename(outside, &to)?;
+    let folder = outside.parent().filter(|f| !f.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(Some(to))
 }
 
@@ -93,25 +94,8 @@ pub fn is_restoring(data: &Path) -> bool {
     data.join(RESTORING).exists()
 }
 
-/// Where the checkpoints are beside a data folder's log.
-#[must_use]
-pub fn checkpoints(data: &Path) -> PathBuf {
-    data.join("checkpoints")
-}
-
 /// A file longer than this, in bytes, holds more than one note that a power failure cut off.
 const MORE_THAN_TORN: usize = 1_024;
-
-/// What was seen outside the database: the largest checkpoint of the file that the settings name,
-/// and of the one in the data folder, where the settings may have named it before.
-///
-/// # Errors
-/// As [`largest`].
-pub fn outside(data: &Path, named: &Path) -> std::io::Result<Vec<Seen>> {
-    let inside = checkpoints(data);
-    let files = [Some(named), (inside != *named).then_some(&*inside)];
-    files.into_iter().flatten().filter_map(|file| largest(file).transpose()).collect()
-}
 
 /// The largest checkpoint in the file; `None` if there is no file, or only a piece of a first one.
 ///
@@ -176,24 +160,22 @@ fn digest(line: &str) -> Option<Digest32> {
 /// # Errors
 /// If the log cannot be read.
 pub fn look(
-    seen: impl IntoIterator<Item = Seen>,
+    seen: Option<Seen>,
     reader: &Reader,
     head: &Head,
 ) -> Result<Option<Breach>, StoreError> {
-    for seen in seen {
-        if seen.size > head.seq {
-            return Ok(Some(Breach::Smaller { seen, rows: head.seq }));
-        }
-        let root = if seen.size == head.seq {
-            Some(head.root)
-        } else {
-            reader.root_at(Edge::new(), seen.size)?
-        };
-        if root != Some(seen.root.0) {
-            return Ok(Some(Breach::Other { seen }));
-        }
+    let Some(seen) = seen else {
+        return Ok(None);
+    };
+    if seen.size > head.seq {
+        return Ok(Some(Breach::Smaller { seen, rows: head.seq }));
     }
-    Ok(None)
+    let root = if seen.size == head.seq {
+        Some(head.root)
+    } else {
+        reader.root_at(Edge::new(), seen.size)?
+    };
+    Ok((root != Some(seen.root.0)).then_some(Breach::Other { seen }))
 }
 
 #[cfg(test)]

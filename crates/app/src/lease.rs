@@ -16,6 +16,7 @@ use comity_store::postgres::{Hints, Leases};
 use comity_store::{LeaseRow, NodeId, Place};
 
 use crate::clock::boot_millis;
+use crate::metrics::Metrics;
 use crate::node::{Faults, Message, Sabotage};
 
 /// How long being current lasts, and how often it is confirmed. The same on all nodes.
@@ -74,7 +75,12 @@ enum ToKeeper {
 }
 
 impl Barrier {
-    pub fn start(place: &Place, lease: Lease, faults: &Arc<Faults>) -> std::io::Result<Self> {
+    pub fn start(
+        place: &Place,
+        lease: Lease,
+        faults: &Arc<Faults>,
+        metrics: &Arc<Metrics>,
+    ) -> std::io::Result<Self> {
         let Place::Postgres(server, node) = place else {
             return Ok(Self { keeper: None, thread: None });
         };
@@ -89,7 +95,8 @@ impl Barrier {
                 let _ = tell.send(ToKeeper::Seen(looker.look(&waiting)));
             }
         })?;
-        let mut keeper = Keeper { lease, asks, looking: false, look_at: 0 };
+        let metrics = metrics.clone();
+        let mut keeper = Keeper { lease, asks, looking: false, look_at: 0, metrics };
         let thread = std::thread::Builder::new()
             .name("barrier".into())
             .spawn(move || keeper.run(&receiver))?;
@@ -133,6 +140,7 @@ struct Keeper {
     looking: bool,
     /// When the next one is due.
     look_at: i64,
+    metrics: Arc<Metrics>,
 }
 
 /// One who waits, and whether the look that is under way began after they came: only such a look
@@ -156,14 +164,24 @@ impl Keeper {
                     self.looking = false;
                     self.look_at = boot_millis().saturating_add(LOOK_EVERY_MS);
                     let knows = |w: &Pending| w.1 && applied.is_some_and(|all| all >= w.0.seq);
-                    pending = answered(pending, knows);
+                    pending = self.answered(pending, knows);
                 }
                 Some(ToKeeper::Stop) => open = false,
                 None => {}
             }
             let (now, patience) = (boot_millis(), self.lease.run_out_ms());
-            pending = answered(pending, |w| now.saturating_sub(w.0.since) >= patience);
+            pending = self.answered(pending, |w| now.saturating_sub(w.0.since) >= patience);
         }
+    }
+
+    /// Answers those who may be answered, and returns the others.
+    fn answered(&self, pending: Vec<Pending>, may: impl Fn(&Pending) -> bool) -> Vec<Pending> {
+        let (done, waiting): (Vec<_>, Vec<_>) = pending.into_iter().partition(may);
+        for (over, _) in done {
+            self.metrics.waited_for_others(boot_millis().saturating_sub(over.since));
+            (over.answer)();
+        }
+        waiting
     }
 
     /// Has the leases looked at if it is time, and says for how long nothing is due then.
@@ -179,13 +197,6 @@ impl Keeper {
         let until = if self.looking { until } else { until.min(self.look_at.max(now + 1)) };
         Duration::from_millis(until.saturating_sub(now).max(1).unsigned_abs())
     }
-}
-
-/// Answers those who may be answered, and returns the others.
-fn answered(pending: Vec<Pending>, may: impl Fn(&Pending) -> bool) -> Vec<Pending> {
-    let (done, waiting): (Vec<_>, Vec<_>) = pending.into_iter().partition(may);
-    done.into_iter().for_each(|w| (w.0.answer)());
-    waiting
 }
 
 struct Looker {

@@ -30,6 +30,8 @@ const EVALUATION: [f64; 10] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25];
 /// Upper bounds of the time that a commit takes, in seconds.
 const COMMIT: [f64; 10] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+/// Upper bounds of the time that an answer waits for other nodes, in seconds.
+const BARRIER: [f64; 10] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.2];
 /// Upper bounds of how many commands one transaction takes.
 const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
@@ -165,6 +167,8 @@ pub struct Metrics {
     commands: Counters<2>,
     batch: Spread,
     commit: Spread,
+    barrier: Spread,
+    renewals: Counters<1>,
     waiting: Gauge,
     head_seq: Gauge,
     lease_ms: Gauge,
@@ -224,6 +228,16 @@ impl Default for Metrics {
                 "Time to write one batch, its fsync included",
                 Spread::new(COMMIT),
             ),
+            barrier: names.of(
+                "barrier_wait_seconds",
+                "Time from a commit that ends something until no other node says yes to it",
+                Spread::new(BARRIER),
+            ),
+            renewals: names.of(
+                "lease_renewals",
+                "Confirmations with PostgreSQL that this node is current, by result",
+                Family::default(),
+            ),
             waiting: names.gauge("commands_waiting", "Commands that wait for the writer"),
             head_seq: names.gauge("head_seq", "The last row of the log"),
             lease_ms: names.gauge(
@@ -282,6 +296,17 @@ impl Metrics {
         #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
         self.batch.note(commands as f64);
         self.commit.time(took);
+    }
+
+    /// Being current was confirmed with the database, or could not be.
+    pub fn renewed(&self, ok: bool) {
+        let result = if ok { "ok" } else { "failed" };
+        self.renewals.get_or_create(&[("result", result.to_owned())]).inc();
+    }
+
+    /// The answer to an ending has waited so many milliseconds for the other nodes.
+    pub fn waited_for_others(&self, ms: i64) {
+        self.barrier.time(Duration::from_millis(ms.max(0).unsigned_abs()));
     }
 
     /// So many calls are answered and not yet durable.

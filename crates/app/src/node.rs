@@ -219,7 +219,7 @@ impl Node {
         let (moved, moved_receiver) = watch::channel(state.seq);
         let (waiting, faults) = (Arc::new(AtomicUsize::new(0)), Arc::new(Faults::default()));
         let metrics = Arc::new(Metrics::default());
-        let barrier = Barrier::start(&place, lease, &faults)?;
+        let barrier = Barrier::start(&place, lease, &faults, &metrics)?;
         let ear = Ear::start(&place, &sender, &faults)?;
         let mut writer = Writer {
             store,

@@ -194,6 +194,7 @@ impl Writer {
         } else {
             self.store.renew(self.state.seq)
         };
+        self.metrics.renewed(renewed.as_ref().is_ok_and(|r| r.head.is_some()));
         let (head, wall) = match renewed {
             Ok(Renewed { head: Some(head), wall }) => (head, wall),
             Ok(Renewed { head: None, .. }) => {

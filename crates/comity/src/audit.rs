@@ -7,12 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use comity_app::app::database;
 use comity_app::checkpoints::{Places, verifier};
 use comity_domain::ids::OrganisationId;
 use comity_store::note::Verifier;
-use comity_store::{Pinned, Reader, export, verify, verify_export};
+use comity_store::{Pinned, Place, Reader, export, verify, verify_export};
 
+use crate::database::{Named, shown};
 use crate::{say, tell};
 
 /// What can be done with the log.
@@ -48,6 +48,8 @@ pub struct Verify {
     /// Folder with the databases
     #[arg(long, env = "COMITY_DATA", value_name = "FOLDER", default_value = "comity-data")]
     data: PathBuf,
+    #[command(flatten)]
+    named: Named,
 }
 
 /// `comity audit export`.
@@ -81,18 +83,20 @@ struct At {
     /// Folder with the databases
     #[arg(long, env = "COMITY_DATA", value_name = "FOLDER", default_value = "comity-data")]
     data: PathBuf,
+    #[command(flatten)]
+    named: Named,
     /// Key file of the checkpoints [default: checkpoint.key in the data folder]
     #[arg(long, env = "COMITY_CHECKPOINT_KEY", value_name = "FILE")]
     checkpoint_key: Option<PathBuf>,
 }
 
 impl At {
-    fn open(&self, new: bool) -> anyhow::Result<(PathBuf, Verifier)> {
-        let path = existing(&self.data)?;
+    fn open(&self, new: bool) -> anyhow::Result<(Reader, Verifier)> {
+        let reader = Reader::at(&self.named.place(&self.data)?);
         let places = Places::inside(&self.data);
         let key_file = self.checkpoint_key.as_ref().unwrap_or(&places.key_file);
-        let key = verifier(&Reader::new(&path), key_file, new)?;
-        Ok((path, key))
+        let key = verifier(&reader, key_file, new)?;
+        Ok((reader, key))
     }
 }
 
@@ -104,20 +108,12 @@ fn organisation(text: &str) -> Result<OrganisationId, String> {
     text.parse().map_err(|_| "is no identifier that starts with org_".into())
 }
 
-fn existing(data: &Path) -> anyhow::Result<PathBuf> {
-    let path = database(data);
-    anyhow::ensure!(
-        path.exists(),
-        "{}: no such file; name the data folder with --data",
-        path.display()
-    );
-    Ok(path)
-}
-
 /// Runs it.
 pub fn run(command: &Audit) -> anyhow::Result<ExitCode> {
     match command {
-        Audit::Verify(Verify { file: None, key, data, .. }) => database_at(data, key.as_ref()),
+        Audit::Verify(Verify { file: None, key, data, named, .. }) => {
+            database_at(&named.place(data)?, key.as_ref())
+        }
         Audit::Verify(Verify { file: Some(file), key, checkpoints, .. }) => {
             export_in(file, key.clone(), checkpoints)
         }
@@ -129,12 +125,11 @@ pub fn run(command: &Audit) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn database_at(data: &Path, key: Option<&Verifier>) -> anyhow::Result<ExitCode> {
-    let path = existing(data)?;
-    let verdict = verify(&Reader::new(&path), key)?;
+fn database_at(place: &Place, key: Option<&Verifier>) -> anyhow::Result<ExitCode> {
+    let verdict = verify(&Reader::at(place), key)?;
     say(&format!(
         "{}: {} rows, {} words, {} checkpoints",
-        path.display(),
+        shown(place),
         verdict.rows,
         verdict.words,
         verdict.checkpoints
@@ -154,8 +149,7 @@ fn database_at(data: &Path, key: Option<&Verifier>) -> anyhow::Result<ExitCode> 
 }
 
 fn write(command: &Export) -> anyhow::Result<ExitCode> {
-    let (path, key) = command.at.open(false)?;
-    let reader = Reader::new(&path);
+    let (reader, key) = command.at.open(false)?;
     let (who, since) = (command.organisation, command.since);
     let done = match &command.out {
         None => export(&reader, who, since, &key, BufWriter::new(std::io::stdout().lock()))?,

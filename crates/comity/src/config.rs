@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use comity_app::checkpoints::Places;
+use comity_store::postgres::Server;
 use serde::Deserialize;
+
+use crate::database::{Named, Url};
 
 /// What can be said on the command line or in the environment.
 #[derive(Debug, Default, Args)]
@@ -21,6 +24,8 @@ pub struct Flags {
     /// Folder for the databases [default: comity-data]
     #[arg(long, env = "COMITY_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    named: Named,
     /// Key file, made on first start; keep it apart from the databases and back it up
     /// [default: comity.key in the data folder]
     #[arg(long, env = "COMITY_KEY_FILE", value_name = "FILE")]
@@ -55,6 +60,8 @@ pub struct Flags {
 struct File {
     listen: Option<String>,
     data: Option<PathBuf>,
+    database: Option<Url>,
+    database_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
     checkpoint_key: Option<PathBuf>,
     checkpoint_file: Option<PathBuf>,
@@ -66,7 +73,7 @@ struct File {
 }
 
 /// What holds in the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -74,8 +81,12 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// The config file.
     pub file: Option<PathBuf>,
-    /// Where the databases are.
+    /// Where the databases are; with one on PostgreSQL what is the node's own.
     pub data: PathBuf,
+    /// The PostgreSQL database, if it is not in files of that folder.
+    pub database: Option<Server>,
+    /// Whether its password can be read by whoever lists the processes.
+    pub password_shown: bool,
     /// Where the key file is.
     pub key_file: PathBuf,
     /// Where the key that signs checkpoints is, and where they are appended.
@@ -102,6 +113,10 @@ impl Flags {
         let data = self.data.clone().or(file.data).unwrap_or_else(|| "comity-data".into());
         let key_file =
             self.key_file.clone().or(file.key_file).unwrap_or_else(|| data.join("comity.key"));
+        let said = Named::new(file.database, file.database_file);
+        let database = self.named.clone().or(said).server()?;
+        let password_shown =
+            database.as_ref().is_some_and(Server::has_password) && on_command_line("--database");
         let inside = Places::inside(&data);
         let checkpoints = Places {
             key_file: self
@@ -157,8 +172,27 @@ impl Flags {
             _ => bail!("log_format: {format:?} is not text or json"),
         };
         let file = self.config.clone();
-        Ok(Config { listen, metrics_listen, file, data, key_file, checkpoints, log, log_json })
+        Ok(Config {
+            listen,
+            metrics_listen,
+            file,
+            data,
+            database,
+            password_shown,
+            key_file,
+            checkpoints,
+            log,
+            log_json,
+        })
     }
+}
+
+/// Whether a flag was given as one, and not by the environment.
+fn on_command_line(flag: &str) -> bool {
+    let given = |argument: String| {
+        argument.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    std::env::args_os().filter_map(|argument| argument.into_string().ok()).any(given)
 }
 
 #[cfg(test)]
@@ -190,6 +224,9 @@ mod tests {
             ("metrics_listen = \"9464\"", "metrics_listen"),
             ("log = \"loud\"", "log"),
             ("log_format = \"xml\"", "log_format"),
+            ("database = \"mysql://x@y/z\"", "database"),
+            ("database_file = \"nowhere\"", "database_file"),
+            ("database = \"postgres://a@127.0.0.1/b\"\ndatabase_file = \"x\"", "once"),
             ("lisen = \"127.0.0.1:1\"", "lisen"),
             ("behind_proxy = \"perhaps\"", "behind_proxy"),
         ] {

@@ -3,9 +3,11 @@
 mod audit;
 mod carry;
 mod config;
+mod database;
 mod demo;
 mod doctor;
 mod logs;
+mod restore;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +36,11 @@ enum Command {
     /// last 60 days, seeded through Comity's own commands. Everything is in one folder that is made
     /// anew at each start.
     Demo(demo::Flags),
+    /// Make the tables in a PostgreSQL database, or bring them up to date
+    ///
+    /// To be run with the role that owns the schema; the server runs with another one, which
+    /// --grant-to lets in. A server on a database with another schema than its own does not start.
+    Migrate(database::Migrate),
     /// Say what is wrong with an installation, why, and what to do about it
     ///
     /// Reads only, also beside a running server. Takes the same flags, variables and config file as
@@ -49,7 +56,7 @@ enum Command {
     ///
     /// Everything is verified first. Sessions, sign-ins and keys of before are ended; a new key for
     /// the operator is printed. Until that is done no decision from the folder is yes.
-    Restore(carry::Restore),
+    Restore(restore::Restore),
     /// Move an installation to another place, such as from SQLite to PostgreSQL
     ///
     /// The server must be stopped. Roots, sessions and keys stay as they are.
@@ -66,9 +73,10 @@ fn main() -> std::process::ExitCode {
     let done = match cli.command {
         Command::Serve(flags) => serve::serve(&flags),
         Command::Demo(flags) => demo::demo(&flags),
+        Command::Migrate(flags) => database::run(&flags),
         Command::Doctor(command) => doctor::run(&command),
         Command::Backup(flags) => carry::backup(&flags),
-        Command::Restore(flags) => carry::restore(&flags),
+        Command::Restore(flags) => restore::restore(&flags),
         Command::Copy(flags) => carry::copy(&flags),
         Command::Audit(command) => audit::run(&command),
     };

@@ -35,7 +35,9 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
             ),
         };
         let watch = stopwatch();
-        let app = start(&config)?;
+        let starting = config.clone();
+        // Not on an async thread: on PostgreSQL this waits for the network.
+        let app = tokio::task::spawn_blocking(move || start(&starting)).await??;
         let version = env!("CARGO_PKG_VERSION");
         let address = listener.local_addr()?;
         say(&format!("Comity {version} on http://{address}"));
@@ -45,6 +47,9 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         say(&format!("  data      {}", config.data.display()));
         let made =
             if app.key_file_made { "  (made now; back it up apart from the data)" } else { "" };
+        if let Some(server) = &config.database {
+            say(&format!("  database  {}", server.shown()));
+        }
         say(&format!("  key file  {}{made}", config.key_file.display()));
         if let Some(breach) = app.breach() {
             say(&format!("  CLOSED    {breach}"));
@@ -68,6 +73,10 @@ fn start(config: &Config) -> anyhow::Result<Arc<App>> {
     let (data, key_file) = (config.data.clone(), config.key_file.clone());
     let checkpoints = config.checkpoints.clone();
     let settings = Settings { checkpoints, ..Settings::new(data, key_file, Cost::DEFAULT) };
+    let settings = match &config.database {
+        Some(server) => settings.on(server.clone()),
+        None => settings,
+    };
     Ok(App::start(&settings, Arc::new(Clock::system()))?)
 }
 

@@ -14,7 +14,7 @@ use rusqlite::types::Value;
 use crate::lease::NodeId;
 use crate::log::{Head, Place, StoreError};
 use crate::merkle::{Edge, Hash};
-use crate::postgres::{Session, Wants};
+use crate::postgres::{SCHEMA, Server, Session, Wants, version};
 use crate::sqlite::{Log, head, lock_beside, open_read_only, signed};
 use crate::{Calls, codec, leaf};
 
@@ -159,6 +159,9 @@ pub struct Copied {
     pub was_clean: bool,
     /// Rows in all tables together.
     pub rows: u64,
+    /// How many nodes had counted calls. Each seals its own: from the books of several, put
+    /// together, the digest of a segment cannot be recomputed any more.
+    pub nodes: u64,
 }
 
 fn place_error(why: &str) -> StoreError {
@@ -189,6 +192,7 @@ impl Source {
             Place::Postgres(server, _) => {
                 let wants = if alone { Wants::Migrating } else { Wants::Reading };
                 let mut session = Session::open(server, wants)?;
+                fits(server, &mut session)?;
                 session.batch(if alone {
                     "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM head WHERE id = 1 FOR UPDATE"
                 } else {
@@ -217,6 +221,15 @@ impl Source {
                 session.raw()?.query_one(ask, &[])?.try_get::<_, i64>(0)? != 0
             }
         })
+    }
+
+    /// How many nodes have sealed calls of theirs.
+    fn nodes(&mut self) -> Result<u64, StoreError> {
+        let Self::Postgres(session) = self else {
+            return Ok(1);
+        };
+        let ask = "SELECT COUNT(DISTINCT node) FROM segment";
+        Ok(session.raw()?.query_one(ask, &[])?.try_get::<_, i64>(0)?.unsigned_abs())
     }
 
     fn rows(&mut self, table: &Table, put: Put<'_>) -> Result<(), StoreError> {
@@ -369,6 +382,19 @@ impl Kind {
 /// If the source does not add up, the target is not empty, or either cannot be used; the target
 /// holds no row then.
 pub fn copy(from: &Place, to: &Place, alone: bool) -> Result<Copied, StoreError> {
+    carry(from, to, alone, false)
+}
+
+/// The same from a backup, to go on from. As long as no row has raised the fork, no start on the
+/// copy says yes: that it is the past is noted in it ([`Head::is_restoring`]).
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_to_restore(from: &Place, to: &Place) -> Result<Copied, StoreError> {
+    carry(from, to, false, true)
+}
+
+fn carry(from: &Place, to: &Place, alone: bool, restoring: bool) -> Result<Copied, StoreError> {
     let mut source = Source::open(from, alone)?;
     match to {
         Place::Folder(folder) => {
@@ -383,7 +409,7 @@ pub fn copy(from: &Place, to: &Place, alone: bool) -> Result<Copied, StoreError>
                 c.pragma_update(None, "secure_delete", "ON")?;
             }
             let target = Target::Sqlite(log.transaction()?, books.transaction()?);
-            let copied = all(&mut source, target)?;
+            let copied = all(&mut source, target, restoring)?;
             drop((held, calls));
             for c in [&log, &books] {
                 // One file each that can be carried away.
@@ -393,24 +419,44 @@ pub fn copy(from: &Place, to: &Place, alone: bool) -> Result<Copied, StoreError>
         }
         Place::Postgres(server, node) => {
             let mut session = Session::open(server, Wants::Migrating)?;
+            fits(server, &mut session)?;
             let mut tx = session.raw()?.transaction()?;
+            let may = tx.query_one(
+                "SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = 'call_id_seq'::regclass",
+                &[],
+            )?;
+            if !may.try_get::<_, bool>(0)? {
+                return Err(place_error("copying into it needs the role that owns the schema"));
+            }
             let row = tx.query_one("SELECT seq FROM head WHERE id = 1 FOR UPDATE", &[])?;
             if row.try_get::<_, i64>(0)? != 0 {
                 return Err(place_error("the target has a log; name an empty database"));
             }
-            let copied = all(&mut source, Target::Postgres(tx, *node))?;
+            let copied = all(&mut source, Target::Postgres(tx, *node), restoring)?;
             session.warned()?;
             Ok(copied)
         }
     }
 }
 
+/// A database is copied from and to only under the schema of this release.
+fn fits(server: &Server, session: &mut Session) -> Result<(), StoreError> {
+    let (found, known) = (version(session)?, SCHEMA);
+    if found == known {
+        return Ok(());
+    }
+    let shown = server.shown();
+    Err(StoreError::Place(format!(
+        "{shown}: the schema is {found} and has to be {known}; run comity migrate"
+    )))
+}
+
 fn empty(head: &Head) -> Result<(), StoreError> {
     if head.seq == 0 { Ok(()) } else { Err(place_error("the target has a log; name an empty one")) }
 }
 
-fn all(source: &mut Source, mut target: Target<'_>) -> Result<Copied, StoreError> {
-    let (head, was_clean) = (source.head()?, source.was_clean()?);
+fn all(source: &mut Source, mut target: Target<'_>, restoring: bool) -> Result<Copied, StoreError> {
+    let (head, was_clean, nodes) = (source.head()?, source.was_clean()?, source.nodes()?);
     let (mut edge, mut count) = (Edge::new(), 0u64);
     for table in TABLES {
         target.fill(table, &mut |put| {
@@ -427,8 +473,9 @@ fn all(source: &mut Source, mut target: Target<'_>) -> Result<Copied, StoreError
         let what = "the head is not that of the rows; nothing was copied";
         return Err(StoreError::Corrupt { seq: head.seq, what });
     }
+    let head = if restoring { head.restoring() } else { head };
     target.finish(&head, was_clean)?;
-    Ok(Copied { head, was_clean, rows: count })
+    Ok(Copied { head, was_clean, rows: count, nodes })
 }
 
 /// The leaf of a row of the log, recomputed.

@@ -16,7 +16,7 @@ pub struct Inspection {
     pub schema: i64,
     /// The schema that this release writes.
     pub known: i64,
-    /// SQLite's journal mode: `wal` unless somebody changed it.
+    /// SQLite's journal mode: `wal` unless somebody changed it. Empty on PostgreSQL.
     pub journal: String,
     /// Where the log says that it stands.
     pub head: Head,

@@ -36,7 +36,7 @@ mod words;
 pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
 pub use checkpoint::{Checkpoints, Kept};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
-pub use copy::{Copied, copy};
+pub use copy::{Copied, copy, copy_to_restore};
 pub use export::{ExportError, Exported, export};
 pub use export_check::{BadLine, ExportVerdict, Pinned, verify_export};
 pub use follow::{Followed, follow};

@@ -86,6 +86,28 @@ pub struct Head {
     pub edge: Edge,
 }
 
+/// Stands in the fork of a copy as long as the restore that it is made for has not come to its end.
+/// It travels with the database: whoever starts on it, from whichever folder, says no yes.
+const RESTORING: u64 = 1 << 62;
+
+impl Head {
+    /// Whether this is a copy whose restore has not come to its end.
+    #[must_use]
+    pub fn is_restoring(&self) -> bool {
+        self.fork & RESTORING != 0
+    }
+
+    /// The fork without that mark.
+    #[must_use]
+    pub fn true_fork(&self) -> u64 {
+        self.fork & !RESTORING
+    }
+
+    pub(crate) fn restoring(self) -> Self {
+        Self { fork: self.fork | RESTORING, ..self }
+    }
+}
+
 /// What PostgreSQL said, with its code: the crate's own text only says that it said something.
 fn told(error: &::postgres::Error) -> String {
     use std::error::Error as _;

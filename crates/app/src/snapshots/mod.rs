@@ -15,8 +15,9 @@ use std::time::Duration;
 use comity_store::{Reader, StoreError};
 use tokio::sync::watch;
 
-use crate::clock::boot_millis;
+use crate::clock::{Clock, boot_millis};
 use crate::keys::SnapshotKey;
+use crate::metrics::Metrics;
 use crate::node::{Closer, Stood};
 use crate::start::{self, Origin};
 
@@ -44,6 +45,8 @@ pub struct Taker {
     key: SnapshotKey,
     stood: watch::Receiver<Stood>,
     closer: Closer,
+    metrics: Arc<Metrics>,
+    clock: Arc<Clock>,
 }
 
 impl Taker {
@@ -54,8 +57,10 @@ impl Taker {
         key: &SnapshotKey,
         stood: watch::Receiver<Stood>,
         closer: Closer,
+        metrics: Arc<Metrics>,
+        clock: Arc<Clock>,
     ) -> Self {
-        Self { folder: folder.to_path_buf(), key: key.clone(), stood, closer }
+        Self { folder: folder.to_path_buf(), key: key.clone(), stood, closer, metrics, clock }
     }
 
     /// Takes one now and returns its position.
@@ -69,8 +74,9 @@ impl Taker {
         }
         let path = file::write(&self.folder, &self.key, &state, &head)?;
         if self.closer.is_closed() {
-            std::fs::remove_file(path)?; // closed meanwhile: whoever closed it has not seen this one
+            std::fs::remove_file(path)?; // whoever closed it meanwhile has not seen this one
         }
+        self.metrics.snapshot(self.clock.now());
         Ok(head.seq)
     }
 

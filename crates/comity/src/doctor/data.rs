@@ -12,7 +12,7 @@ use comity_app::guard;
 use comity_app::keys::Keys;
 use comity_store::{Inspection, Reader, inspect};
 
-use super::Checks;
+use super::{Checks, postgres};
 use crate::config::Config;
 
 /// Below this nothing more should be begun.
@@ -24,20 +24,32 @@ const NOT_BEFORE_MS: i64 = 1_767_225_600_000;
 
 /// Looks at all of them.
 pub fn check(config: &Config, checks: &mut Checks) {
-    let now = Clock::system().now().0;
     if !config.data.is_dir() {
         let way_out = "comity serve makes it; or name the right one with --data";
         checks.warn("data", format!("{} is no folder", config.data.display()), way_out);
+        if let Some(named) = &config.database {
+            postgres::check(config, named, None, checks);
+        }
         return;
     }
     folder(&config.data, checks);
     free(&config.data, checks);
-    let keys = key_file(config, checks);
+    if let Some(named) = &config.database {
+        let found = postgres::look(named, checks);
+        let holds = found.as_ref().and_then(|f| f.log.as_ref()).is_some_and(|log| log.last > 0);
+        let keys = key_file(config, holds, checks);
+        if let Some(found) = found {
+            postgres::judge(config, named, &found, keys.as_ref(), checks);
+        }
+        server(config, &config.data.join("node"), checks);
+        return;
+    }
     let path = database(&config.data);
+    let keys = key_file(config, path.exists(), checks);
     if !path.exists() {
         let way_out = "comity serve makes it; or name the right folder with --data";
         checks.warn("log", format!("{} is not there", path.display()), way_out);
-        clock(now, None, checks);
+        clock(None, checks);
         return;
     }
     match inspect(&path) {
@@ -47,13 +59,37 @@ pub fn check(config: &Config, checks: &mut Checks) {
             "look at the disk; comity restore puts a backup into a new folder",
         ),
         Ok(found) => {
-            log(&path, &found, checks);
-            guarded(config, &found, checks);
-            right_key(config, &found, keys.as_ref(), checks);
-            clock(now, Some(found.last_at.0).filter(|_| found.last > 0), checks);
+            schema(&found, checks);
+            if found.journal == "wal" {
+                let says = "WAL; synchronous=FULL and secure_delete are set by each start";
+                checks.ok("sqlite", says);
+            } else {
+                let says = format!("journal mode {} instead of wal", found.journal);
+                checks.warn(
+                    "sqlite",
+                    says,
+                    "nothing to do: the next start of comity serve sets it",
+                );
+            }
+            let reader = Reader::new(&path);
+            log(config, &reader, &found, keys.as_ref(), checks);
         }
     }
-    server(config, checks);
+    server(config, &path.with_extension("db.lock"), checks);
+}
+
+/// What is looked at in a log, wherever it is.
+pub(super) fn log(
+    config: &Config,
+    reader: &Reader,
+    found: &Inspection,
+    keys: Option<&Keys>,
+    checks: &mut Checks,
+) {
+    head(found, checks);
+    guarded(config, reader, found, checks);
+    right_key(reader, found, keys, checks);
+    clock(Some(found.last_at.0).filter(|_| found.last > 0), checks);
 }
 
 fn mode(path: &Path) -> Option<u32> {
@@ -104,11 +140,11 @@ fn free(data: &Path, checks: &mut Checks) {
     }
 }
 
-fn key_file(config: &Config, checks: &mut Checks) -> Option<Keys> {
+fn key_file(config: &Config, holds_log: bool, checks: &mut Checks) -> Option<Keys> {
     let path = &config.key_file;
     let way_out = "put the right file back from its own backup, or name it with --key-file";
     if !path.exists() {
-        if database(&config.data).exists() {
+        if holds_log {
             checks.fail("key file", format!("{} is not there", path.display()), way_out);
         } else {
             checks.ok("key file", format!("{} is made by the first start", path.display()));
@@ -139,7 +175,7 @@ fn key_file(config: &Config, checks: &mut Checks) -> Option<Keys> {
     Some(keys)
 }
 
-fn log(path: &Path, found: &Inspection, checks: &mut Checks) {
+fn schema(found: &Inspection, checks: &mut Checks) {
     let schema = format!("schema {}, this release writes {}", found.schema, found.known);
     if found.schema > found.known {
         checks.fail("schema", schema, "run the release that wrote it, or a newer one");
@@ -148,36 +184,34 @@ fn log(path: &Path, found: &Inspection, checks: &mut Checks) {
     } else {
         checks.ok("schema", schema);
     }
-    if found.journal == "wal" {
-        checks.ok("sqlite", "WAL; synchronous=FULL and secure_delete are set by each start");
-    } else {
-        let says = format!("journal mode {} instead of wal", found.journal);
-        checks.warn("sqlite", says, "nothing to do: the next start of comity serve sets it");
-    }
+}
+
+fn head(found: &Inspection, checks: &mut Checks) {
     let head = &found.head;
     let fits =
         head.seq == found.last && head.edge.size() == head.seq && head.edge.root() == head.root;
     if fits {
-        checks.ok("log", format!("{} rows, fork {}, the head fits", found.last, head.fork));
+        let fork = head.true_fork();
+        checks.ok("log", format!("{} rows, fork {fork}, the head fits", found.last));
     } else {
         checks.fail(
             "log",
             format!("the head stands at row {}, and the last row is {}", head.seq, found.last),
-            format!("comity audit verify says where it breaks: {}", path.display()),
+            "comity audit verify says where it breaks",
         );
     }
 }
 
-fn guarded(config: &Config, found: &Inspection, checks: &mut Checks) {
-    if guard::is_restoring(&config.data) {
+fn guarded(config: &Config, reader: &Reader, found: &Inspection, checks: &mut Checks) {
+    if guard::is_restoring(&config.data) || found.head.is_restoring() {
         let way_out = "comity restore --in-place";
         checks.fail("checkpoint", guard::Breach::Restoring.to_string(), way_out);
         return;
     }
-    let path = guard::checkpoints(&config.data);
+    let path = &config.checkpoints.outside;
     let way_out =
         "find out who put it back; then comity restore --in-place, which ends what is older";
-    let seen = match guard::largest(&path) {
+    let seen = match guard::largest(path) {
         Ok(seen) => seen,
         Err(error) => {
             let says = format!("{} cannot be read: {error}", path.display());
@@ -185,8 +219,7 @@ fn guarded(config: &Config, found: &Inspection, checks: &mut Checks) {
             return;
         }
     };
-    let reader = Reader::new(&database(&config.data));
-    match (seen, guard::look(seen, &reader, &found.head)) {
+    match (seen, guard::look(seen, reader, &found.head)) {
         (None, _) => checks.warn(
             "checkpoint",
             "none outside the database: an older one that is put back would not be noticed",
@@ -201,12 +234,11 @@ fn guarded(config: &Config, found: &Inspection, checks: &mut Checks) {
     }
 }
 
-fn right_key(config: &Config, found: &Inspection, keys: Option<&Keys>, checks: &mut Checks) {
+fn right_key(reader: &Reader, found: &Inspection, keys: Option<&Keys>, checks: &mut Checks) {
     let (Some(keys), Some((organisation, sealed))) = (keys, &found.sealed) else {
         return;
     };
-    let reader = Reader::new(&database(&config.data));
-    match opens_sealed(keys, &reader, *organisation, sealed) {
+    match opens_sealed(keys, reader, *organisation, sealed) {
         Ok(true) => checks.ok("right key", "it opens what this database was sealed with"),
         Ok(false) => checks.fail(
             "right key",
@@ -220,7 +252,8 @@ fn right_key(config: &Config, found: &Inspection, keys: Option<&Keys>, checks: &
     }
 }
 
-fn clock(now: i64, last: Option<i64>, checks: &mut Checks) {
+pub(super) fn clock(last: Option<i64>, checks: &mut Checks) {
+    let now = Clock::system().now().0;
     let behind = last.map_or(0, |last| last.saturating_sub(now));
     let way_out = "set the clock and keep it by NTP";
     if now < NOT_BEFORE_MS {
@@ -233,8 +266,8 @@ fn clock(now: i64, last: Option<i64>, checks: &mut Checks) {
     }
 }
 
-fn server(config: &Config, checks: &mut Checks) {
-    let held = std::fs::File::open(database(&config.data).with_extension("db.lock"))
+fn server(config: &Config, lock: &Path, checks: &mut Checks) {
+    let held = std::fs::File::open(lock)
         .is_ok_and(|f| matches!(f.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)));
     if !held {
         checks.ok("server", "none is running on this data");

@@ -3,6 +3,7 @@
 //! Reads only, and holds nothing that a server needs: it may be run at any time.
 
 mod data;
+mod postgres;
 mod settings;
 
 use std::process::ExitCode;
@@ -74,7 +75,6 @@ pub fn run(doctor: &Doctor) -> anyhow::Result<ExitCode> {
     let mut checks = Checks::default();
     if let Some(config) = settings::check(&doctor.flags, &mut checks) {
         data::check(&config, &mut checks);
-        postgres(&mut checks);
     }
     if doctor.json {
         say(&serde_json::to_string_pretty(&checks.0)?);
@@ -93,6 +93,3 @@ pub fn run(doctor: &Doctor) -> anyhow::Result<ExitCode> {
     }
     Ok(if checks.worst() == Level::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
-
-/// What is asked of a PostgreSQL: nothing as long as the log is on SQLite.
-fn postgres(_checks: &mut Checks) {}

@@ -36,6 +36,7 @@ fn the_help_of_every_command_is_as_reviewed() {
         ("help-serve", &["serve", "--help"]),
         ("help-demo", &["demo", "--help"]),
         ("help-doctor", &["doctor", "--help"]),
+        ("help-migrate", &["migrate", "--help"]),
         ("help-backup", &["backup", "--help"]),
         ("help-restore", &["restore", "--help"]),
         ("help-copy", &["copy", "--help"]),

@@ -43,16 +43,16 @@ pub struct Promises {
 pub struct Cast {
     pub provision: String,
     pub decide: String,
-    harbour: String,
+    pub harbour: String,
     tess: String,
     pub by_ana: String,
-    by_sam: String,
+    pub by_sam: String,
     pub by_tess: String,
     by_wanda: String,
     /// How requests name Lago.
     lago: String,
     /// How requests name the harbour.
-    code: String,
+    pub code: String,
 }
 
 /// Makes organisations, people and keys.
@@ -117,7 +117,7 @@ pub fn provision(server: &mut Server) -> Cast {
     Cast { provision, decide, harbour, tess, by_ana, by_sam, by_tess, by_wanda, lago, code }
 }
 
-fn sign_in(server: &Server, who: &str) -> String {
+pub fn sign_in(server: &Server, who: &str) -> String {
     let body = json!({ "email": format!("{who}.example"), "password": PASSWORD });
     string(&server.expect(200, "POST", "/v1/sign-in", "", body), "/token")
 }

@@ -12,6 +12,10 @@ mod guard;
 mod kill;
 mod load;
 mod metrics;
+#[allow(dead_code)] // shared with other crates' tests
+#[path = "../../../store/tests/support/postgres.rs"]
+mod own_postgres;
+mod postgres;
 mod process;
 #[allow(dead_code, unreachable_pub)] // shared with other crates' tests
 #[path = "../../../store/tests/support/record.rs"]

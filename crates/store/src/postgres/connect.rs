@@ -116,6 +116,12 @@ impl Server {
         self.0.tls.is_some()
     }
 
+    /// Whether its URL holds a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.0.config.get_password().is_some()
+    }
+
     /// Where it is, without secrets: for messages.
     #[must_use]
     pub fn shown(&self) -> String {

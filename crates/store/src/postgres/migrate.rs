@@ -12,7 +12,7 @@ const MIGRATING: i64 = 0x636f_6d69_7479;
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY)";
 
 /// What the server's role may do, and no more: it adds to the log and never changes it.
-const RIGHTS: &[(&str, &str)] = &[
+pub(super) const RIGHTS: &[(&str, &str)] = &[
     ("SELECT", "schema_version"),
     ("SELECT, INSERT", "log"),
     ("SELECT, INSERT, DELETE", "word"),

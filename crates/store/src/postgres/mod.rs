@@ -5,6 +5,7 @@
 //! done on a connection that warned is not believed.
 
 pub(crate) mod calls;
+mod condition;
 mod connect;
 mod leases;
 mod log;
@@ -13,9 +14,11 @@ pub(crate) mod read;
 
 use std::sync::Mutex;
 
+pub use condition::{Condition, condition};
 pub use connect::{MIN_VERSION, Server};
 pub use leases::{Hints, Leases};
 pub(crate) use log::Log;
+pub(crate) use migrate::version;
 pub use migrate::{SCHEMA, grant, migrate, schema};
 
 use crate::log::StoreError;

@@ -151,7 +151,7 @@ fn t54_the_servers_role_can_do_what_a_server_does_and_cannot_change_the_log() {
     let seen = leases.others().unwrap();
     assert_eq!(seen.len(), 1);
     leases.mark_dead(seen[0]).unwrap();
-    Leases::new(&named, NodeId(1)).leave().unwrap();
+    Leases::new(&named, NodeId(1)).others().unwrap();
     Hints::listen(&named, NodeId(2)).unwrap();
 
     for no in [
