@@ -32,7 +32,7 @@ use crate::metrics::{Levels, Metrics};
 use crate::node::{self, Done, Node, NotDone};
 use crate::people::passwords::{self, Cost, Passwords};
 use crate::random;
-use crate::snapshots::{Snapshots, Taker};
+use crate::snapshots::{Snapshots, Taker, file};
 use crate::start;
 use crate::tokens::{self, Kind, Secret};
 
@@ -280,6 +280,7 @@ impl App {
                 &settings.data,
                 keys.snapshot(),
                 node.stood(),
+                node.closer(),
                 node.metrics().clone(),
                 clock.clone(),
             ),
@@ -292,7 +293,12 @@ impl App {
         let (places, metrics) = (&settings.checkpoints, node.metrics().clone());
         let checkpoints = Checkpointer::start(&place, places, clock.clone(), moved, metrics)?;
         let closer = node.closer();
-        let close: checker::Close = Box::new(move |_| closer.close());
+        // What was taken of a state that breaks a rule must not be what the next start trusts.
+        let own = settings.data.clone();
+        let close: checker::Close = Box::new(move |_| {
+            closer.close();
+            file::put_aside(&own);
+        });
         let again = Reader::at(&place);
         let checker = Checker::start(&node, again, clock.clone(), checker::EVERY, close)
             .map_err(|source| StartError::Io { what: "the checker's thread".into(), source })?;

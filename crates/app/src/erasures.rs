@@ -121,6 +121,8 @@ fn append(path: &Path, erasures: &[Erasure]) -> io::Result<()> {
         serde_json::to_writer(&mut lines, erasure)?;
         lines.push(b'\n');
     }
+    // What a full disk left of a try before would spoil the line that comes after it.
+    cut_torn_line(path)?;
     let mut file = File::options().create(true).append(true).open(path)?;
     file.write_all(&lines)?;
     file.sync_all()?;
@@ -161,6 +163,11 @@ mod tests {
         assert_eq!(read(&path).unwrap(), [one, two]);
         list.note(&State::default()).unwrap();
         assert_eq!(read(&path).unwrap().len(), 2, "what a restored state lacks stays listed");
+        // A disk that was full in the middle of a line, while the process goes on.
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"seq\":9,").unwrap();
+        let three = Erasure { seq: 11, subject: Subject::Person(PersonId(3)) };
+        append(&list.path, &[three]).unwrap();
+        assert_eq!(read(&path).unwrap(), [one, two, three]);
         std::fs::write(&path, "{}\n").unwrap();
         assert!(read(&path).is_err(), "what is no erasure is not passed over");
     }

@@ -94,17 +94,25 @@ pub fn is_restoring(data: &Path) -> bool {
     data.join(RESTORING).exists()
 }
 
-/// The largest checkpoint in the file; `None` if there is no file, or none in it can be read.
+/// A file longer than this, in bytes, holds more than one note that a power failure cut off.
+const MORE_THAN_TORN: usize = 1_024;
+
+/// The largest checkpoint in the file; `None` if there is no file, or only a piece of a first one.
 ///
 /// # Errors
-/// If the file is there and cannot be read.
+/// If the file is there and cannot be read, or holds something else.
 pub fn largest(path: &Path) -> std::io::Result<Option<Seen>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(read(&String::from_utf8_lossy(&bytes)))
+    let found = read(&String::from_utf8_lossy(&bytes));
+    if found.is_none() && bytes.len() > MORE_THAN_TORN {
+        let what = format!("{}: holds no checkpoint", path.display());
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+    }
+    Ok(found)
 }
 
 /// Leniently: a last note that was cut off by a power failure must not hide those before it.

@@ -106,6 +106,10 @@ pub fn secret_file(path: &Path) -> Result<([u8; 32], bool), KeyError> {
             let text: String = secret.iter().map(|b| format!("{b:02x}")).collect();
             file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(io)?;
             file.sync_all().map_err(io)?;
+            // A secret that a power failure takes away is the end of all that it sealed.
+            let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+            let folder = fs::File::open(folder.unwrap_or(Path::new("."))).map_err(io)?;
+            folder.sync_all().map_err(io)?;
             true
         }
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,

@@ -83,14 +83,17 @@ impl Index {
     }
 
     /// Confirms that the index is current. Only whoever writes the log may say so.
+    ///
+    /// In one order with [`Index::close`] and with the flag that is raised before it: whoever
+    /// renews and finds the flag down has renewed before the closing, which then has the last word.
     pub fn renew(&self, valid_until: i64, drift: i64) {
         self.drift.store(drift, Ordering::Release);
-        self.valid_until.store(valid_until, Ordering::Release);
+        self.valid_until.store(valid_until, Ordering::SeqCst);
     }
 
     /// No answer from now on.
     pub fn close(&self) {
-        self.valid_until.store(i64::MIN, Ordering::Release);
+        self.valid_until.store(i64::MIN, Ordering::SeqCst);
     }
 
     /// Follows the log to `seq`: endings first, so that nothing is yes for longer than it must be.

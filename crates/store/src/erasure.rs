@@ -13,6 +13,10 @@ use crate::sqlite::{Log, id, subject};
 /// things to do, and tries again.
 const WAIT: Duration = Duration::from_millis(50);
 
+/// Stands in the file (`application_id`) from the erasing transaction on until no copy is left, so
+/// that a crash in between is made good: "scrb" in ASCII.
+const TO_SCRUB: i64 = 0x7363_7262;
+
 /// Deletes the words about `of`, those that go with it, and a person's password hash. The history
 /// shows the words of its rows, so it is blank from now on.
 pub(crate) fn words(tx: &Transaction<'_>, of: &Subject) -> Result<usize, StoreError> {
@@ -26,14 +30,26 @@ pub(crate) fn words(tx: &Transaction<'_>, of: &Subject) -> Result<usize, StoreEr
             .prepare_cached("DELETE FROM credential WHERE person = ?1")?
             .execute(params![id(person.0)])?;
     }
+    tx.pragma_update(None, "application_id", TO_SCRUB)?;
     Ok(gone)
 }
 
 impl Log {
-    /// Makes sure that no copy of
-    /// what was deleted stays in the write-ahead log. In the database itself deleted bytes are
-    /// overwritten (`secure_delete`). No is the answer as long as somebody reads an older state.
+    /// Makes sure that no copy of what was deleted stays in the file or in the write-ahead log. No
+    /// is the answer as long as somebody reads an older state.
+    ///
+    /// SQLite overwrites what it deletes (`secure_delete`), but not the copies that it left wherever
+    /// it had moved a word from one page to another: so the file is written anew, once.
     pub(crate) fn after_erasure(&self) -> Result<bool, StoreError> {
+        let mark: i64 = self.connection.pragma_query_value(None, "application_id", |r| r.get(0))?;
+        if mark == TO_SCRUB {
+            self.connection.execute_batch("VACUUM; PRAGMA application_id = 0")?;
+        }
+        self.fold()
+    }
+
+    /// Takes the write-ahead log into the file and empties it.
+    pub(crate) fn fold(&self) -> Result<bool, StoreError> {
         self.connection.busy_timeout(WAIT)?;
         let busy = self
             .connection

@@ -3,7 +3,7 @@
 //! One pass, and no more memory than a line needs: the tree is computed anew from every leaf, and
 //! each checkpoint is compared with it where it stands.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read as _};
 
 use comity_domain::ids::{Digest32, OrganisationId};
 use serde_json::Value;
@@ -14,6 +14,10 @@ use crate::export::{FORMAT, First, Line, OwnRow, RUN};
 use crate::leaf::{self, Part};
 use crate::merkle::{Edge, Hash, empty_root, verify_consistency, verify_inclusion};
 use crate::note::{self, Checkpoint, NoteError, Verifier};
+
+/// The longest line, in bytes: many times the longest that an export has, and what a stranger's file
+/// may make us hold.
+const LONGEST_LINE: u64 = 64 * 1024 * 1024;
 
 /// What the reader has from elsewhere, and compares the export with.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +72,7 @@ pub fn verify_export(
     let mut ended = false;
     loop {
         text.clear();
-        if input.read_until(b'\n', &mut text)? == 0 {
+        if input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut text)? == 0 {
             break;
         }
         let step = match &mut check {
@@ -336,4 +340,16 @@ impl<'p> Check<'p> {
 /// How many different entries there are.
 fn entries_count(entries: &[(Hash, Hash)]) -> usize {
     entries.iter().collect::<std::collections::BTreeSet<_>>().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t45_a_line_without_end_is_refused_and_not_held() {
+        let endless = io::BufReader::new(io::repeat(b'['));
+        let bad = verify_export(endless, &Pinned::default()).unwrap().unwrap_err();
+        assert_eq!((bad.line, bad.what.contains("cut off")), (1, true), "{}", bad.what);
+    }
 }

@@ -155,7 +155,7 @@ impl Drop for Log {
     /// Folds the write-ahead log into the file, so that after a clean stop the file alone is whole.
     /// Best effort: nothing depends on it.
     fn drop(&mut self) {
-        let _ = self.after_erasure();
+        let _ = self.fold();
     }
 }
 

@@ -44,6 +44,7 @@ pub struct Taker {
     folder: PathBuf,
     key: SnapshotKey,
     stood: watch::Receiver<Stood>,
+    closer: Closer,
     metrics: Arc<Metrics>,
     clock: Arc<Clock>,
 }
@@ -55,19 +56,26 @@ impl Taker {
         folder: &Path,
         key: &SnapshotKey,
         stood: watch::Receiver<Stood>,
+        closer: Closer,
         metrics: Arc<Metrics>,
         clock: Arc<Clock>,
     ) -> Self {
-        Self { folder: folder.to_path_buf(), key: key.clone(), stood, metrics, clock }
+        Self { folder: folder.to_path_buf(), key: key.clone(), stood, closer, metrics, clock }
     }
 
     /// Takes one now and returns its position.
     ///
     /// # Errors
-    /// Of the file system.
+    /// Of the file system, and for a node that is closed: what it knows is what it was closed for.
     pub fn take(&self) -> std::io::Result<u64> {
         let Stood { state, head } = self.stood.borrow().clone();
-        file::write(&self.folder, &self.key, &state, &head)?;
+        if self.closer.is_closed() {
+            return Err(std::io::Error::other("the node has closed itself"));
+        }
+        let path = file::write(&self.folder, &self.key, &state, &head)?;
+        if self.closer.is_closed() {
+            std::fs::remove_file(path)?; // whoever closed it meanwhile has not seen this one
+        }
         self.metrics.snapshot(self.clock.now());
         Ok(head.seq)
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use comity_app::app::database;
 use comity_app::node::NotDone;
+use comity_app::snapshots::file;
 use comity_domain::check::{self, Breach, Scope, seam};
 use comity_domain::command::{Caller, Command};
 use comity_domain::event::Event;
@@ -152,6 +153,8 @@ fn t49_an_older_row_forged_with_its_leaf_and_the_head_is_found() {
 fn t49_inv24_a_new_row_that_leads_elsewhere_is_found_and_closes_the_node() {
     let s = scene();
     assert_eq!(s.run(), []);
+    let data = s.site.folder.path().join("data");
+    assert!(s.site.app.snapshots().take_now().unwrap().is_some());
     let cap = Some(comity_domain::time::Minutes(10));
     let narrowing = Narrowing { cap, ..Narrowing::default() };
     let narrow = Command::Narrow { grant: s.grant, narrowing, version: None };
@@ -171,6 +174,11 @@ fn t49_inv24_a_new_row_that_leads_elsewhere_is_found_and_closes_the_node() {
     assert_eq!(s.reason(), Reason::Stale, "at once");
     let again = s.site.run(&Caller::system(), Command::NoteDue);
     assert!(matches!(again, Err(NotDone::Unavailable(_))), "{again:?}");
+    // What the node knows is what it was closed for: the next start must not trust it.
+    assert!(file::list(&data).is_empty(), "what was taken is put aside");
+    assert!(s.site.app.snapshots().take_now().is_err(), "and nothing more is taken");
+    s.site.app.stop();
+    assert!(file::list(&data).is_empty(), "at the stop neither");
 }
 
 #[test]

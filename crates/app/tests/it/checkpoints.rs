@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use comity_app::Failure;
-use comity_app::app::{App, Settings, StartError};
+use comity_app::app::{App, Settings, StartError, database};
 use comity_app::checkpoints::{CheckpointError, Places, last_outside, verifier};
 use comity_app::clock::Clock;
+use comity_app::guard;
 use comity_domain::application::KeyUse;
 use comity_domain::command::{Caller, Door, Principal};
 use comity_store::{Store, verify};
@@ -176,6 +177,45 @@ async fn t50_an_older_database_is_not_signed_over_what_is_known_outside() {
         drop(app);
         assert_eq!((kept(folder.path()).last(), outside(folder.path())), (Some(&3), Some(6)));
     }
+}
+
+/// The advice is to keep the file on another disk: then that is the one that counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn inv32_t50_the_guard_looks_at_the_file_that_the_settings_name() {
+    if engine::only_on_files("it puts an older file back") {
+        return;
+    }
+    let (folder, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let outside = disk.path().join("seen");
+    let inside = settings(folder.path());
+    let (data, key_file) = (inside.data.clone(), inside.checkpoints.key_file.clone());
+    let named = Settings { checkpoints: Places { key_file, outside: outside.clone() }, ..inside };
+    let try_open = || App::start(&named, Arc::new(Clock::system()));
+    let open = || tokio::task::block_in_place(try_open).unwrap();
+    let app = open();
+    keys(&app, 3).await;
+    app.stop();
+    drop(app);
+    drop(Store::at(&place(folder.path())).unwrap()); // the WAL goes into the file
+    let old = fs::read(database(&data)).unwrap();
+    let app = open();
+    assert!(app.breach().is_none());
+    keys(&app, 3).await;
+    app.stop();
+    drop(app);
+    assert_eq!(last_outside(&outside).unwrap().unwrap().0, 6);
+    fs::write(database(&data), old).unwrap();
+    let app = open();
+    assert!(app.breach().is_some(), "an older database was put back");
+    guarded(&app).await;
+    app.stop();
+    drop(app);
+    // Where the file is set aside, what it saw is kept and closes nothing any more.
+    let kept = guard::put_aside(&outside, 2).unwrap().unwrap();
+    assert!(kept.exists() && !outside.exists());
+    assert!(open().breach().is_none());
+    fs::write(&outside, "x".repeat(5_000)).unwrap();
+    assert!(tokio::task::block_in_place(try_open).is_err(), "what is no checkpoint");
 }
 
 /// No command is taken.

@@ -72,6 +72,11 @@ impl Server {
             let why = e.source().map_or_else(|| e.to_string(), ToString::to_string);
             refused(format!("the database's URL cannot be read: {why}"))
         })?;
+        // The rest of a password that was not escaped: it would be shown wherever the host is.
+        let odd = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+        if config.get_hosts().iter().any(odd) {
+            return Err(refused("an @ in the user's name or password has to be written as %40"));
+        }
         let near = config.get_hosts().iter().all(|host| match host {
             Host::Unix(_) => true,
             Host::Tcp(name) => {
@@ -412,6 +417,7 @@ mod tests {
             ("postgres://comity:hunter2@db.example/comity?sslmode=prefer", "verify-full"),
             ("postgres://comity:hunter2@db.example/c?sslrootcert=%2Fno%2Fsuch", "/no/such"),
             ("postgres://comity:hunter2@db.example/c?nonsense=1", "nonsense"),
+            ("postgres://comity:p@hunter2@db.example/c", "%40"),
             ("mysql://comity:hunter2@db.example/comity", "postgres://"),
             ("comity.db", "postgres://"),
         ] {

@@ -49,8 +49,9 @@ pub(crate) fn hash(row: &::postgres::Row, ix: usize) -> Result<[u8; 32], StoreEr
     bytes.try_into().map_err(|_| damaged("a hash has another length"))
 }
 
+/// As grave as a row that does not fit its leaf: whoever meets it closes the node.
 pub(crate) fn damaged(what: &'static str) -> StoreError {
-    StoreError::Place(format!("a row is damaged: {what}"))
+    StoreError::Corrupt { seq: 0, what }
 }
 
 /// A small pool of connections, mostly to read by. Blocking: never to be used on an async thread.

@@ -148,3 +148,52 @@ fn in_bytes(bytes: &[u8]) -> std::collections::BTreeSet<String> {
         })
         .collect()
 }
+
+/// Words of all lengths, written and erased without order, as life has it. SQLite overwrites what it
+/// deletes, but not the copies that it leaves where it moved a word from one page to another.
+#[test]
+fn t48_no_stale_copy_stays_where_a_page_was_split_or_merged() {
+    let first = long_story().rows.remove(0);
+    let mut chance = crate::chance::Chance(7);
+    let shelf = Shelf::empty();
+    let mut store = shelf.open();
+    let (mut typed, mut seq) = (Vec::new(), 0);
+    for round in 0..260 {
+        let mut batch = Vec::new();
+        for _ in 0..if round < 160 { 25 } else { 5 } {
+            seq += 1;
+            let mut row = Row { seq, words: Vec::new(), ..first.clone() };
+            for ix in 0..=chance.below(4) {
+                let person = chance.below(300);
+                let more = [0, 5, 20, 60, 200, 900][chance.below(6)];
+                let text = format!("<{seq}.{ix}.{person}>{}", "q".repeat(more));
+                typed.push(text.clone());
+                let about = Subject::Person(PersonId(person as u128));
+                let (salt, text) = ([7; 16], Some(text.into()));
+                row.words.push(Word { about, also: None, event: 0, salt, text });
+            }
+            batch.push(row);
+        }
+        let mut batch = alone(&batch);
+        if round >= 160 {
+            let of = Subject::Person(PersonId(chance.below(300) as u128));
+            batch.last_mut().unwrap().1.push(SideWrite::EraseWords(of));
+        }
+        store.append(&batch, &mut salts()).unwrap();
+    }
+    assert!(store.after_erasure().unwrap(), "nobody reads");
+    let (bytes, raw) = (all_bytes(&shelf), shelf.raw());
+    let mut ask = raw.prepare("SELECT text FROM word").unwrap();
+    let there = ask.query_map([], |r| r.get::<_, String>(0)).unwrap();
+    let there: std::collections::BTreeSet<String> = there.map(Result::unwrap).collect();
+    let lies = in_bytes(&bytes);
+    let gone: Vec<&String> = typed.iter().filter(|t| !there.contains(*t)).collect();
+    assert!(gone.len() > 1_000, "{} were erased", gone.len());
+    let left: Vec<&str> = gone.iter().map(|t| mark(t)).filter(|m| lies.contains(*m)).collect();
+    assert!(
+        left.is_empty(),
+        "{} of {} erased words lie somewhere: {left:?}",
+        left.len(),
+        gone.len()
+    );
+}
