@@ -133,6 +133,12 @@ impl Barrier {
     }
 }
 
+impl Drop for Barrier {
+    fn drop(&mut self) {
+        self.stop(); // also after a panic of the writer: patience has an end
+    }
+}
+
 struct Keeper {
     lease: Lease,
     asks: Sender<Vec<(u64, i64)>>,

@@ -221,6 +221,7 @@ impl Node {
         let metrics = Arc::new(Metrics::default());
         let barrier = Barrier::start(&place, lease, &faults, &metrics)?;
         let ear = Ear::start(&place, &sender, &faults)?;
+        let off = store.is_shared(); // until the clocks were compared
         let mut writer = Writer {
             store,
             erasures,
@@ -236,6 +237,7 @@ impl Node {
             faults: faults.clone(),
             metrics: metrics.clone(),
             next_sweep: boot_millis(),
+            off,
             later: Vec::new(),
             failing: false,
             head,

@@ -59,6 +59,9 @@ pub(crate) struct Writer {
     pub faults: Arc<Faults>,
     pub metrics: Arc<Metrics>,
     pub next_sweep: i64,
+    /// Our clock and the database's differ too much, or were not compared yet: nothing is decided
+    /// by it, and above all nothing written, because the time of the log never runs back (T37).
+    pub off: bool,
     /// What the last batch had no time for.
     pub later: Vec<Job>,
     /// The log does not say what became of a commit: nothing is decided and nothing answered.
@@ -214,9 +217,11 @@ impl Writer {
         let skew = wall.and_then(|wall| self.clock.skew_to(wall)).unwrap_or(0);
         if skew > MOST_SKEW_MS.saturating_add(took) {
             tracing::error!(skew, "our clock and the database's differ too much: no answers");
+            self.off = true;
             self.closer.index.close();
             return false;
         }
+        self.off = false;
         self.renew(sent);
         true
     }
@@ -351,6 +356,12 @@ impl Writer {
         }
         if self.failing && !self.settle() {
             return Err("the log cannot be written");
+        }
+        if self.off {
+            self.confirm_once(); // what is wrong is told in the logs
+        }
+        if self.off {
+            return Err("this node's clock and the database's were not found to agree");
         }
         let mut taken = self.store.lock();
         if taken.is_err() && self.store.is_lost() {

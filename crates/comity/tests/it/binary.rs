@@ -268,5 +268,5 @@ fn t54_a_lost_or_other_key_file_is_refused_where_there_is_a_log() {
     let refused = start().unwrap_err().to_string();
     assert!(refused.contains("not the one"), "{refused}");
     fs::write(&key, kept).unwrap();
-    assert!(start().is_ok());
+    start().map(|_| ()).unwrap();
 }

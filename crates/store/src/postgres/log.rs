@@ -33,6 +33,8 @@ pub(crate) struct Log {
     epoch: Option<i64>,
     /// Under which it was registered last; 0 if it never was.
     last_epoch: i64,
+    /// How often it has tried to register since, without an answer.
+    tried: i64,
     fail: bool,
 }
 
@@ -92,7 +94,8 @@ impl Log {
         }
         let session = std::cell::RefCell::new(session);
         let (held, epoch, last_epoch, fail) = (None, None, 0, false);
-        Ok(Self { server: server.clone(), node, session, held, epoch, last_epoch, fail })
+        let server = server.clone();
+        Ok(Self { server, node, session, held, epoch, last_epoch, tried: 0, fail })
     }
 
     pub fn server(&self) -> &Server {
@@ -302,12 +305,15 @@ impl Log {
     /// goes on from there only: a row that somebody else has raised since belongs to another
     /// process with the same identity, for which nobody would wait.
     fn register(&mut self) -> Result<i64, StoreError> {
+        // One of ours of which we heard nothing may have gone through.
+        let unheard = self.tried;
+        self.tried = self.tried.saturating_add(1);
         let session = self.session.get_mut();
         let rows = session.query(
             "INSERT INTO lease (node, epoch, beat, applied, feature, dead, renewed) VALUES ($1, 1, 0, 0, $2, false, now()) \
              ON CONFLICT (node) DO UPDATE SET epoch = lease.epoch + 1, beat = 0, applied = 0, feature = excluded.feature, \
-             dead = false, renewed = now() WHERE $3::bigint = 0 OR lease.epoch = $3 RETURNING epoch",
-            &[&id(self.node.0).as_slice(), &i64::from(FEATURE), &self.last_epoch],
+             dead = false, renewed = now() WHERE $3::bigint = 0 OR lease.epoch BETWEEN $3 AND $3 + $4 RETURNING epoch",
+            &[&id(self.node.0).as_slice(), &i64::from(FEATURE), &self.last_epoch, &unheard],
         )?;
         session.warned()?;
         let epoch = rows.first().map(|r| r.try_get(0)).transpose()?;
@@ -315,7 +321,7 @@ impl Log {
             seq: 0,
             what: "another process runs as this node: its data folder was copied",
         })?;
-        (self.epoch, self.last_epoch) = (Some(epoch), epoch);
+        (self.epoch, self.last_epoch, self.tried) = (Some(epoch), epoch, 0);
         Ok(epoch)
     }
 

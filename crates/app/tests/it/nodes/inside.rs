@@ -166,6 +166,13 @@ fn t37_a_node_whose_clock_differs_from_the_databases_gives_no_answer() {
     eventually("it answers once the clock is right", || app.is_ready());
     clock.be_wrong_by(2_000);
     eventually("and stops when it goes wrong", || !app.is_ready());
+    // Nor does it write: the time of the log never runs back, on any node.
+    clock.be_wrong_by(3_600_000);
+    let before = two.a.app.state().at;
+    let own = app.node().run_blocking(Caller::system(), Command::NoteDue);
+    assert!(matches!(own, Err(NotDone::Unavailable(_))), "{own:?}");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(two.a.app.state().at.0 - before.0 < 60_000);
 }
 
 #[test]
