@@ -74,9 +74,10 @@ impl Erasures {
         Ok(list)
     }
 
-    /// To be called with every state that the log leads to, before anybody is told of it. What
+    /// To be called with every state that the log leads to, before anybody is told of it; calls
+    /// `meanwhile` again and again if it takes long. What
     /// fails is tried again at the next call.
-    pub fn follow(&mut self, store: &Store, state: &State) {
+    pub fn follow(&mut self, store: &mut Store, state: &State, meanwhile: &dyn Fn()) {
         if state.erasure_count() == self.seen && !self.scrub {
             return;
         }
@@ -89,7 +90,7 @@ impl Erasures {
         }
         while self.scrub && tries > 0 {
             tries -= 1;
-            match store.after_erasure() {
+            match store.after_erasure(meanwhile) {
                 Ok(done) => self.scrub = !done,
                 Err(error) => {
                     tracing::error!(%error, "the log was not emptied after an erasure");

@@ -149,13 +149,29 @@ impl Writer {
             let state = &self.state;
             self.closer.index.retain(|id| state.sessions.get(id).is_some());
         }
-        self.erasures.follow(&self.store, &self.state);
+        self.scrub();
         if !self.failing && !self.state.has_due(self.clock.now()) {
             return;
         }
         let (reply, _nobody) = oneshot::channel();
         let id = CommandId(self.ids.next(self.clock.now()));
         self.batch(vec![Job { caller: Caller::system(), id, command: Command::NoteDue, reply }]);
+    }
+
+    /// What erasures leave to do. A file is this writer's alone, so it stays current while it is
+    /// written anew.
+    fn scrub(&mut self) {
+        let (closer, clock, length) = (&self.closer, &self.clock, self.lease.length_ms);
+        let alone = !self.store.is_shared() && !self.failing;
+        let meanwhile = || {
+            if alone && !closer.is_closed() {
+                closer.index.renew(boot_millis().saturating_add(length), clock.drift());
+                if closer.is_closed() {
+                    closer.index.close(); // whoever closed it meanwhile wins
+                }
+            }
+        };
+        self.erasures.follow(&mut self.store, &self.state, &meanwhile);
     }
 
     // -- being current --------------------------------------------------------------------------
@@ -495,7 +511,7 @@ impl Writer {
         self.closer.index.follow(compiled, seq, |_| Counter::new(reserved));
         let state = Arc::new(state);
         self.published.store(state.clone());
-        self.erasures.follow(&self.store, &self.state);
+        self.scrub();
         self.stood.send_replace(Stood { state, head: self.head.clone() });
         let _ = self.moved.send(seq);
     }

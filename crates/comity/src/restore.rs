@@ -220,6 +220,13 @@ fn go_on(settings: &Settings, place: &Place) -> anyhow::Result<ExitCode> {
         before.sign_ins.len(),
         before.keys.iter().filter(|(_, k)| !k.retired).count()
     ));
+    let standing = after.grants.iter().filter(|(_, g)| g.stands(now)).count();
+    if standing > 0 {
+        say(&format!(
+            "standing: {standing} grants. What customers revoked, narrowed or locked after the backup is not \
+             in it: have them look at their partners before people sign in again"
+        ));
+    }
     let again = after.erasure_count().saturating_sub(before.erasure_count());
     if again > 0 {
         say(&format!("erased again: {again}"));

@@ -12,6 +12,8 @@ use crate::sqlite::{Log, id, subject};
 /// How long one try to empty the write-ahead log waits for readers. Short: the writer has other
 /// things to do, and tries again.
 const WAIT: Duration = Duration::from_millis(50);
+/// How long the writing anew is waited for at a time.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Stands in the file (`application_id`) from the erasing transaction on until no copy is left, so
 /// that a crash in between is made good: "scrb" in ASCII.
@@ -39,11 +41,22 @@ impl Log {
     /// is the answer as long as somebody reads an older state.
     ///
     /// SQLite overwrites what it deletes (`secure_delete`), but not the copies that it left wherever
-    /// it had moved a word from one page to another: so the file is written anew, once.
-    pub(crate) fn after_erasure(&self) -> Result<bool, StoreError> {
+    /// it had moved a word from one page to another: so the file is written anew, once. That takes
+    /// seconds for a large one, in which `meanwhile` is called again and again.
+    pub(crate) fn after_erasure(&mut self, meanwhile: &dyn Fn()) -> Result<bool, StoreError> {
         let mark: i64 = self.connection.pragma_query_value(None, "application_id", |r| r.get(0))?;
         if mark == TO_SCRUB {
-            self.connection.execute_batch("VACUUM; PRAGMA application_id = 0")?;
+            let connection = &mut self.connection;
+            std::thread::scope(|scope| {
+                let writing = scope
+                    .spawn(move || connection.execute_batch("VACUUM; PRAGMA application_id = 0"));
+                while !writing.is_finished() {
+                    meanwhile();
+                    std::thread::sleep(PAUSE);
+                }
+                let gone = StoreError::Corrupt { seq: 0, what: "the scrubbing thread is gone" };
+                Ok::<(), StoreError>(writing.join().map_err(|_| gone)??)
+            })?;
         }
         self.fold()
     }

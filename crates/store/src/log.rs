@@ -280,16 +280,17 @@ impl Store {
         }
     }
 
-    /// To be called after the commit of an erasure, until it says yes: makes sure that no copy of
+    /// To be called after the commit of an erasure, until it says yes; `meanwhile` is called while it
+    /// works. Makes sure that no copy of
     /// what was deleted stays where this process can reach it. No is the answer as long as somebody
     /// reads an older state of a file. On PostgreSQL deleted rows lie in the table until the server
     /// has vacuumed it, which is its owner's affair (`docs/guide/operating.md`).
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn after_erasure(&self) -> Result<bool, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(log) => log.after_erasure(),
+    pub fn after_erasure(&mut self, meanwhile: &dyn Fn()) -> Result<bool, StoreError> {
+        match &mut self.0 {
+            Engine::Sqlite(log) => log.after_erasure(meanwhile),
             Engine::Postgres(_) => Ok(true),
         }
     }
