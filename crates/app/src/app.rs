@@ -17,89 +17,27 @@ use comity_domain::rights::Resource;
 use comity_domain::state::State;
 use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
-use comity_store::postgres::Server;
-use comity_store::{CallRecord, Place, Reader, Store, StoreError};
+use comity_store::{CallRecord, Place, Reader, StoreError};
 
-use crate::calls::{self, CallBook};
-use crate::checker::{self, Checker};
-use crate::checkpoints::{CheckpointError, Checkpointer, Places};
+use crate::calls::CallBook;
+use crate::checker::Checker;
+use crate::checkpoints::Checkpointer;
 use crate::clock::{Clock, boot_millis};
-use crate::erasures::{self, Erasures};
-use crate::guard::{self, Breach};
-use crate::keys::{KeyError, Keys};
-use crate::lease::Lease;
+use crate::guard::Breach;
+use crate::keys::Keys;
 use crate::metrics::{Levels, Metrics};
-use crate::node::{self, Done, Node, NotDone};
-use crate::people::passwords::{self, Cost, Passwords};
+use crate::node::{Done, Node, NotDone};
+use crate::people::passwords::{self, Passwords};
 use crate::random;
-use crate::snapshots::{Snapshots, Taker, file};
-use crate::start;
+use crate::snapshots::Snapshots;
 use crate::tokens::{self, Kind, Secret};
+
+mod open;
+
+pub use open::{Settings, StartError};
 
 /// How long a question may wait for this node to be able to answer it, in milliseconds.
 pub const WAIT_MS: u64 = 50;
-
-/// Where an installation lives and what it costs.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The folder with `comity.db` and `calls.db`; on PostgreSQL with what is the node's own.
-    pub data: PathBuf,
-    /// A PostgreSQL database instead of files in the folder. It has to be migrated.
-    pub database: Option<Server>,
-    /// How long being current lasts on this installation.
-    pub lease: Lease,
-    /// The key file.
-    pub key_file: PathBuf,
-    /// Where the key that signs checkpoints is, and the file that they go to.
-    pub checkpoints: Places,
-    /// What a password hash costs.
-    pub password_cost: Cost,
-}
-
-impl Settings {
-    /// An installation in files of a folder.
-    #[must_use]
-    pub fn new(data: PathBuf, key_file: PathBuf, password_cost: Cost) -> Self {
-        let checkpoints = Places::inside(&data);
-        Self { data, database: None, lease: Lease::default(), key_file, checkpoints, password_cost }
-    }
-
-    /// The same on a PostgreSQL database, which has to be migrated.
-    #[must_use]
-    pub fn on(self, database: Server) -> Self {
-        Self { database: Some(database), ..self }
-    }
-}
-
-/// Why an installation does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The key file.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// It is gone, and the database was made with it.
-    #[error(
-        "key file {0}: there is none, and this database was made with one; put it back or name it"
-    )]
-    KeyMissing(PathBuf),
-    /// It is not the one that the database was made with.
-    #[error("key file {0} is not the one that this database was made with; name the right one")]
-    OtherKey(PathBuf),
-    /// The checkpoints.
-    #[error(transparent)]
-    Checkpoints(#[from] CheckpointError),
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The machine.
-    #[error("{what}: {source}")]
-    Io {
-        /// Doing what.
-        what: String,
-        /// Why.
-        source: std::io::Error,
-    },
-}
 
 /// Why something asked of the app was not done.
 #[derive(Debug)]
@@ -190,137 +128,6 @@ pub struct SignedIn {
 }
 
 impl App {
-    /// Opens an installation: key file, snapshot and log, books, writer.
-    ///
-    /// # Errors
-    /// See [`StartError`].
-    pub fn start(settings: &Settings, clock: Arc<Clock>) -> Result<Arc<Self>, StartError> {
-        Self::open(settings, clock, true)
-    }
-
-    /// Opens it past the restore guard, for the command that resolves the restore and nothing else:
-    /// no door may be opened on it.
-    ///
-    /// # Errors
-    /// See [`StartError`].
-    pub fn start_restoring(
-        settings: &Settings,
-        clock: Arc<Clock>,
-    ) -> Result<Arc<Self>, StartError> {
-        Self::open(settings, clock, false)
-    }
-
-    fn open(
-        settings: &Settings,
-        clock: Arc<Clock>,
-        guarded: bool,
-    ) -> Result<Arc<Self>, StartError> {
-        let folder = settings.key_file.parent().filter(|f| !f.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|f| **f != settings.data && !f.is_dir()) {
-            let what = format!("key file {}: make the folder first", settings.key_file.display());
-            let missing = format!("{} is no folder", folder.display());
-            return Err(StartError::Io { what, source: std::io::Error::other(missing) });
-        }
-        std::fs::create_dir_all(&settings.data).map_err(|source| StartError::Io {
-            what: format!("data folder {}", settings.data.display()),
-            source,
-        })?;
-        let (place, held) = start::place(&settings.data, settings.database.as_ref())?;
-        let store = Store::at(&place)?;
-        // Only a log that is empty gets a new key file: under another key no password and no
-        // customer ID of this one could be read.
-        if store.head()?.seq > 0 && !settings.key_file.exists() {
-            return Err(StartError::KeyMissing(settings.key_file.clone()));
-        }
-        let (keys, key_file_made) = Keys::open(&settings.key_file)?;
-        let reader = Reader::at(&place);
-        let start::Loaded { state, head, from } =
-            start::load(&reader, &settings.data, keys.snapshot())?;
-        for (id, organisation) in state.organisations.iter().take(1) {
-            let sealed = reader.customer_id(id)?.unwrap_or_default();
-            if keys.open_sealed(&code_place(organisation.customer_id), &sealed).is_none() {
-                return Err(StartError::OtherKey(settings.key_file.clone()));
-            }
-        }
-        let seen = guard::largest(&settings.checkpoints.outside)
-            .map_err(|source| StartError::Io { what: "the checkpoints".into(), source })?;
-        let breach = match guarded {
-            false => None,
-            true if guard::is_restoring(&settings.data) || head.is_restoring() => {
-                Some(Breach::Restoring)
-            }
-            true => guard::look(seen, &reader, &head)?,
-        };
-        // A machine whose clock was set back while we were away revives nothing (T37).
-        clock.at_least(state.at);
-        let mut calls = calls::open(&place)?;
-        let counters = calls::resume(&mut calls, state.sessions.iter().map(|(id, _)| id))?;
-        let node = Arc::new(match &breach {
-            None => {
-                let open = Erasures::open(&settings.data, &state);
-                let erasures = open.map_err(|source| StartError::Io {
-                    what: erasures::file(&settings.data).display().to_string(),
-                    source,
-                })?;
-                let (place, lease) = (place.clone(), settings.lease);
-                let start = node::Start { store, place, state, head, counters, lease, erasures };
-                Node::start(start, clock.clone()).map_err(|source| StartError::Io {
-                    what: "the writer's thread".into(),
-                    source,
-                })?
-            }
-            Some(breach) => {
-                tracing::error!(%breach, "no yes and no change until comity restore --in-place");
-                Node::guarded(store, state, head)
-            }
-        });
-        let book = CallBook::start(calls, &place, clock.clone(), &node)?;
-        let snapshots = Snapshots::start(
-            Taker::new(
-                &settings.data,
-                keys.snapshot(),
-                node.stood(),
-                node.closer(),
-                node.metrics().clone(),
-                clock.clone(),
-            ),
-            Reader::at(&place),
-            from,
-            node.closer(),
-        )
-        .map_err(|source| StartError::Io { what: "the snapshots' thread".into(), source })?;
-        let moved = node.moved();
-        let (places, metrics) = (&settings.checkpoints, node.metrics().clone());
-        let checkpoints = Checkpointer::start(&place, places, clock.clone(), moved, metrics)?;
-        let closer = node.closer();
-        // What was taken of a state that breaks a rule must not be what the next start trusts.
-        let own = settings.data.clone();
-        let close: checker::Close = Box::new(move |_| {
-            closer.close();
-            file::put_aside(&own);
-        });
-        let again = Reader::at(&place);
-        let checker = Checker::start(&node, again, clock.clone(), checker::EVERY, close)
-            .map_err(|source| StartError::Io { what: "the checker's thread".into(), source })?;
-        let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
-        Ok(Arc::new(Self {
-            node,
-            book,
-            snapshots,
-            checker,
-            checkpoints,
-            reader: Arc::new(reader),
-            keys,
-            passwords,
-            clock,
-            stopping: tokio::sync::watch::Sender::new(false),
-            breach,
-            last_words: LastWords::default(),
-            key_file_made,
-            _held: held,
-        }))
-    }
-
     /// Tells those who wait for something to happen that nothing more will.
     pub fn begin_stop(&self) {
         self.stopping.send_replace(true);

@@ -147,7 +147,7 @@ pub fn hash(state: &State) -> Digest32 {
 pub struct Facts(State);
 
 impl Facts {
-    /// Reads what [`write`] wrote. The bytes must come from a trusted place: what they say is taken
+    /// Reads what [`write()`] wrote. The bytes must come from a trusted place: what they say is taken
     /// as it is.
     ///
     /// # Errors

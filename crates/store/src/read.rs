@@ -181,7 +181,7 @@ impl Reader {
     /// The root over the first `size` rows, starting from an edge that is known already;
     /// [`Edge::new`] is the one before the first row. `None` if the log has not so many rows.
     ///
-    /// Takes the stored leaves at their word: [`crate::verify`] recomputes them.
+    /// Takes the stored leaves at their word: [`crate::verify()`] recomputes them.
     ///
     /// # Errors
     /// If the log cannot be read.
