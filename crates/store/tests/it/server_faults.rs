@@ -128,7 +128,7 @@ fn goes_on(written: &AtomicU64) {
 fn t39_kill_9_of_postgres_under_load_loses_nothing_that_was_confirmed() {
     rounds_of(
         "PostgreSQL: kill -9 of the server under load (store)",
-        rounds(25),
+        rounds(100),
         |round, server, _| {
             std::thread::sleep(Duration::from_millis(round * 7 % 40));
             server.kill_9();
