@@ -350,19 +350,23 @@ impl Writer {
     /// What was only read here may be gone after a failover. A write of our own, once replicated,
     /// has it behind it: so nobody is told that something has ended by a row that may be lost.
     fn is_durable(&mut self) -> bool {
-        // Two at most: one may find us declared dead.
-        for _ in 0..2 {
-            match self.store.renew(self.state.seq) {
-                Ok(Renewed { head: Some(_), .. }) => return true,
-                Ok(Renewed { head: None, .. }) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "what was read cannot be confirmed");
-                    self.reconnect();
-                    return false;
-                }
+        match self.renewed() {
+            Ok(head) => head.is_some(),
+            Err(error) => {
+                tracing::warn!(%error, "what was read cannot be confirmed");
+                self.reconnect();
+                false
             }
         }
-        false
+    }
+
+    /// A replicated write of our own, and where it found the log. Two at most are tried: one may
+    /// find us declared dead, and `None` is what is left if both do.
+    fn renewed(&mut self) -> Result<Option<Head>, StoreError> {
+        match self.store.renew(self.state.seq)?.head {
+            None => Ok(self.store.renew(self.state.seq)?.head),
+            found => Ok(found),
+        }
     }
 
     /// Takes the head and follows the log to it; says why not.
@@ -478,15 +482,10 @@ impl Writer {
     /// durable wherever it has to be; and only then reads on from where the state stands, so that
     /// nobody is shown what may yet be lost.
     fn settle(&mut self) -> bool {
-        let settled = self.store.reconnect().and_then(|()| self.store.lock()).and_then(|_| {
-            self.store.release();
-            // Two at most: one may find us declared dead.
-            for _ in 0..2 {
-                if let Some(head) = self.store.renew(self.state.seq)?.head {
-                    return self.catch_up(&head);
-                }
-            }
-            Err(StoreError::Place("being current cannot be confirmed".into()))
+        let unconfirmed = || StoreError::Place("being current cannot be confirmed".into());
+        let settled = self.store.settle().and_then(|_| {
+            let head = self.renewed()?.ok_or_else(unconfirmed)?;
+            self.catch_up(&head)
         });
         match settled {
             Ok(()) => self.failing = false,

@@ -15,10 +15,24 @@ use crate::request::Request;
 use crate::state::State;
 use crate::time::Instant;
 
-/// Everything that can be done or read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)] // each is named like the command or question that it guards
-pub enum Action {
+/// Writes the list of actions down once.
+macro_rules! actions {
+    ($($name:ident,)*) => {
+        /// Everything that can be done or read.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs)] // each is named like the command or question that it guards
+        pub enum Action {
+            $($name,)*
+        }
+
+        impl Action {
+            /// Every action, in the order of the table.
+            pub const ALL: [Self; [$(Self::$name),*].len()] = [$(Self::$name),*];
+        }
+    };
+}
+
+actions! {
     PutApplication,
     MakeKey,
     RetireKey,
@@ -70,66 +84,6 @@ pub enum Action {
     ReadEvents,
     Evaluate,
     EraseWords,
-}
-
-impl Action {
-    /// Every action, in the order of the table.
-    pub const ALL: [Self; 51] = {
-        use Action::*;
-        [
-            PutApplication,
-            MakeKey,
-            RetireKey,
-            SetPolicy,
-            PutLevel,
-            SetStanding,
-            ReadPlatform,
-            LiftHalt,
-            PutOrganisation,
-            PutUnit,
-            PutAccount,
-            RemoveAccount,
-            PutRole,
-            DeleteRole,
-            PutMember,
-            RemoveMember,
-            MakeEnrolment,
-            ReadMembers,
-            ReadRoles,
-            ReadAccounts,
-            ReadAllEvents,
-            SignOut,
-            ReadSelf,
-            Enter,
-            LeaveGrant,
-            ReadOrganisation,
-            ReadCustomerId,
-            RotateCustomerId,
-            ReadSettings,
-            ChangeSettings,
-            Ask,
-            CancelRequest,
-            ReadRequest,
-            Approve,
-            Deny,
-            ReadGrant,
-            Revoke,
-            Narrow,
-            GiveUp,
-            ReadAssignments,
-            Assign,
-            Unassign,
-            ReadHistory,
-            CloseSession,
-            EndSession,
-            ReadLocks,
-            Lock,
-            Unlock,
-            ReadEvents,
-            Evaluate,
-            EraseWords,
-        ]
-    };
 }
 
 /// What an action is done to: who stands on which side of it.

@@ -60,6 +60,32 @@ pub struct Segment {
     pub digest: Digest32,
 }
 
+/// The hash of a segment: SHA-256 over a label and its records, each text with its length.
+pub(crate) struct SegmentHash(Sha256, u64);
+
+impl SegmentHash {
+    pub fn new() -> Self {
+        Self(Sha256::new_with_prefix(b"comity/calls/1"), 0)
+    }
+
+    /// One record: its session, when, permission, resource and reason, and whether it was late.
+    pub fn add(&mut self, session: &[u8], at: i64, texts: [&str; 3], late: bool) {
+        self.1 += 1;
+        self.0.update(session);
+        self.0.update(at.to_be_bytes());
+        for text in texts {
+            self.0.update((text.len() as u64).to_be_bytes());
+            self.0.update(text);
+        }
+        self.0.update([u8::from(late)]);
+    }
+
+    /// How many records there were, and the hash.
+    pub fn end(self) -> (u64, Digest32) {
+        (self.1, Digest32(self.0.finalize().into()))
+    }
+}
+
 /// The books of calls, of this node.
 #[derive(Debug)]
 pub struct Calls(Engine);
@@ -415,21 +441,18 @@ impl Books {
             "SELECT id, session, at, permission, resource, reason, late FROM call WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
         )?;
         let mut rows = ask.query(params![after, last, signed(SEGMENT)])?;
-        let mut hash = Sha256::new();
-        hash.update(b"comity/calls/1");
-        let (mut end, mut records) = (after, 0u64);
+        let (mut end, mut hash) = (after, SegmentHash::new());
         while let Some(r) = rows.next()? {
             end = r.get(0)?;
-            records += 1;
-            hash.update(r.get::<_, [u8; 16]>(1)?);
-            hash.update(r.get::<_, i64>(2)?.to_be_bytes());
-            for field in 3..6 {
-                let text: String = r.get(field)?;
-                hash.update((text.len() as u64).to_be_bytes());
-                hash.update(text);
-            }
-            hash.update([u8::from(r.get::<_, bool>(6)?)]);
+            let text = |ix| r.get_ref(ix)?.as_str().map_err(rusqlite::Error::from);
+            hash.add(
+                &r.get::<_, [u8; 16]>(1)?,
+                r.get(2)?,
+                [text(3)?, text(4)?, text(5)?],
+                r.get(6)?,
+            );
         }
-        Ok((end, records, Digest32(hash.finalize().into())))
+        let (records, digest) = hash.end();
+        Ok((end, records, digest))
     }
 }

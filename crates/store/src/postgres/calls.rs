@@ -1,11 +1,10 @@
 //! Call counters and records: rows of the node that counted, on a connection of their own.
 
 use comity_domain::ids::{Digest32, SessionId};
-use sha2::{Digest as _, Sha256};
 
 use super::connect::{Server, Session, Wants};
 use super::{big, hash, id, signed};
-use crate::calls::{CallRecord, SEGMENT, Segment, StoredCounts};
+use crate::calls::{CallRecord, SEGMENT, Segment, SegmentHash, StoredCounts};
 use crate::lease::NodeId;
 use crate::log::StoreError;
 
@@ -249,19 +248,12 @@ fn digest(
          WHERE node = $1 AND id > $2 AND id <= $3 ORDER BY id LIMIT $4",
         &[&node.as_slice(), &after, &last, &signed(SEGMENT)],
     )?;
-    let mut sha = Sha256::new();
-    sha.update(b"comity/calls/1");
-    let mut end = after;
+    let (mut end, mut hash) = (after, SegmentHash::new());
     for r in &rows {
         end = r.try_get(0)?;
-        sha.update(r.try_get::<_, &[u8]>(1)?);
-        sha.update(r.try_get::<_, i64>(2)?.to_be_bytes());
-        for field in 3..6 {
-            let text: &str = r.try_get(field)?;
-            sha.update((text.len() as u64).to_be_bytes());
-            sha.update(text);
-        }
-        sha.update([u8::from(r.try_get::<_, i64>(6)? != 0)]);
+        let texts = [r.try_get(3)?, r.try_get(4)?, r.try_get(5)?];
+        hash.add(r.try_get(1)?, r.try_get(2)?, texts, r.try_get::<_, i64>(6)? != 0);
     }
-    Ok((end, rows.len() as u64, Digest32(sha.finalize().into())))
+    let (records, digest) = hash.end();
+    Ok((end, records, digest))
 }

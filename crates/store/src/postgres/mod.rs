@@ -23,18 +23,11 @@ pub(crate) use migrate::version;
 pub use migrate::{SCHEMA, grant, migrate, schema};
 
 use crate::log::StoreError;
+pub(crate) use crate::sqlite::{id, signed};
 pub(crate) use connect::{Session, Wants};
 
 /// How many connections to read by are kept open.
 const KEPT: usize = 4;
-
-pub(crate) fn id(value: u128) -> [u8; 16] {
-    value.to_be_bytes()
-}
-
-pub(crate) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
 
 /// Reads 16 bytes as an identifier; anything else is a damaged row.
 pub(crate) fn big(row: &::postgres::Row, ix: usize) -> Result<u128, StoreError> {
