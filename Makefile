@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run tour test test-quick test-postgres check fmt fmt-check clippy layers docs deny bench soak setup clean
+.PHONY: help run tour tools test test-quick test-postgres check fmt fmt-check clippy layers docs deny bench soak setup clean
 
 # rustup's folder, for shells that have not read its profile yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -30,11 +30,11 @@ run: setup ## build and start a demo with sample data
 tour: setup ## run the README's tour as a test
 	cargo test $(LOCKED) -p comity --test it tour
 
-test: check ## everything that must be green before a merge
+test: check tools ## everything that must be green before a merge
 	cargo test $(LOCKED) --workspace
 	$(POSTGRES_PASS)
 
-test-quick: ## the tests alone, on files
+test-quick: tools ## the tests alone, on files
 	cargo test $(LOCKED) --workspace
 
 test-postgres: ## the tests of app and API once more, on PostgreSQL
@@ -76,6 +76,9 @@ soak: setup ## the faults again and again, SOAK=10 times as often as in CI, and 
 	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-app --test it -- disk_faults clock_steps nodes
 	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity --test it -- kill
 	python3 scripts/track-record
+
+tools: setup ## install the foreign programs that the tests use, into target/tools
+	@sh scripts/tools
 
 setup: ## install what is missing, or say what is
 	@sh scripts/setup

@@ -8,6 +8,8 @@ mod canary;
 mod carry;
 mod doctor;
 mod documents;
+#[allow(dead_code)] // each file of it takes what it needs
+mod foreign;
 mod guard;
 mod kill;
 mod load;
