@@ -12,6 +12,7 @@ mod inside;
 mod pages;
 mod quiet;
 mod strict;
+mod threats;
 
 use std::sync::OnceLock;
 
