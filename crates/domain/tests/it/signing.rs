@@ -42,7 +42,7 @@ fn beside(w: &World, caller: &Caller, command: Command) -> Vec<SideWrite> {
 }
 
 #[test]
-keys_go_from_next_to_current_to_retired_and_leave() {
+fn keys_go_from_next_to_current_to_retired_and_leave() {
     let mut w = World::new();
     let system = Caller::system();
     assert!(w.state.signing_keys_due(w.now), "a start without keys makes them");
@@ -75,7 +75,7 @@ keys_go_from_next_to_current_to_retired_and_leave() {
 }
 
 #[test]
-the_operator_rotates_and_nobody_else() {
+fn the_operator_rotates_and_nobody_else() {
     let mut w = World::new();
     let rotate = Command::RotateSigningKeys { fresh: signing_key(7) };
     let operate = w.operate();
@@ -90,14 +90,12 @@ the_operator_rotates_and_nobody_else() {
 }
 
 #[test]
-a_compromised_key_leaves_at_once_whatever_it_was() {
+fn a_compromised_key_leaves_at_once_whatever_it_was() {
     let mut w = World::new();
     let operate = w.operate();
     w.must(&Caller::system(), tend(1));
-    let stolen = |n: u8, fresh: u8| Command::CompromiseSigningKey {
-        kid: kid(n),
-        fresh: signing_key(fresh),
-    };
+    let stolen =
+        |n: u8, fresh: u8| Command::CompromiseSigningKey { kid: kid(n), fresh: signing_key(fresh) };
     assert_eq!(w.refused(&operate, stolen(9, 10)), "not_found");
     assert_eq!(w.refused(&w.provision(), stolen(1, 10)), "forbidden");
     let row = w.must(&operate, stolen(1, 3)).unwrap();
