@@ -29,6 +29,7 @@ use crate::metrics::{Levels, Metrics};
 use crate::node::{Done, Node, NotDone};
 use crate::people::passwords::{self, Passwords};
 use crate::random;
+use crate::signing::Signer;
 use crate::snapshots::Snapshots;
 use crate::tokens::{self, Kind, Secret};
 
@@ -95,6 +96,8 @@ pub struct App {
     keys: Keys,
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
+    /// The signing key in force, opened.
+    pub(crate) signer: arc_swap::ArcSwapOption<Signer>,
     stopping: tokio::sync::watch::Sender<bool>,
     breach: Option<Breach>,
     last_words: LastWords,
@@ -213,7 +216,7 @@ impl App {
 
     /// The pool of readers.
     #[must_use]
-    pub fn reader(&self) -> &Reader {
+    pub fn reader(&self) -> &Arc<Reader> {
         &self.reader
     }
 

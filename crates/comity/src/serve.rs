@@ -97,6 +97,7 @@ pub async fn run(
             let _ = is_over.await;
         }))
     });
+    tokio::spawn(tend(app.clone()));
     let stopping = app.clone();
     let stop = async move {
         let name = told.next().await.0;
@@ -120,6 +121,34 @@ pub async fn run(
     }
     tracing::info!(rows = app.state().seq, up_s = watch().as_secs(), "stopped");
 }
+
+/// Sees to it that there are signing keys, and that none signs for too long. On several nodes the
+/// first one does it.
+async fn tend(app: Arc<App>) {
+    if app.breach().is_some() {
+        return; // nothing is changed until the operator has resolved it
+    }
+    loop {
+        let pause = match app.tend_signing_keys().await {
+            Ok(false) => TEND_EVERY,
+            Ok(true) => {
+                tracing::info!("signing keys were made or rotated");
+                TEND_EVERY
+            }
+            Err(error) => {
+                tracing::warn!(?error, "signing keys could not be looked after");
+                std::time::Duration::from_secs(1)
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = app.stopping() => return,
+        }
+    }
+}
+
+/// How often the signing keys are looked at: they are due after months, and a restore is rare.
+const TEND_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The signals that tell the process to stop. Made before anything else is: one that comes while
 /// the server starts must not end it half-way.

@@ -154,6 +154,8 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Response>
     };
     let secret = Secret::new(Kind::Session);
     let enter = Enter {
+        scope: None,
+        jwt: false,
         customer,
         audience: form.audience,
         grant,

@@ -161,6 +161,7 @@ impl App {
             keys,
             passwords,
             clock,
+            signer: arc_swap::ArcSwapOption::empty(),
             stopping: tokio::sync::watch::Sender::new(false),
             breach,
             last_words: LastWords::default(),
