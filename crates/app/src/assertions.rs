@@ -138,11 +138,8 @@ impl Assertions {
         if said.jti.is_empty() || said.jti.len() > 256 {
             return Err(Unproven::Shape);
         }
-        let (id, application) = state
-            .applications
-            .iter()
-            .find(|(_, a)| *a.code == *said.sub)
-            .ok_or(Unproven::Name)?;
+        let (id, application) =
+            state.applications.iter().find(|(_, a)| *a.code == *said.sub).ok_or(Unproven::Name)?;
         let signed = |key| token.verified::<serde::de::IgnoredAny>(key).is_some();
         if !application.client_keys.iter().any(signed) {
             return Err(Unproven::Key);

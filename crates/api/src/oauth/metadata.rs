@@ -16,8 +16,7 @@ use super::exchange::EXCHANGE;
 /// How applications prove themselves.
 const PROOFS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 /// Where nothing has to be shown, too.
-const OR_NONE: [&str; 4] =
-    ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+const OR_NONE: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 const ES256: [&str; 1] = ["ES256"];
 
 /// Where the API's own metadata are, below the issuer.
