@@ -36,13 +36,17 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         };
         let watch = stopwatch();
         let starting = config.clone();
+        let own = format!("http://{}", listener.local_addr()?);
         // Not on an async thread: on PostgreSQL this waits for the network.
-        let app = tokio::task::spawn_blocking(move || start(&starting)).await??;
+        let app = tokio::task::spawn_blocking(move || start(&starting, own)).await??;
         let version = env!("CARGO_PKG_VERSION");
         let address = listener.local_addr()?;
         say(&format!("Comity {version} on http://{address}"));
         if let Some(figures) = &figures {
             say(&format!("  metrics   http://{}/metrics", figures.local_addr()?));
+        }
+        if let Some(issuer) = &config.issuer {
+            say(&format!("  issuer    {issuer}"));
         }
         say(&format!("  data      {}", config.data.display()));
         let made =
@@ -69,10 +73,12 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn start(config: &Config) -> anyhow::Result<Arc<App>> {
+fn start(config: &Config, own: String) -> anyhow::Result<Arc<App>> {
     let (data, key_file) = (config.data.clone(), config.key_file.clone());
     let checkpoints = config.checkpoints.clone();
-    let settings = Settings { checkpoints, ..Settings::new(data, key_file, Cost::DEFAULT) };
+    let issuer = config.issuer.clone().unwrap_or(own);
+    let settings = Settings::new(data, key_file, Cost::DEFAULT);
+    let settings = Settings { checkpoints, issuer, ..settings };
     let settings = match &config.database {
         Some(server) => settings.on(server.clone()),
         None => settings,
