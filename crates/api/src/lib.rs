@@ -5,6 +5,7 @@
 //!
 //! - [`routes`]: the whole table on one screen.
 //! - `auth`, `input`, [`problem`], `page`: who calls, what they sent, how "no" looks, lists.
+//! - [`limits`]: how often is too often.
 //! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` for events.
 //! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
@@ -17,6 +18,7 @@ mod feed;
 mod figures;
 mod grants;
 mod input;
+pub mod limits;
 mod locks;
 mod me;
 mod oauth;
@@ -32,4 +34,4 @@ mod sessions;
 mod shown;
 
 pub use figures::figures;
-pub use routes::router;
+pub use routes::{limited_router, router};

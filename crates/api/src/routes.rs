@@ -8,17 +8,24 @@ use axum::middleware;
 use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
+use crate::limits::Limits;
 use crate::{
-    authzen, checkpoints, erasures, feed, grants, input, locks, me, oauth, observe, organisations,
-    platform, problem, requests, sessions,
+    authzen, checkpoints, erasures, feed, grants, input, limits, locks, me, oauth, observe,
+    organisations, platform, problem, requests, sessions,
 };
 
 /// The largest body, in bytes.
 pub const MOST_BODY: usize = 256 * 1024;
 
+/// The table, with the limits that hold unless others are set.
+pub fn router(app: Arc<App>) -> Router {
+    limited_router(app, &limits::Settings::default())
+}
+
 /// The table.
 #[rustfmt::skip]
-pub fn router(app: Arc<App>) -> Router {
+pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
+    let limits = Arc::new(Limits::new(settings, &app));
     Router::new()
         // is it there, and does it answer
         .route("/healthz", get(platform::health))
@@ -88,6 +95,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(middleware::from_fn_with_state(limits, limits::count))
         .layer(middleware::from_fn(input::one_normal_form))
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::input::too_large;
+use crate::limits::Counted;
 use crate::problem::Problem;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -101,6 +102,7 @@ fn serde_form(bytes: &[u8]) -> Result<Exchange, String> {
 }
 
 async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Response> {
+    let counted = request.extensions().get::<Counted>().cloned();
     let form = read(app, request).await?;
     if form.grant_type != EXCHANGE {
         return Err(wrong(
@@ -122,6 +124,10 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Response>
     }
     let caller = app.caller(&form.subject_token, Door::Token);
     let caller = caller.ok_or_else(|| {
+        let stranger = counted.as_ref().map_or(Ok(()), |c| c.limits.stranger(c.from));
+        if let Err(no) = stranger {
+            return refused(no.into());
+        }
         wrong(
             StatusCode::BAD_REQUEST,
             "invalid_grant",
@@ -129,6 +135,9 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Response>
             "subject_token is not a sign-in in force.",
         )
     })?;
+    if let Some(counted) = &counted {
+        counted.limits.exchange(&caller).map_err(|no| refused(no.into()))?;
+    }
     if !matches!(caller.principal, Principal::Person { .. }) {
         let no = Refusal::PartnerSession;
         return Err(wrong(StatusCode::BAD_REQUEST, "invalid_grant", no.code(), &no.sentence()));
@@ -191,7 +200,9 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Response>
 /// A refusal in OAuth's words: what is asked for is not to be had.
 fn refused(problem: Problem) -> Response {
     let (status, error) = match problem.status() {
-        s if s.is_server_error() => (s, "temporarily_unavailable"),
+        s if s.is_server_error() || s == StatusCode::TOO_MANY_REQUESTS => {
+            (s, "temporarily_unavailable")
+        }
         StatusCode::NOT_FOUND => (StatusCode::BAD_REQUEST, "invalid_target"),
         StatusCode::UNPROCESSABLE_ENTITY => (StatusCode::BAD_REQUEST, "invalid_request"),
         _ => (StatusCode::BAD_REQUEST, "invalid_grant"),
@@ -202,5 +213,7 @@ fn refused(problem: Problem) -> Response {
     if !grants.is_empty() {
         body["grants"] = json!(grants);
     }
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+    let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
+    problem.say_when(response.headers_mut());
+    response
 }
