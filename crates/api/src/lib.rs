@@ -6,7 +6,7 @@
 //! - [`routes`]: the whole table on one screen.
 //! - `auth`, `input`, [`problem`], `page`: who calls, what they sent, how "no" looks, lists.
 //! - [`limits`]: how often is too often.
-//! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` for events.
+//! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` and `stream` for events.
 //! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
 
@@ -32,6 +32,7 @@ pub mod routes;
 pub mod server;
 mod sessions;
 mod shown;
+mod stream;
 
 pub use figures::figures;
 pub use routes::{limited_router, router};

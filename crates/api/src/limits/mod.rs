@@ -182,6 +182,7 @@ pub struct Limits {
     settings: Settings,
     braked: Semaphore,
     streams: Mutex<HashMap<u128, usize>>,
+    feed_reads: Semaphore,
 }
 
 /// One that there may be.
@@ -204,6 +205,7 @@ impl Limits {
             settings: settings.clone(),
             braked: Semaphore::new(MOST_BRAKED),
             streams: Mutex::default(),
+            feed_reads: Semaphore::new(STREAMS_READING),
         }
     }
 
@@ -288,7 +290,12 @@ impl Limits {
         }
     }
 
-    /// A place for an event stream of `key`, given back when it is dropped.
+    /// Turns among the event streams to read the log: pages are not to wait for all of them.
+    pub(crate) fn feed_reads(&self) -> &Semaphore {
+        &self.feed_reads
+    }
+
+    /// A place for an event stream of the caller, given back when it is dropped.
     pub(crate) fn stream(self: &Arc<Self>, caller: &Caller) -> Result<StreamPlace, TooOften> {
         let key = match caller.principal {
             Principal::Person { person, .. } => person.0,
@@ -313,6 +320,8 @@ impl Limits {
 
 /// How many event streams a node serves at once.
 const MOST_STREAMS: usize = 512;
+/// How many of them read the log at once.
+const STREAMS_READING: usize = 2;
 
 /// A place among the event streams.
 #[derive(Debug)]

@@ -14,4 +14,5 @@ mod may_routes;
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;
 mod scenarios;
+mod stream;
 mod town;
