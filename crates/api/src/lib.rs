@@ -17,6 +17,7 @@ mod erasures;
 mod feed;
 mod figures;
 mod grants;
+mod imports;
 mod input;
 pub mod limits;
 mod locks;

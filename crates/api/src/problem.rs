@@ -104,6 +104,12 @@ impl Problem {
         &self.grants
     }
 
+    /// Which field is wrong.
+    #[must_use]
+    pub fn wrong_field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
     /// The sentence.
     #[must_use]
     pub fn detail(&self) -> &str {

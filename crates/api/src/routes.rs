@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
 use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    authzen, checkpoints, erasures, feed, grants, input, limits, locks, me, oauth, observe,
-    organisations, platform, problem, requests, sessions,
+    authzen, checkpoints, erasures, feed, grants, imports, input, limits, locks, me, oauth,
+    observe, organisations, platform, problem, requests, sessions,
 };
 
 /// The largest body, in bytes.
@@ -53,6 +53,9 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .route("/v1/organisations/{organisation}/members/{id}", put(organisations::put_member).delete(organisations::remove_member))
         .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(organisations::make_enrolment))
         .route("/v1/erasures", post(erasures::erase))
+        .route("/v1/imports", get(imports::list).post(imports::import))
+        .route("/v1/imports/{import}", get(imports::one))
+        .route("/v1/imports/{import}/refusals", get(imports::refusals))
         // people
         .route("/v1/sign-in", post(me::sign_in))
         .route("/v1/sign-out", post(me::sign_out))
@@ -95,6 +98,7 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(Extension(Arc::new(imports::Imports::default())))
         .layer(middleware::from_fn_with_state(limits, limits::count))
         .layer(middleware::from_fn(input::one_normal_form))
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
