@@ -9,6 +9,7 @@ use comity_app::App;
 use comity_domain::command::{Caller, Door, Principal};
 use comity_domain::refusal::Refusal;
 
+use crate::limits::Counted;
 use crate::problem::Problem;
 
 /// The one route that a partner session may call.
@@ -28,11 +29,17 @@ pub fn bearer(parts: &Parts) -> Option<&str> {
     (second.is_none() && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
 }
 
+/// What somebody is told who shows nothing that is in force: that, or to come less often.
+fn stranger(parts: &Parts) -> Problem {
+    let counted = Counted::beside(parts).map_or(Ok(()), |c| c.limits.stranger(c.from));
+    counted.map_or_else(Problem::from, |()| Problem::unauthenticated())
+}
+
 impl FromRequestParts<Arc<App>> for Who {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let token = bearer(parts).ok_or_else(Problem::unauthenticated)?;
+        let token = bearer(parts).ok_or_else(|| stranger(parts))?;
         let route = parts.extensions.get::<MatchedPath>();
         let is = |path: &str| route.is_some_and(|p| p.as_str() == path);
         // Whether a token or key is in force is a yes like any other: a node that cannot confirm
@@ -40,7 +47,10 @@ impl FromRequestParts<Arc<App>> for Who {
         if !app.is_current() && !is(EVALUATION) {
             return Err(Problem::not_current(app));
         }
-        let caller = app.caller(token, Door::Api).ok_or_else(Problem::unauthenticated)?;
+        let caller = app.caller(token, Door::Api).ok_or_else(|| stranger(parts))?;
+        if let Some(counted) = Counted::beside(parts) {
+            counted.limits.caller(app, &caller, parts)?;
+        }
         // From inside a partner session nothing can be done here but to leave it (T8), and nothing
         // is looked up before that is said.
         if matches!(caller.principal, Principal::PartnerSession(_)) && !is(CLOSE) {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
 use comity_app::{App, Failure};
 use comity_domain::command::Principal;
 use comity_domain::event::{Event, Row};
@@ -17,9 +19,11 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Who;
 use crate::input::{Query, organisation};
+use crate::limits::Counted;
 use crate::page;
 use crate::problem::Problem;
 use crate::shown;
+use crate::stream;
 
 /// The longest wait, in seconds.
 const MOST_WAIT: u64 = 25;
@@ -40,14 +44,19 @@ pub struct FeedQuery {
 pub async fn events(
     State(app): State<Arc<App>>,
     who: Who,
+    counted: Counted,
+    headers: HeaderMap,
     Query(q): Query<FeedQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let limit = page::limit(q.limit)?;
     if q.wait > MOST_WAIT {
         return Err(Problem::field("wait", format!("must be at most {MOST_WAIT} seconds")));
     }
     let named = q.organisation.as_deref().map(|o| organisation(&app.state(), o)).transpose()?;
     allowed(&app, &who, named)?;
+    if stream::is_wanted(&headers) {
+        return stream::open(app, who, counted.limits, &headers, named, q.after);
+    }
     let mut moved = app.node().moved();
     let end = tokio::time::sleep(Duration::from_secs(q.wait));
     tokio::pin!(end);
@@ -74,7 +83,7 @@ pub async fn events(
         }
         let last = rows.last().map_or(position.max(q.after), |r| r.seq);
         let items: Vec<Value> = rows.iter().flat_map(|row| show(row, named)).collect();
-        return Ok(Json(json!({ "items": items, "after": last })));
+        return Ok(Json(json!({ "items": items, "after": last })).into_response());
     }
 }
 
@@ -109,7 +118,7 @@ fn without_digests(event: &Event) -> Value {
 }
 
 /// The events of a row that `scope` may read, with the words that belong to them.
-fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
+pub(crate) fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
     let reads = |readers: &[OrganisationId]| scope.is_none_or(|s| readers.contains(&s));
     let caller = reads(&row.acting).then_some(&row.caller);
     let mut out = Vec::new();

@@ -20,6 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
 
+/// How deep JSON may be nested.
+const MOST_DEPTH: usize = 16;
+/// How many entries a list may have.
+const MOST_IN_LIST: usize = 1_000;
+
 /// A JSON body. Only `application/json`, no unknown and no repeated field.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
@@ -67,7 +72,49 @@ pub fn too_large(rejection: BytesRejection) -> Problem {
     }
 }
 
-fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Refuses what is nested too deep, or holds a list that is too long, before anything is made of
+/// it (T44). Whether it is JSON at all is the reader's to say.
+fn shallow(bytes: &[u8]) -> Result<(), Problem> {
+    let (mut in_text, mut escaped) = (false, false);
+    // How many commas stand in each thing that is open; objects' are not counted.
+    let mut open: Vec<Option<usize>> = Vec::with_capacity(MOST_DEPTH);
+    for byte in bytes {
+        if in_text {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_text = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_text = true,
+            b'{' | b'[' if open.len() == MOST_DEPTH => {
+                let detail = format!("The body is nested more than {MOST_DEPTH} deep.");
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail));
+            }
+            b'{' => open.push(None),
+            b'[' => open.push(Some(1)),
+            b'}' | b']' => drop(open.pop()),
+            b',' => {
+                if let Some(Some(count)) = open.last_mut() {
+                    *count += 1;
+                    if *count > MOST_IN_LIST {
+                        let why = format!("holds a list of more than {MOST_IN_LIST} entries");
+                        return Err(Problem::field("body", why));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads JSON strictly.
+pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    shallow(bytes)?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
         let path = e.path().to_string();

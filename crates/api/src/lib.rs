@@ -5,7 +5,8 @@
 //!
 //! - [`routes`]: the whole table on one screen.
 //! - `auth`, `input`, [`problem`], `page`: who calls, what they sent, how "no" looks, lists.
-//! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` for events.
+//! - [`limits`]: how often is too often.
+//! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` and `stream` for events.
 //! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
 
@@ -16,7 +17,9 @@ mod erasures;
 mod feed;
 mod figures;
 mod grants;
+mod imports;
 mod input;
+pub mod limits;
 mod locks;
 mod me;
 mod oauth;
@@ -31,6 +34,7 @@ pub mod server;
 mod sessions;
 mod shown;
 mod signing_keys;
+mod stream;
 
 pub use figures::figures;
-pub use routes::router;
+pub use routes::{limited_router, router};

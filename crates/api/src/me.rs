@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::auth::{Who, person};
 use crate::input::Body;
+use crate::limits::Counted;
 use crate::problem::Problem;
 use crate::shown;
 
@@ -26,8 +27,10 @@ pub struct SignIn {
 
 pub async fn sign_in(
     State(app): State<Arc<App>>,
+    Counted { limits, from }: Counted,
     Body(body): Body<SignIn>,
 ) -> Result<Json<Value>, Problem> {
+    limits.sign_in(&app, from, &body.email).await?;
     match app.sign_in(&body.email, body.password).await {
         Ok(signed) => Ok(Json(json!({
             "token": signed.token.reveal(),
@@ -71,8 +74,10 @@ pub struct Enrol {
 
 pub async fn enrol(
     State(app): State<Arc<App>>,
+    Counted { limits, from }: Counted,
     Body(body): Body<Enrol>,
 ) -> Result<StatusCode, Problem> {
+    limits.enrol(from)?;
     match app.enrol(&body.token, body.password).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(Failure::Refused(Refusal::NotFound)) => {

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::Who;
 use crate::input::{AllWord, Body, Path, Query, WireAccounts, instant, organisation};
+use crate::limits::Counted;
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
 use crate::shown::{self, ShownRequest};
@@ -48,6 +49,7 @@ pub struct WireAsk {
 pub async fn ask(
     State(app): State<Arc<App>>,
     who: Who,
+    counted: Counted,
     Path(named): Path<String>,
     Body(body): Body<WireAsk>,
 ) -> Result<Response, Problem> {
@@ -57,7 +59,11 @@ pub async fn ask(
             Problem::field("customer_id", "has a typing mistake: its check symbol does not fit")
         }
     })?;
-    let provider = organisation(&app.state(), &named)?;
+    let state = app.state();
+    let provider = organisation(&state, &named)?;
+    // Nobody uses up what is another organisation's.
+    may::check(&state, &who.0, Action::Ask, Thing::organisation(provider), app.now())?;
+    counted.limits.customer_id(&who.0, provider).await?;
     let command = Command::Ask(Ask {
         provider,
         unit: body.unit,

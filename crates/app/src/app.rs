@@ -259,6 +259,12 @@ impl App {
         &self.clock
     }
 
+    /// The clock, for whoever has to keep it.
+    #[must_use]
+    pub fn clock_shared(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
     /// The time for rules.
     #[must_use]
     pub fn now(&self) -> Instant {

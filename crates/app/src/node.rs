@@ -86,7 +86,7 @@ impl Closer {
 }
 
 /// What becomes of a command.
-pub(crate) type Answer = Result<Done, NotDone>;
+pub type Answer = Result<Done, NotDone>;
 
 pub(crate) struct Job {
     pub caller: Caller,
@@ -299,6 +299,27 @@ impl Node {
             Err(not) => Err(not),
         };
         self.counted(&kind, result)
+    }
+
+    /// Hands a command to the writer now, so that commands are taken in the order of these calls;
+    /// what became of it comes with the future.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn hand_in(
+        &self,
+        caller: Caller,
+        command: Command,
+    ) -> impl Future<Output = Answer> + Send + use<'_> {
+        let kind = command.kind();
+        let sent = self.send(caller, command);
+        async move {
+            let result = match sent {
+                Ok(reply) => reply.await.unwrap_or(Err(NotDone::Unknown)),
+                Err(not) => Err(not),
+            };
+            self.counted(&kind, result)
+        }
     }
 
     /// The same for a thread that may block.

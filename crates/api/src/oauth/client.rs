@@ -44,6 +44,14 @@ impl Client {
 /// Finds out who asks at the route `path`. What was shown has to be right, also where nothing has
 /// to be shown.
 pub async fn client(app: &App, form: &Form, path: &str) -> Result<Client, Wrong> {
+    let found = prove(app, form, path).await;
+    if found.as_ref().is_err_and(Wrong::is_of_the_client) {
+        form.stranger()?;
+    }
+    found
+}
+
+async fn prove(app: &App, form: &Form, path: &str) -> Result<Client, Wrong> {
     let basic = basic(form).await?;
     let secret = form.get("client_secret");
     let statement = form.get("client_assertion");

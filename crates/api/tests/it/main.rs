@@ -8,9 +8,12 @@ mod doors;
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
 mod harness;
+mod imports;
+mod limits;
 mod may_routes;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;
 mod scenarios;
+mod stream;
 mod town;
