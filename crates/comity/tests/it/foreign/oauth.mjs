@@ -14,7 +14,7 @@ const options = { algorithm: "oauth2", execute: [client.allowInsecureRequests] }
 
 const pair = await jose.generateKeyPair("ES256", { extractable: true });
 const jwk = { ...(await jose.exportJWK(pair.publicKey)), kid: "mine", use: "sig", alg: "ES256" };
-const registered = await fetch(`${COMITY}/v1/platform/applications/boats/client-keys`, {
+const registered = await fetch(`${COMITY}/v1/platform/applications/boats-api/client-keys`, {
   method: "PUT",
   headers: { authorization: `Bearer ${OPERATE_KEY}`, "content-type": "application/json" },
   body: JSON.stringify({ keys: [jwk] }),
@@ -28,7 +28,7 @@ const proofs = {
   private_key_jwt: client.PrivateKeyJwt({ key: pair.privateKey, kid: "mine" }),
 };
 for (const [method, proof] of Object.entries(proofs)) {
-  const config = await client.discovery(new URL(COMITY), "boats", {}, proof, options);
+  const config = await client.discovery(new URL(COMITY), "boats-api", {}, proof, options);
   const server = config.serverMetadata();
   assert.equal(server.issuer, COMITY);
   assert.ok(server.token_endpoint_auth_methods_supported.includes(method));

@@ -35,7 +35,7 @@ exchange = {
 }
 
 # A person's own app is a public client.
-public = OAuth2Session("boats", token_endpoint_auth_method="none")
+public = OAuth2Session("boats-api", token_endpoint_auth_method="none")
 opaque = public.fetch_token(metadata["token_endpoint"], **exchange)
 assert opaque["issued_token_type"] == TYPE + "access_token", opaque
 signed = public.fetch_token(
@@ -60,7 +60,7 @@ assert claims["act"]["sub"] == os.environ["TESS"], claims
 key = ECKey.generate_key("P-256")
 keys = {"keys": [key.as_dict(private=False)]}
 registered = requests.put(
-    f"{COMITY}/v1/platform/applications/boats/client-keys",
+    f"{COMITY}/v1/platform/applications/boats-api/client-keys",
     json=keys,
     headers={"Authorization": "Bearer " + os.environ["OPERATE_KEY"]},
 )
@@ -68,12 +68,15 @@ assert registered.status_code == 200, registered.text
 sessions = {}
 for method in ["client_secret_basic", "client_secret_post"]:
     sessions[method] = OAuth2Session(
-        "boats", os.environ["DECIDE_KEY"], token_endpoint_auth_method=method
+        "boats-api", os.environ["DECIDE_KEY"],
+        token_endpoint_auth_method=method,
+        revocation_endpoint_auth_method=method,
     )
 sessions["private_key_jwt"] = OAuth2Session(
-    "boats",
+    "boats-api",
     key,
     token_endpoint_auth_method="private_key_jwt",
+    revocation_endpoint_auth_method="private_key_jwt",
 )
 sessions["private_key_jwt"].register_client_auth_method(
     PrivateKeyJWT(metadata["token_endpoint"], alg="ES256")
