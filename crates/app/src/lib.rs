@@ -4,6 +4,7 @@
 //! - [`keys`]: the installation's key file and what is derived from it.
 //! - [`tokens`]: how secrets look outside, and their digests.
 //! - [`node`]: a node as others hold it; `writer`: collect commands, append, apply, publish;
+//!   `again`: what is sent a second time;
 //!   [`lease`]: what several nodes over one log wait for.
 //! - [`start`], [`snapshots`]: from a snapshot or the whole log to a state; taking and confirming.
 //! - [`calls`]: counting made durable.
@@ -33,6 +34,7 @@ pub mod random;
 pub mod snapshots;
 pub mod start;
 pub mod tokens;
+mod again;
 mod writer;
 
 pub use app::{App, Failure, Settings, StartError};
