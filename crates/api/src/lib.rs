@@ -4,11 +4,13 @@
 //! app and shows what came back. No rule stands here.
 //!
 //! - [`routes`]: the whole table on one screen.
+//! - `again`, `versions`: sending a command twice, and editing what somebody else edits too.
 //! - `auth`, `input`, [`problem`], `page`: who calls, what they sent, how "no" looks, lists.
 //! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` for events.
 //! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
 
+mod again;
 mod auth;
 mod authzen;
 mod checkpoints;
@@ -30,6 +32,7 @@ pub mod routes;
 pub mod server;
 mod sessions;
 mod shown;
+mod versions;
 
 pub use figures::figures;
 pub use routes::router;

@@ -9,8 +9,8 @@ use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
 use crate::{
-    authzen, checkpoints, erasures, feed, grants, input, locks, me, oauth, observe, organisations,
-    platform, problem, requests, sessions,
+    again, authzen, checkpoints, erasures, feed, grants, input, locks, me, oauth, observe,
+    organisations, platform, problem, requests, sessions,
 };
 
 /// The largest body, in bytes.
@@ -87,6 +87,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/access/v1/evaluation", post(authzen::evaluation))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
+        .layer(middleware::from_fn_with_state(app.clone(), again::again))
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(middleware::from_fn(input::one_normal_form))
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))

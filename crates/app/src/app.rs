@@ -257,11 +257,7 @@ impl App {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn run(
-        &self,
-        caller: &Caller,
-        asked: impl Into<Asked>,
-    ) -> Result<Done, Failure> {
+    pub async fn run(&self, caller: &Caller, asked: impl Into<Asked>) -> Result<Done, Failure> {
         Ok(self.node.run(caller.clone(), asked).await?)
     }
 
@@ -279,7 +275,10 @@ impl App {
                 return Ok::<_, StoreError>(None);
             };
             let rows = reader.rows(None, known.seq.saturating_sub(1), 1)?;
-            Ok(rows.into_iter().find(|r| (r.seq, r.at) == (known.seq, known.at)).map(|r| (known, r)))
+            Ok(rows
+                .into_iter()
+                .find(|r| (r.seq, r.at) == (known.seq, known.at))
+                .map(|r| (known, r)))
         });
         let read = reading.await.map_err(|e| Failure::Broken(e.to_string()))??;
         let Some((known, row)) = read else {

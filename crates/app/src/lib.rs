@@ -17,6 +17,7 @@
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
 
+mod again;
 pub mod app;
 pub mod calls;
 pub mod checker;
@@ -34,7 +35,6 @@ pub mod random;
 pub mod snapshots;
 pub mod start;
 pub mod tokens;
-mod again;
 mod writer;
 
 pub use app::{App, Failure, Settings, StartError};

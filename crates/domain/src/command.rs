@@ -378,7 +378,9 @@ impl Command {
             (Self::MakeEnrolment { .. }, _) => {
                 Some("Make another enrolment; the one before it is good for nothing then.".into())
             }
-            (Self::RotateCustomerId { .. }, _) => Some("Read the customer ID that is in force.".into()),
+            (Self::RotateCustomerId { .. }, _) => {
+                Some("Read the customer ID that is in force.".into())
+            }
             (Self::SignIn { .. }, _) => Some("Sign in again.".into()),
             (Self::Enter(_), _) => Some("Close the session and enter again.".into()),
             _ => None,

@@ -77,7 +77,10 @@ pub(crate) fn postgres(
     )?;
     let digest = |bytes: &[u8], seq: i64| {
         let what = "the digest of a command cannot be read";
-        bytes.try_into().map(Digest32).map_err(|_| StoreError::Corrupt { seq: seq.unsigned_abs(), what })
+        bytes
+            .try_into()
+            .map(Digest32)
+            .map_err(|_| StoreError::Corrupt { seq: seq.unsigned_abs(), what })
     };
     rows.iter()
         .map(|r| {

@@ -11,11 +11,11 @@ use comity_domain::event::Row;
 use comity_domain::ids::{CommandId, Ids};
 use comity_domain::time::Instant;
 
+use crate::again::{Key, Known};
 use crate::codec::CodecError;
 use crate::lease::{NodeId, Renewed};
 use crate::merkle::{Edge, Hash};
 use crate::postgres::{self, Server};
-use crate::again::{Key, Known};
 use crate::{again, codec, leaf, sqlite};
 
 /// What is wrong with a store. Never a refusal: it means that something is broken.
