@@ -208,7 +208,7 @@ fn t52_refusals_and_what_changed_nothing_are_judged_anew() {
     let provision = &scene.known.provision;
     let put = |unit: &Value| {
         let body = json!({ "name": "Boat", "unit": unit });
-        let path = "/v1/organisations/marina/accounts/boat-9";
+        let path = "/v1/organisations/marina/accounts/boat-99";
         scene.send(keyed(request(provision, "PUT", path, Some(&body)), "later"))
     };
     put(&json!("new-pier")).is(422, "invalid");
