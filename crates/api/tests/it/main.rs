@@ -15,3 +15,4 @@ mod may_routes;
 mod postgres;
 mod scenarios;
 mod town;
+mod versions;
