@@ -62,11 +62,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 pub fn too_large(rejection: BytesRejection) -> Problem {
     match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                "The body may have at most 256 KiB.",
-            )
+            Problem::too_large()
         }
         _ => Problem::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read."),
     }
@@ -296,20 +292,4 @@ pub fn instant(field: &'static str, text: &str) -> Result<Instant, Problem> {
     read.map(|t| Instant(t.as_millisecond())).map_err(|_| {
         Problem::field(field, "must be an RFC 3339 instant such as 2027-01-31T12:00:00Z")
     })
-}
-
-/// The version in `If-Match`, which must be given.
-pub fn if_match(headers: &axum::http::HeaderMap) -> Result<u32, Problem> {
-    let text = headers.get(header::IF_MATCH).and_then(|v| v.to_str().ok());
-    let text = text.ok_or_else(|| {
-        Problem::new(
-            StatusCode::PRECONDITION_REQUIRED,
-            "if_match_required",
-            "Send If-Match with the ETag of what you read.",
-        )
-    })?;
-    text.trim()
-        .trim_matches('"')
-        .parse()
-        .map_err(|_| Problem::field("If-Match", "must be the ETag of what you read"))
 }

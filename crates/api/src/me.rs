@@ -61,7 +61,7 @@ pub async fn sign_out(
 ) -> Result<StatusCode, Problem> {
     person(&who.0)?;
     let command = if body.everywhere { Command::SignOutEverywhere } else { Command::SignOut };
-    app.run(&who.0, command).await?;
+    who.run(&app, command).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

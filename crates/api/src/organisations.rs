@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use comity_app::tokens::{Kind, Secret};
 use comity_app::{App, Failure};
 use comity_domain::command::{Command, PutMember};
 use comity_domain::event::Event;
-use comity_domain::ids::{AccountId, OrganisationId, PersonId, UnitId};
+use comity_domain::ids::{AccountId, OrganisationId, PersonId, RoleId, UnitId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::organisation::{Settings, Standing};
 use comity_domain::permission::Permissions;
@@ -19,13 +19,15 @@ use comity_domain::person::PortalRole;
 use comity_domain::state::State as World;
 use comity_domain::text::Lookup;
 use comity_domain::time::{Days, Minutes};
+use comity_domain::version::Versioned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::auth::Who;
-use crate::input::{Body, Path, Query, if_match, organisation};
+use crate::input::{Body, Path, Query, organisation};
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
+use crate::versions::{etag, tagged};
 
 /// The state and the organisation, if the caller may do `action` there.
 fn seen(
@@ -54,6 +56,7 @@ pub struct ShownOrganisation {
     external_id: String,
     name: String,
     standing: Standing,
+    etag: Option<String>,
 }
 
 fn shown_organisation(state: &World, id: OrganisationId) -> Option<ShownOrganisation> {
@@ -63,6 +66,7 @@ fn shown_organisation(state: &World, id: OrganisationId) -> Option<ShownOrganisa
         external_id: state.words.show(o.external).into(),
         name: state.words.show(o.name).into(),
         standing: o.standing,
+        etag: etag(state, &Versioned::Organisation(id)),
     })
 }
 
@@ -77,11 +81,14 @@ pub async fn put(
         name: body.name,
         code: app.fresh_code(),
     };
-    let done = app.run(&who.0, command).await?;
-    let id = done.state.words.find(Lookup::Organisation, external.trim()).map(OrganisationId);
-    let shown =
-        id.and_then(|id| shown_organisation(&done.state, id)).ok_or_else(Problem::not_found)?;
-    Ok((made(&done, |e| matches!(e, Event::OrganisationMade { .. })), Json(shown)).into_response())
+    let find =
+        |state: &World| state.words.find(Lookup::Organisation, external.trim()).map(OrganisationId);
+    let known = find(&app.state()).map_or(Versioned::Nothing, Versioned::Organisation);
+    let done = who.edit(&app, known, command).await?;
+    let id = find(&done.state).ok_or_else(Problem::not_found)?;
+    let shown = shown_organisation(&done.state, id).ok_or_else(Problem::not_found)?;
+    let status = made(&done, |e| matches!(e, Event::OrganisationMade { .. }));
+    Ok(tagged(status, &done.state, &Versioned::Organisation(id), shown))
 }
 
 /// 201 when the row made the thing, 200 when it changed or kept it.
@@ -94,9 +101,10 @@ pub async fn one(
     State(app): State<Arc<App>>,
     who: Who,
     Path(named): Path<String>,
-) -> Result<Json<ShownOrganisation>, Problem> {
+) -> Result<Response, Problem> {
     let (state, id) = seen(&app, &who, &named, Action::ReadOrganisation)?;
-    shown_organisation(&state, id).map(Json).ok_or_else(Problem::not_found)
+    let shown = shown_organisation(&state, id).ok_or_else(Problem::not_found)?;
+    Ok(tagged(StatusCode::OK, &state, &Versioned::Organisation(id), shown))
 }
 
 #[derive(Deserialize)]
@@ -110,11 +118,12 @@ pub async fn set_standing(
     who: Who,
     Path(named): Path<String>,
     Body(body): Body<SetStanding>,
-) -> Result<Json<Option<ShownOrganisation>>, Problem> {
+) -> Result<Response, Problem> {
     let id = organisation(&app.state(), &named)?;
-    let done =
-        app.run(&who.0, Command::SetStanding { organisation: id, standing: body.standing }).await?;
-    Ok(Json(shown_organisation(&done.state, id)))
+    let command = Command::SetStanding { organisation: id, standing: body.standing };
+    let of = Versioned::Organisation(id);
+    let done = who.edit(&app, of.clone(), command).await?;
+    Ok(tagged(StatusCode::OK, &done.state, &of, shown_organisation(&done.state, id)))
 }
 
 // -- units ----------------------------------------------------------------------------------------
@@ -144,20 +153,21 @@ pub async fn put_unit(
         name: body.name,
         active: body.active,
     };
-    let done = app.run(&who.0, command).await?;
-    let unit = done.state.words.find(Lookup::Unit(id), external.trim()).map(UnitId);
-    Ok((
-        made(&done, |e| matches!(e, Event::UnitMade { .. })),
-        Json(unit.and_then(|u| shown_unit(&done.state, u))),
-    )
-        .into_response())
+    let find = |state: &World| state.words.find(Lookup::Unit(id), external.trim()).map(UnitId);
+    let of = |found: Option<UnitId>| found.map_or(Versioned::Nothing, Versioned::Unit);
+    let done = who.edit(&app, of(find(&app.state())), command).await?;
+    let unit = find(&done.state);
+    let status = made(&done, |e| matches!(e, Event::UnitMade { .. }));
+    let shown = unit.and_then(|u| shown_unit(&done.state, u));
+    Ok(tagged(status, &done.state, &of(unit), shown))
 }
 
 fn shown_unit(state: &World, id: UnitId) -> Option<Value> {
     let u = state.units.get(id)?;
     let text = |w: Option<_>| w.map(|w| state.words.show(w));
     Some(
-        json!({ "id": id, "external_id": text(u.external), "name": text(u.name), "standing": u.standing }),
+        json!({ "id": id, "external_id": text(u.external), "name": text(u.name), "standing": u.standing,
+        "etag": etag(state, &Versioned::Unit(id)) }),
     )
 }
 
@@ -200,20 +210,22 @@ pub async fn put_account(
         name: body.name,
         unit: body.unit,
     };
-    let done = app.run(&who.0, command).await?;
-    let account = done.state.words.find(Lookup::Account(id), external.trim()).map(AccountId);
-    Ok((
-        made(&done, |e| matches!(e, Event::AccountMade { .. })),
-        Json(account.and_then(|a| shown_account(&done.state, a))),
-    )
-        .into_response())
+    let find =
+        |state: &World| state.words.find(Lookup::Account(id), external.trim()).map(AccountId);
+    let of = |found: Option<AccountId>| found.map_or(Versioned::Nothing, Versioned::Account);
+    let done = who.edit(&app, of(find(&app.state())), command).await?;
+    let account = find(&done.state);
+    let status = made(&done, |e| matches!(e, Event::AccountMade { .. }));
+    let shown = account.and_then(|a| shown_account(&done.state, a));
+    Ok(tagged(status, &done.state, &of(account), shown))
 }
 
 fn shown_account(state: &World, id: AccountId) -> Option<Value> {
     let a = state.accounts.get(id)?;
     let unit = state.units.get(a.unit).and_then(|u| u.external).map(|w| state.words.show(w));
     Some(
-        json!({ "id": id, "external_id": state.words.show(a.external), "name": state.words.show(a.name), "unit": unit }),
+        json!({ "id": id, "external_id": state.words.show(a.external), "name": state.words.show(a.name), "unit": unit,
+        "etag": etag(state, &Versioned::Account(id)) }),
     )
 }
 
@@ -223,7 +235,9 @@ pub async fn remove_account(
     Path((named, external)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::RemoveAccount { organisation: id, external }).await?;
+    let found = app.state().words.find(Lookup::Account(id), external.trim()).map(AccountId);
+    let of = found.map_or(Versioned::Nothing, Versioned::Account);
+    who.edit(&app, of, Command::RemoveAccount { organisation: id, external }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -265,20 +279,21 @@ pub async fn put_role(
     let id = organisation(&app.state(), &named)?;
     let command =
         Command::PutRole { organisation: id, code: code.clone(), name: body.name, permissions };
-    let done = app.run(&who.0, command).await?;
-    let role = done.state.role_by_code(id, &code);
-    Ok((
-        made(&done, |e| matches!(e, Event::RoleMade { .. })),
-        Json(role.and_then(|r| shown_role(&done.state, r))),
-    )
-        .into_response())
+    let find = |state: &World| state.role_by_code(id, &code);
+    let of = |found: Option<RoleId>| found.map_or(Versioned::Nothing, Versioned::Role);
+    let done = who.edit(&app, of(find(&app.state())), command).await?;
+    let role = find(&done.state);
+    let status = made(&done, |e| matches!(e, Event::RoleMade { .. }));
+    let shown = role.and_then(|r| shown_role(&done.state, r));
+    Ok(tagged(status, &done.state, &of(role), shown))
 }
 
-fn shown_role(state: &World, id: comity_domain::ids::RoleId) -> Option<Value> {
+fn shown_role(state: &World, id: RoleId) -> Option<Value> {
     let r = state.roles.get(id)?;
     let (version, permissions) = (r.newest(), r.versions.last());
     Some(
-        json!({ "id": id, "code": r.code, "name": r.name, "version": version, "permissions": permissions }),
+        json!({ "id": id, "code": r.code, "name": r.name, "version": version, "permissions": permissions,
+        "etag": etag(state, &Versioned::Role(id)) }),
     )
 }
 
@@ -288,7 +303,8 @@ pub async fn delete_role(
     Path((named, code)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::DeleteRole { organisation: id, code }).await?;
+    let of = app.state().role_by_code(id, &code).map_or(Versioned::Nothing, Versioned::Role);
+    who.edit(&app, of, Command::DeleteRole { organisation: id, code }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -343,13 +359,14 @@ pub async fn put_member(
         portal: body.portal_role,
         active: body.active,
     });
-    let done = app.run(&who.0, command).await?;
-    let person = done.state.words.find(Lookup::Member(id), external.trim()).map(PersonId);
-    Ok((
-        made(&done, |e| matches!(e, Event::MemberJoined { .. })),
-        Json(person.and_then(|p| shown_member(&done.state, id, p))),
-    )
-        .into_response())
+    let find = |state: &World| state.words.find(Lookup::Member(id), external.trim()).map(PersonId);
+    let of =
+        |found: Option<PersonId>| found.map_or(Versioned::Nothing, |p| Versioned::Member(id, p));
+    let done = who.edit(&app, of(find(&app.state())), command).await?;
+    let person = find(&done.state);
+    let status = made(&done, |e| matches!(e, Event::MemberJoined { .. }));
+    let shown = person.and_then(|p| shown_member(&done.state, id, p));
+    Ok(tagged(status, &done.state, &of(person), shown))
 }
 
 fn shown_member(state: &World, organisation: OrganisationId, id: PersonId) -> Option<Value> {
@@ -358,7 +375,8 @@ fn shown_member(state: &World, organisation: OrganisationId, id: PersonId) -> Op
     Some(
         json!({ "person": id, "external_id": state.words.show(m.external), "name": state.words.show(p.name),
         "email": state.words.show(p.email), "email_verified": p.email_verified, "unit": unit,
-        "portal_role": m.portal, "standing": m.standing, "enrolled": p.has_password }),
+        "portal_role": m.portal, "standing": m.standing, "enrolled": p.has_password,
+        "etag": etag(state, &Versioned::Member(organisation, id)) }),
     )
 }
 
@@ -368,7 +386,9 @@ pub async fn remove_member(
     Path((named, external)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::RemoveMember { organisation: id, external }).await?;
+    let found = app.state().words.find(Lookup::Member(id), external.trim()).map(PersonId);
+    let of = found.map_or(Versioned::Nothing, |p| Versioned::Member(id, p));
+    who.edit(&app, of, Command::RemoveMember { organisation: id, external }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -397,7 +417,7 @@ pub async fn make_enrolment(
 ) -> Result<Response, Problem> {
     let id = organisation(&app.state(), &named)?;
     let secret = Secret::new(Kind::Enrolment);
-    app.run(&who.0, Command::MakeEnrolment { organisation: id, external, digest: secret.digest() })
+    who.run(&app, Command::MakeEnrolment { organisation: id, external, digest: secret.digest() })
         .await?;
     let shown =
         json!({ "token": secret.reveal(), "note": "Shown once, good once, for seven days." });
@@ -429,7 +449,7 @@ pub async fn rotate(
     Path(named): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::RotateCustomerId { organisation: id, code: app.fresh_code() }).await?;
+    who.run(&app, Command::RotateCustomerId { organisation: id, code: app.fresh_code() }).await?;
     shown_code(app, id).await
 }
 
@@ -453,7 +473,7 @@ fn shown_settings(state: &World, id: OrganisationId) -> Result<Response, Problem
         retention_days: s.retention.0,
         blocked_partners: s.blocked.clone(),
     };
-    Ok(([(header::ETAG, format!("\"{}\"", o.version))], Json(body)).into_response())
+    Ok(tagged(StatusCode::OK, state, &Versioned::Settings(id), body))
 }
 
 pub async fn settings(
@@ -469,10 +489,8 @@ pub async fn change_settings(
     State(app): State<Arc<App>>,
     who: Who,
     Path(named): Path<String>,
-    headers: HeaderMap,
     Body(body): Body<WireSettings>,
 ) -> Result<Response, Problem> {
-    let version = if_match(&headers)?;
     let id = organisation(&app.state(), &named)?;
     let settings = Settings {
         customer_id_on: body.customer_id_on,
@@ -481,7 +499,8 @@ pub async fn change_settings(
         retention: Days(body.retention_days),
         blocked: body.blocked_partners,
     };
-    let command = Command::ChangeSettings { organisation: id, settings, version };
-    let done = app.run(&who.0, command).await?;
+    let command = Command::ChangeSettings { organisation: id, settings, version: None };
+    let seen = who.must_see(Versioned::Settings(id));
+    let done = who.put_together(&app, Some(seen), || Ok(command)).await?;
     shown_settings(&done.state, id)
 }

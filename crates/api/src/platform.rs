@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use comity_app::App;
+use comity_app::tokens::{Kind, Secret};
 use comity_domain::application::{KeyUse, Policy};
 use comity_domain::command::Command;
 use comity_domain::event::Event;
@@ -16,6 +17,7 @@ use comity_domain::may::{self, Action, Thing};
 use comity_domain::permission::Permissions;
 use comity_domain::role::{Level, Modes};
 use comity_domain::time::{Days, Minutes};
+use comity_domain::version::Versioned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -23,6 +25,7 @@ use crate::auth::Who;
 use crate::input::{Body, Path};
 use crate::problem::Problem;
 use crate::shown;
+use crate::versions::{etag, tagged};
 
 pub async fn health() -> Json<Value> {
     Json(json!({ "status": "ok" }))
@@ -64,6 +67,7 @@ pub struct ShownApplication {
     code: String,
     audience: String,
     permissions: Permissions,
+    etag: Option<String>,
 }
 
 fn shown_applications(state: &comity_domain::state::State) -> Vec<ShownApplication> {
@@ -72,6 +76,7 @@ fn shown_applications(state: &comity_domain::state::State) -> Vec<ShownApplicati
         code: a.code.to_string(),
         audience: a.audience.to_string(),
         permissions: a.permissions.clone(),
+        etag: etag(state, &Versioned::Application(id)),
     });
     all.collect()
 }
@@ -80,17 +85,24 @@ pub async fn applications(State(app): State<Arc<App>>, who: Who) -> Result<Json<
     Ok(Json(json!({ "items": shown_applications(&*read(&app, &who)?) })))
 }
 
+fn application(state: &comity_domain::state::State, code: &str) -> Versioned {
+    let found = state.applications.iter().find(|(_, a)| *a.code == *code);
+    found.map_or(Versioned::Nothing, |(id, _)| Versioned::Application(id))
+}
+
 pub async fn put_application(
     State(app): State<Arc<App>>,
     who: Who,
     Path(code): Path<String>,
     Body(body): Body<PutApplication>,
-) -> Result<Json<Option<ShownApplication>>, Problem> {
+) -> Result<Response, Problem> {
     let permissions = Permissions::parse("permissions", &body.permissions)?;
+    let of = application(&app.state(), &code);
     let command =
         Command::PutApplication { code: code.clone(), audience: body.audience, permissions };
-    let done = app.run(&who.0, command).await?;
-    Ok(Json(shown_applications(&done.state).into_iter().find(|a| a.code == code)))
+    let done = who.edit(&app, of, command).await?;
+    let shown = shown_applications(&done.state).into_iter().find(|a| a.code == code);
+    Ok(tagged(StatusCode::OK, &done.state, &application(&done.state, &code), shown))
 }
 
 #[derive(Deserialize)]
@@ -114,7 +126,9 @@ pub async fn make_key(
             Some(found.ok_or_else(|| Problem::field("application", "names no application"))?)
         }
     };
-    let (secret, done) = app.make_key(&who.0, body.usage, application).await?;
+    let secret = Secret::new(Kind::Key);
+    let command = Command::MakeKey { usage: body.usage, application, digest: secret.digest() };
+    let done = who.run(&app, command).await?;
     let key = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
         Event::KeyMade { key, .. } => Some(key),
         _ => None,
@@ -140,7 +154,7 @@ pub async fn retire_key(
     who: Who,
     Path(key): Path<KeyId>,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::RetireKey { key }).await?;
+    who.run(&app, Command::RetireKey { key }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -162,23 +176,25 @@ fn shown_policy(policy: &Policy) -> WirePolicy {
     }
 }
 
-pub async fn policy(State(app): State<Arc<App>>, who: Who) -> Result<Json<WirePolicy>, Problem> {
-    Ok(Json(shown_policy(&read(&app, &who)?.policy)))
+pub async fn policy(State(app): State<Arc<App>>, who: Who) -> Result<Response, Problem> {
+    let state = read(&app, &who)?;
+    Ok(tagged(StatusCode::OK, &state, &Versioned::Policy, shown_policy(&state.policy)))
 }
 
 pub async fn set_policy(
     State(app): State<Arc<App>>,
     who: Who,
     Body(body): Body<WirePolicy>,
-) -> Result<Json<WirePolicy>, Problem> {
+) -> Result<Response, Problem> {
     let policy = Policy {
         never_delegable: Permissions::parse("never_delegable", &body.never_delegable)?,
         offers_need_acceptance: body.offers_need_acceptance,
         session_cap: Minutes(body.session_minutes),
         longest_grant: Days(body.longest_grant_days),
     };
-    let done = app.run(&who.0, Command::SetPolicy { policy }).await?;
-    Ok(Json(shown_policy(&done.state.policy)))
+    let seen = who.must_see(Versioned::Policy);
+    let done = who.put_together(&app, Some(seen), || Ok(Command::SetPolicy { policy })).await?;
+    Ok(tagged(StatusCode::OK, &done.state, &Versioned::Policy, shown_policy(&done.state.policy)))
 }
 
 #[derive(Deserialize)]
@@ -199,7 +215,7 @@ pub async fn levels(State(app): State<Arc<App>>, _who: Who) -> Json<Value> {
         .filter_map(|code| {
             let (pinned, l) = state.newest_level(code)?;
             Some(json!({ "code": pinned.code, "version": pinned.version, "permissions": l.ceiling, "modes": l.modes,
-                "longest_grant_days": l.longest_grant, "session_minutes": l.session_cap }))
+                "longest_grant_days": l.longest_grant, "session_minutes": l.session_cap, "etag": etag(&state, &Versioned::Level(code.to_string())) }))
         })
         .collect();
     Json(json!({ "items": all }))
@@ -210,16 +226,19 @@ pub async fn put_level(
     who: Who,
     Path(code): Path<String>,
     Body(body): Body<PutLevel>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let level = Level {
         ceiling: Permissions::parse("permissions", &body.permissions)?,
         modes: body.modes,
         longest_grant: Days(body.longest_grant_days),
         session_cap: Minutes(body.session_minutes),
     };
-    let done = app.run(&who.0, Command::PutLevel { code: code.clone(), level }).await?;
+    let of = Versioned::Level(code.clone());
+    let command = Command::PutLevel { code: code.clone(), level };
+    let done = who.edit(&app, of.clone(), command).await?;
     let version = done.state.newest_level(&code).map(|(pinned, _)| pinned.version);
-    Ok(Json(json!({ "code": code, "version": version })))
+    let shown = json!({ "code": code, "version": version, "etag": etag(&done.state, &of) });
+    Ok(tagged(StatusCode::OK, &done.state, &of, shown))
 }
 
 fn named(target: HaltTarget) -> Value {
@@ -250,6 +269,6 @@ pub async fn lift_halt(
     who: Who,
     Path(halt): Path<HaltId>,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::LiftHalt { halt }).await?;
+    who.run(&app, Command::LiftHalt { halt }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

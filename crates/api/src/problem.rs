@@ -86,6 +86,13 @@ impl Problem {
         )
     }
 
+    /// More was sent than is read.
+    #[must_use]
+    pub fn too_large() -> Self {
+        let detail = "The body may have at most 256 KiB.";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
+
     /// As if it were not there.
     #[must_use]
     pub fn not_found() -> Self {
@@ -147,6 +154,7 @@ impl From<Refusal> for Problem {
             Class::Unauthenticated => StatusCode::UNAUTHORIZED,
             Class::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Class::Conflict => StatusCode::CONFLICT,
+            Class::Unconditional => StatusCode::PRECONDITION_REQUIRED,
             Class::Precondition => StatusCode::PRECONDITION_FAILED,
         };
         let mut problem = Self::new(status, refusal.code(), refusal.sentence());
@@ -179,7 +187,7 @@ impl From<Failure> for Problem {
             Failure::Unknown => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unknown_outcome",
-                "It was carried out or it was not; read it again before you send it again.",
+                "It was carried out or it was not: read it again, or send it again with the same Idempotency-Key.",
             ),
             Failure::Broken(error) => {
                 tracing::error!(error, "broken");

@@ -76,7 +76,7 @@ pub async fn ask(
         reason: body.reason,
         ticket: body.ticket,
     });
-    let done = app.run(&who.0, command).await?;
+    let done = who.run(&app, command).await?;
     let request = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
         Event::RequestAsked { request, .. } => Some(request),
         _ => None,
@@ -350,9 +350,11 @@ pub async fn approve(
 ) -> Result<Json<Option<ShownRequest>>, Problem> {
     let state = app.state();
     let request = may::check_request(&state, &who.0, Action::Approve, id, app.now())?;
-    let terms = body.terms.resolve(&state, request)?;
-    let done =
-        app.run(&who.0, Command::Approve { request: id, terms, summary: body.summary }).await?;
+    let approve = || {
+        let terms = body.terms.resolve(&state, request)?;
+        Ok(Command::Approve { request: id, terms, summary: body.summary })
+    };
+    let done = who.put_together(&app, None, approve).await?;
     Ok(Json(shown::request(&done.state, id, done.state.at, true)))
 }
 
@@ -370,7 +372,7 @@ pub async fn deny(
     Body(body): Body<Deny>,
 ) -> Result<Json<Option<ShownRequest>>, Problem> {
     let command = Command::Deny { request: id, reason: body.reason, message: body.message };
-    let done = app.run(&who.0, command).await?;
+    let done = who.run(&app, command).await?;
     Ok(Json(shown::request(&done.state, id, done.state.at, true)))
 }
 
@@ -379,6 +381,6 @@ pub async fn cancel(
     who: Who,
     Path(id): Path<RequestId>,
 ) -> Result<Json<Option<ShownRequest>>, Problem> {
-    let done = app.run(&who.0, Command::CancelRequest { request: id }).await?;
+    let done = who.run(&app, Command::CancelRequest { request: id }).await?;
     Ok(Json(shown::request(&done.state, id, done.state.at, false)))
 }

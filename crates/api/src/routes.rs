@@ -10,7 +10,7 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    authzen, checkpoints, erasures, feed, grants, imports, input, limits, locks, me, oauth,
+    again, authzen, checkpoints, erasures, feed, grants, imports, input, limits, locks, me, oauth,
     observe, organisations, platform, problem, requests, sessions, signing_keys,
 };
 
@@ -106,6 +106,7 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .route("/access/v1/evaluation", post(authzen::evaluation))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
+        .layer(middleware::from_fn_with_state(app.clone(), again::again))
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(Extension(Arc::new(imports::Imports::default())))
         .layer(middleware::from_fn_with_state(limits, limits::count))

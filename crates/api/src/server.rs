@@ -157,7 +157,7 @@ async fn within(
         Err(_) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "timeout",
-            "It took too long; what became of it is unknown.",
+            "It took too long; what became of it is unknown. Send it again with the same Idempotency-Key.",
         )
         .into_response(),
     }

@@ -193,7 +193,7 @@ pub async fn close(
     who: Who,
     Path(session): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::CloseSession { session }).await?;
+    who.run(&app, Command::CloseSession { session }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -203,6 +203,6 @@ pub async fn end(
     who: Who,
     Path(session): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::EndSession { session }).await?;
+    who.run(&app, Command::EndSession { session }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

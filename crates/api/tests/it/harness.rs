@@ -133,6 +133,14 @@ impl House {
         self.call(token, "PUT", path, Some(body))
     }
 
+    /// The same, of the version that was seen.
+    #[track_caller]
+    pub fn put_seen(&self, token: &str, path: &str, body: &Value, tag: &str) -> Reply {
+        let mut request = request(token, "PUT", path, Some(body));
+        request.headers_mut().insert(header::IF_MATCH, tag.parse().unwrap());
+        self.send(request)
+    }
+
     #[track_caller]
     pub fn post(&self, token: &str, path: &str, body: &Value) -> Reply {
         self.call(token, "POST", path, Some(body))

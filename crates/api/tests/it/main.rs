@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, missing_docs)] // tests may look at the machine's clock, and say in their names what they show
 #![allow(dead_code)] // the harness is shared, and some of it is read from another crate's tests
 
+mod again;
 mod doors;
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
 #[path = "../../../store/tests/support/engine.rs"]
@@ -17,3 +18,4 @@ mod postgres;
 mod scenarios;
 mod stream;
 mod town;
+mod versions;

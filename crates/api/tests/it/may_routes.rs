@@ -150,8 +150,12 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{session}", &there.session);
         let whose = route == "/v1/events" || route.starts_with("/v1/audit/");
         let path = if whose { format!("{path}?organisation=marina") } else { path };
-        let changes = (method, route) == ("PUT", "/v1/organisations/{organisation}/settings");
-        let version = changes.then(|| there.version.clone());
+        // What somebody else may have edited is replaced only by who saw it.
+        let version = match (method, route) {
+            ("PUT", "/v1/organisations/{organisation}/settings") => Some(there.version.clone()),
+            ("PUT", "/v1/platform/policy" | "/v1/grants/{grant}/assignments/{person}") => Some("*".into()),
+            _ => None,
+        };
         Call { method, route, path, body, version }
     }).collect()
 }
