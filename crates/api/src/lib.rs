@@ -12,6 +12,7 @@
 mod auth;
 mod authzen;
 mod checkpoints;
+mod confirm;
 mod erasures;
 mod feed;
 mod figures;

@@ -9,7 +9,7 @@ use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
 use crate::{
-    authzen, checkpoints, erasures, feed, grants, input, locks, me, oauth, observe, organisations,
+    authzen, checkpoints, confirm, erasures, feed, grants, input, locks, me, oauth, observe, organisations,
     platform, problem, requests, sessions,
 };
 
@@ -68,6 +68,8 @@ pub fn router(app: Arc<App>) -> Router {
         // grants and who is on them
         .route("/v1/organisations/{organisation}/grants", get(grants::list))
         .route("/v1/grants/{grant}", get(grants::one))
+        .route("/v1/organisations/{organisation}/grants/confirm", post(confirm::several))
+        .route("/v1/grants/{grant}/confirm", post(confirm::one))
         .route("/v1/grants/{grant}/revoke", post(grants::revoke))
         .route("/v1/grants/{grant}/narrow", post(grants::narrow))
         .route("/v1/grants/{grant}/give-up", post(grants::give_up))

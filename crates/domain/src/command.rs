@@ -1,5 +1,6 @@
 //! The closed list of what can be asked of Comity, and who asks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -235,6 +236,8 @@ pub enum Command {
     /// Deny.
     Deny { request: RequestId, reason: Option<String>, message: Option<String> },
     // -- grants ---------------------------------------------------------------------------------
+    /// The customer says yes again to grants that a restore put back.
+    Confirm { customer: Option<OrganisationId>, grants: BTreeSet<GrantId> },
     /// The customer ends a grant.
     Revoke { grant: GrantId },
     /// The customer gives less.
@@ -268,8 +271,9 @@ pub enum Command {
     LiftHalt { halt: HaltId },
     // -- Comity itself --------------------------------------------------------------------------
     /// Go on from a restored copy: nothing that opened something before it opens anything now.
-    /// `erased` is what was erased since the copy was made.
-    Restore { fork: u64, erased: Vec<Subject> },
+    /// `erased` is what was erased since the copy was made. Memberships and passwords are void too,
+    /// unless the operator knows that nobody left since and says `keep_people`.
+    Restore { fork: u64, erased: Vec<Subject>, keep_people: bool },
     /// Note what fell due by the clock.
     NoteDue,
     /// Seal a segment of call records.
@@ -306,6 +310,7 @@ impl Command {
             Self::CancelRequest { .. } => "cancel_request",
             Self::Approve { .. } => "approve",
             Self::Deny { .. } => "deny",
+            Self::Confirm { .. } => "confirm",
             Self::Revoke { .. } => "revoke",
             Self::Narrow { .. } => "narrow",
             Self::GiveUp { .. } => "give_up",

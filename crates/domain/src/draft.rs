@@ -22,6 +22,8 @@ use crate::time::Instant;
 pub enum SideWrite {
     /// A person's password hash, as a PHC string.
     Credential(PersonId, String),
+    /// Every password hash there is.
+    EraseCredentials,
     /// An organisation's customer ID, sealed.
     CustomerId(OrganisationId, Sealed),
     /// Every word about the subject, or that goes with it, with its salt; a person's password hash

@@ -55,6 +55,8 @@ pub enum Refusal {
     NoAccess,
     /// Several grants fit: choose one.
     GrantRequired(Vec<GrantId>),
+    /// A restore put the grant back, and its customer has not confirmed it.
+    Unconfirmed,
     /// This mode is not given.
     ModeNotGranted,
     /// Too many sessions at once.
@@ -114,6 +116,7 @@ impl Refusal {
             Self::NotActive(_) => "not_active",
             Self::NoAccess => "no_access",
             Self::GrantRequired(_) => "grant_required",
+            Self::Unconfirmed => "unconfirmed",
             Self::ModeNotGranted => "mode_not_granted",
             Self::SessionExists => "session_exists",
             Self::Taken(_) => "taken",
@@ -144,6 +147,7 @@ impl Refusal {
             | Self::LastAdmin
             | Self::Locked
             | Self::NotActive(_)
+            | Self::Unconfirmed
             | Self::ModeNotGranted
             | Self::SessionExists
             | Self::Taken(_)
@@ -202,6 +206,7 @@ impl Refusal {
             Self::GrantRequired(_) => {
                 "Several grants fit; name the one under which you enter.".into()
             }
+            Self::Unconfirmed => Reason::Unconfirmed.sentence().into(),
             Self::ModeNotGranted => "The grant does not allow this mode.".into(),
             Self::SessionExists => {
                 "You have as many sessions here as are allowed at once; end one first.".into()
@@ -236,6 +241,8 @@ pub enum Reason {
     Revoked,
     /// The grant has ended in another way.
     GrantEnded,
+    /// A restore put the grant back, and its customer has not confirmed it.
+    Unconfirmed,
     /// The person is no longer assigned, or not with any role or account.
     AssignmentLost,
     /// A lock of the customer covers it.
@@ -260,7 +267,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Allowed,
         Self::SessionUnknown,
         Self::SessionClosed,
@@ -269,6 +276,7 @@ impl Reason {
         Self::EndedByCustomer,
         Self::Revoked,
         Self::GrantEnded,
+        Self::Unconfirmed,
         Self::AssignmentLost,
         Self::Locked,
         Self::Suspended,
@@ -293,6 +301,7 @@ impl Reason {
             Self::EndedByCustomer => "ended_by_customer",
             Self::Revoked => "revoked",
             Self::GrantEnded => "grant_ended",
+            Self::Unconfirmed => "unconfirmed",
             Self::AssignmentLost => "assignment_lost",
             Self::Locked => "locked",
             Self::Suspended => "suspended",
@@ -320,6 +329,9 @@ impl Reason {
             Self::EndedByCustomer => "The customer ended this session.",
             Self::Revoked => "The customer has revoked the access; ask for it anew.",
             Self::GrantEnded => "The access has ended; ask for it anew.",
+            Self::Unconfirmed => {
+                "The installation was restored from a copy; the customer has to confirm this access."
+            }
             Self::AssignmentLost => {
                 "What you are given here no longer covers this session; enter again or ask your Admin."
             }

@@ -235,14 +235,14 @@ fn t50_after_a_restore_nothing_old_opens_anything() {
     h.w.must(&h.w.provision(), Command::MakeEnrolment { organisation, external, digest: token });
     let compiled = |h: &Harbour| rights::compile(&h.w.state, h.stay).unwrap().rights;
     assert!(compiled(&h).is_ok());
-    let restore = Command::Restore { fork: 2, erased: vec![Subject::Person(h.rita)] };
+    let restore = Command::Restore { fork: 2, erased: vec![Subject::Person(h.rita)], keep_people: true };
     assert_eq!(h.w.refused(&h.w.operate(), restore.clone()), "not_found");
     let row = h.w.must(&Caller::system(), restore).unwrap();
     assert_eq!(compiled(&h), Err(Reason::Restored));
     let ended = Event::SessionEnded { session: h.stay, cause: SessionEnd::Restored };
     let told = row.events.iter().find(|r| r.event == ended).unwrap();
     assert_eq!(told.readers.len(), 2, "both sides read why");
-    assert!(row.events.iter().any(|r| r.event == Event::Restored { fork: 2 }));
+    assert!(row.events.iter().any(|r| r.event == Event::Restored { fork: 2, people_kept: true }));
     let old = [h.by_boss.clone(), h.by_chief.clone(), h.by_rita.clone(), h.w.operate()];
     for caller in old.iter().chain(&[h.w.provision(), h.w.decide(), crate::world::inside(h.stay)]) {
         assert!(may::authentic(&h.w.state, caller, h.w.now).is_err(), "{caller:?}");
