@@ -9,8 +9,8 @@ use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
 use crate::{
-    authzen, checkpoints, confirm, erasures, feed, grants, input, locks, me, oauth, observe, organisations,
-    platform, problem, requests, sessions,
+    authzen, checkpoints, confirm, erasures, feed, grants, input, locks, me, oauth, observe,
+    organisations, platform, problem, requests, sessions,
 };
 
 /// The largest body, in bytes.

@@ -11,6 +11,7 @@ mod halts;
 mod inside;
 mod pages;
 mod quiet;
+mod restored;
 mod strict;
 
 use std::sync::OnceLock;

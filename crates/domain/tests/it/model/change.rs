@@ -95,12 +95,19 @@ impl Plain {
                     (None, None) => self.person_by_email(&put.email).unwrap(),
                     (None, Some(person)) => {
                         let (email, name) = (put.email.clone(), put.name.clone());
-                        let new = Person { email, name, epoch: 1, proven: false, enrolled: false, enrolment: None };
+                        let new = Person {
+                            email,
+                            name,
+                            epoch: 1,
+                            proven: false,
+                            enrolled: false,
+                            enrolment: None,
+                        };
                         self.people.insert(person, new);
                         person
                     }
                 };
-                if self.members.get(&(org, person)).is_some_and(|m| m.active != put.active) {
+                if self.members.get(&(org, person)).is_some_and(|m| m.active && !put.active) {
                     left.extend(
                         self.assigned.keys().filter(|(_, p)| *p == person).map(|(g, _)| *g),
                     );

@@ -479,7 +479,8 @@ impl Taken<'_> {
         let (before, s) = (self.before, self.after);
         for (id, g) in s.grants.iter() {
             let was = before.grants.get(id).is_some_and(|g| g.unconfirmed.is_some());
-            let confirmed = |e: &Event| matches!(e, Event::GrantConfirmed { grant, .. } if *grant == id);
+            let confirmed =
+                |e: &Event| matches!(e, Event::GrantConfirmed { grant, .. } if *grant == id);
             if was && g.unconfirmed.is_none() && g.stands(self.row.at) {
                 assert!(self.events().any(confirmed), "{id} is back without its customer");
             }

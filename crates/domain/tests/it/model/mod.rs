@@ -46,7 +46,7 @@ const MOVES: [(&str, usize, Move); 51] = [
     ("approve", 44, |m| m.approve()),
     ("approve_looked", 5, |m| m.approve_looked()),
     ("restore", 1, |m| m.restore()),
-    ("confirm", 14, |m| m.confirm()),
+    ("confirm", 40, |m| m.confirm()),
     ("revoke", 3, |m| m.revoke()),
     ("give_up", 2, |m| m.give_up()),
     ("narrow", 16, |m| m.narrow()),
@@ -91,7 +91,7 @@ const MOVES: [(&str, usize, Move); 51] = [
     ("erase_session", 3, |m| m.erase_session()),
     ("note_due", 4, |m| m.note_due()),
     ("close_organisation", 1, |m| {
-        if m.rng.percent(12) { m.standing_of_org(Standing::Closed) } else { None }
+        if m.rng.percent(20) { m.standing_of_org(Standing::Closed) } else { None }
     }),
 ];
 

@@ -7,6 +7,7 @@ use comity_domain::command::{Caller, Command, Principal};
 use comity_domain::event::{Event, Row};
 use comity_domain::grant::MOST_CONFIRMED;
 use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
+use comity_domain::organisation::Standing;
 use comity_domain::person::ENROLMENT_LASTS;
 use comity_domain::refusal::Reason;
 
@@ -56,15 +57,18 @@ impl Plain {
             },
             Command::MakeEnrolment { organisation, external, .. } => {
                 self.by_key(caller, KeyUse::Provision)?;
+                let closed = self.orgs[organisation].standing == Standing::Closed;
+                unless(closed, "not_active")?;
                 let person = self.member_named(*organisation, external).ok_or("not_found")?;
                 unless(self.people[&person].enrolled, "wrong_state")?;
                 unless(!self.people[&person].proven, "invalid")
             }
             Command::Enrol { token, .. } => {
                 unless(caller.principal != Principal::Anonymous, "not_found")?;
-                let good = self.people.values().any(|p| {
-                    p.enrolment.is_some_and(|(t, until)| t == *token && self.now < until)
-                });
+                let good = self
+                    .people
+                    .values()
+                    .any(|p| p.enrolment.is_some_and(|(t, until)| t == *token && self.now < until));
                 unless(!good, "not_found")
             }
             other => panic!("{other:?} is no credential"),
@@ -175,6 +179,9 @@ impl Run {
             let token = self.w.secret();
             let make = Command::MakeEnrolment { organisation, external, digest: token };
             self.take("make_enrolment", &provision, make, None, coverage);
+            if self.w.state.enrolling(token).is_none() {
+                continue; // of a closed organisation
+            }
             let password_hash = "$argon2id$test".into();
             let enrol = Command::Enrol { token, password_hash };
             self.take("enrol", &anonymous(), enrol, None, coverage);
