@@ -75,7 +75,7 @@ pub async fn list(
     Ok(Json(page.beside("active_partners", partners)))
 }
 
-fn answer(state: &World, id: GrantId, now: Instant) -> Result<Response, Problem> {
+pub fn answer(state: &World, id: GrantId, now: Instant) -> Result<Response, Problem> {
     let shown: ShownGrant = shown::grant(state, id, now).ok_or_else(Problem::not_found)?;
     Ok(tagged(StatusCode::OK, state, &Versioned::Grant(id), shown))
 }

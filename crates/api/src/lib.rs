@@ -15,6 +15,7 @@ mod again;
 mod auth;
 mod authzen;
 mod checkpoints;
+mod confirm;
 mod erasures;
 mod feed;
 mod figures;

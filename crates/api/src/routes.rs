@@ -10,8 +10,8 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    again, authzen, checkpoints, erasures, feed, grants, imports, input, limits, locks, me, oauth,
-    observe, organisations, platform, problem, requests, sessions, signing_keys,
+    again, authzen, checkpoints, confirm, erasures, feed, grants, imports, input, limits, locks,
+    me, oauth, observe, organisations, platform, problem, requests, sessions, signing_keys,
 };
 
 /// The largest body, in bytes.
@@ -82,6 +82,8 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         // grants and who is on them
         .route("/v1/organisations/{organisation}/grants", get(grants::list))
         .route("/v1/grants/{grant}", get(grants::one))
+        .route("/v1/organisations/{organisation}/grants/confirm", post(confirm::several))
+        .route("/v1/grants/{grant}/confirm", post(confirm::one))
         .route("/v1/grants/{grant}/revoke", post(grants::revoke))
         .route("/v1/grants/{grant}/narrow", post(grants::narrow))
         .route("/v1/grants/{grant}/give-up", post(grants::give_up))

@@ -236,6 +236,9 @@ pub struct ShownGrant {
     pub locked: bool,
     /// The partner, or its unit in this grant, is suspended or closed.
     pub suspended: bool,
+    /// Since when it waits for the customer's word, after a restore.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unconfirmed_since: Option<String>,
     /// Nobody is assigned any more, though somebody was.
     pub unattended: bool,
     /// How many people it gives access to now.
@@ -281,6 +284,7 @@ pub fn grant(state: &State, id: GrantId, now: Instant) -> Option<ShownGrant> {
         jwt: g.jwt,
         locked: access.locked,
         suspended: !state.party_is_active(g.provider),
+        unconfirmed_since: g.unconfirmed.map(time),
         unattended: g.unattended && people == 0,
         people,
         inside: access.inside,

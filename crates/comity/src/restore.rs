@@ -1,8 +1,9 @@
 //! `comity restore`: going on from the past.
 //!
 //! A backup does not know what was ended after it was made. So nothing of it opens anything again:
-//! one command raises the fork, ends sessions, sign-ins and keys, and erases again what was erased
-//! since. Until that stands in the log the folder and the copy say that a restore is under way, and
+//! one command raises the fork, ends sessions, sign-ins and keys, lets every grant wait for its
+//! customer's word and every member for the builder's directory, makes passwords void, and erases
+//! again what was erased since. Until that stands in the log the folder and the copy say that a restore is under way, and
 //! whoever starts on either says no yes.
 
 use std::collections::BTreeSet;
@@ -23,6 +24,9 @@ use comity_app::{App, Settings, erasures, guard};
 use comity_domain::application::KeyUse;
 use comity_domain::command::{Caller, Command};
 use comity_domain::ids::Digest32;
+use comity_domain::organisation::Standing;
+use comity_domain::person::Member;
+use comity_domain::state::State;
 use comity_domain::text::Subject;
 use comity_store::{Place, Reader, copy_to_restore, inspect, verify};
 
@@ -54,6 +58,10 @@ pub struct Restore {
     /// Go on from the older database that was put back
     #[arg(long, conflicts_with = "from")]
     in_place: bool,
+    /// Keep memberships and passwords as they are in the copy: only if you know that since it was
+    /// made nobody left, lost a portal role, was suspended or changed a password
+    #[arg(long)]
+    keep_people: bool,
 }
 
 impl Restore {
@@ -94,7 +102,7 @@ pub fn restore(flags: &Restore) -> anyhow::Result<ExitCode> {
         }
         Some(from) => put(from, &to, &settings)?,
     }
-    go_on(&settings, &to)
+    go_on(&settings, &to, flags.keep_people)
 }
 
 /// Puts a backup into place; nothing is open there yet.
@@ -188,7 +196,7 @@ fn remember(list: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 /// Raises the fork, ends what is older, erases again, and makes a key for the operator.
-fn go_on(settings: &Settings, place: &Place) -> anyhow::Result<ExitCode> {
+fn go_on(settings: &Settings, place: &Place, keep_people: bool) -> anyhow::Result<ExitCode> {
     let fork = Reader::at(place).head()?.true_fork() + 1;
     let list = erasures::file(&settings.data);
     let erased: Vec<Subject> = erasures::read(&list)
@@ -202,7 +210,7 @@ fn go_on(settings: &Settings, place: &Place) -> anyhow::Result<ExitCode> {
     let before = app.state();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
-        app.run(&Caller::system(), Command::Restore { fork, erased }).await?;
+        app.run(&Caller::system(), Command::Restore { fork, erased, keep_people }).await?;
         app.make_key(&Caller::system(), KeyUse::Operate, None).await
     });
     let (secret, _) = done.map_err(|e| anyhow::anyhow!("the fork could not be raised: {e:?}"))?;
@@ -211,22 +219,9 @@ fn go_on(settings: &Settings, place: &Place) -> anyhow::Result<ExitCode> {
     drop(app);
     let (rows, root) = sound(place)?;
     guard::end_restore(&settings.data)?;
-    let now = before.at;
     say(&format!("{}: fork {fork}, {rows} rows", shown(place)));
     say(&format!("root {root}, and everything fits"));
-    say(&format!(
-        "ended: {} sessions, {} sign-ins, {} keys",
-        before.sessions.iter().filter(|(_, s)| s.is_active(now)).count(),
-        before.sign_ins.len(),
-        before.keys.iter().filter(|(_, k)| !k.retired).count()
-    ));
-    let standing = after.grants.iter().filter(|(_, g)| g.stands(now)).count();
-    if standing > 0 {
-        say(&format!(
-            "standing: {standing} grants. What customers revoked, narrowed or locked after the backup is not \
-             in it: have them look at their partners before people sign in again"
-        ));
-    }
+    told(&before, &after, keep_people);
     let again = after.erasure_count().saturating_sub(before.erasure_count());
     if again > 0 {
         say(&format!("erased again: {again}"));
@@ -237,4 +232,35 @@ fn go_on(settings: &Settings, place: &Place) -> anyhow::Result<ExitCode> {
     say("key for the operator, shown once:");
     say(&format!("  {}", secret.reveal()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What ended, and what waits for whom before it gives anything again.
+fn told(before: &State, after: &State, keep_people: bool) {
+    let now = before.at;
+    say(&format!(
+        "ended: {} sessions, {} sign-ins, {} keys",
+        before.sessions.iter().filter(|(_, s)| s.is_active(now)).count(),
+        before.sign_ins.len(),
+        before.keys.iter().filter(|(_, k)| !k.retired).count()
+    ));
+    let waiting = after.grants.iter().filter(|(_, g)| g.unconfirmed.is_some()).count();
+    if waiting > 0 {
+        say(&format!(
+            "unconfirmed: {waiting} grants. They give nothing until an Admin of each customer confirms them: what was \
+             revoked, narrowed or locked after the backup is not in it"
+        ));
+    }
+    let active = |m: &&Member| m.standing == Standing::Active;
+    let members = before.members.values().filter(active).count();
+    if keep_people {
+        say(&format!(
+            "kept: {members} memberships and the passwords, as they are in the copy. Whoever left since is back"
+        ));
+    } else {
+        say(&format!(
+            "suspended: {members} members, and every password is void. Provision the whole directory again with a \
+             new key, remove who left, and only then enrol people"
+        ));
+    }
+    say("organisations that you suspended or closed since stand as in the copy: do it again");
 }

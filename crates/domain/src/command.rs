@@ -1,5 +1,6 @@
 //! The closed list of what can be asked of Comity, and who asks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -282,6 +283,8 @@ pub enum Command {
     /// Deny.
     Deny { request: RequestId, reason: Option<String>, message: Option<String> },
     // -- grants ---------------------------------------------------------------------------------
+    /// The customer says yes again to grants that a restore put back.
+    Confirm { customer: Option<OrganisationId>, grants: BTreeSet<GrantId> },
     /// The customer ends a grant.
     Revoke { grant: GrantId },
     /// The customer gives less.
@@ -315,8 +318,9 @@ pub enum Command {
     LiftHalt { halt: HaltId },
     // -- Comity itself --------------------------------------------------------------------------
     /// Go on from a restored copy: nothing that opened something before it opens anything now.
-    /// `erased` is what was erased since the copy was made.
-    Restore { fork: u64, erased: Vec<Subject> },
+    /// `erased` is what was erased since the copy was made. Memberships and passwords are void too,
+    /// unless the operator knows that nobody left since and says `keep_people`.
+    Restore { fork: u64, erased: Vec<Subject>, keep_people: bool },
     /// Make the signing keys that are missing, and rotate those that have signed for long enough.
     /// `fresh` are as many as that can take: two.
     TendSigningKeys { fresh: Vec<FreshSigningKey> },
@@ -360,6 +364,7 @@ impl Command {
             Self::CancelRequest { .. } => "cancel_request",
             Self::Approve { .. } => "approve",
             Self::Deny { .. } => "deny",
+            Self::Confirm { .. } => "confirm",
             Self::Revoke { .. } => "revoke",
             Self::Narrow { .. } => "narrow",
             Self::GiveUp { .. } => "give_up",

@@ -22,6 +22,8 @@ use crate::time::Instant;
 pub enum SideWrite {
     /// A person's password hash, as a PHC string.
     Credential(PersonId, String),
+    /// Every password hash there is.
+    EraseCredentials,
     /// An organisation's customer ID, sealed.
     CustomerId(OrganisationId, Sealed),
     /// The private half of a signing key, sealed.

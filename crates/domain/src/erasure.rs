@@ -174,13 +174,17 @@ fn knows(state: &State, subject: Subject) -> Vec<OrganisationId> {
 }
 
 /// Goes on from a copy. Whoever held a key, a sign-in, an enrolment token or a session may have
-/// lost it after the copy was made, and the copy does not know: all of them end. What was erased
-/// after it is erased again, and what had to be over for that is ended first.
+/// lost it after the copy was made, and the copy does not know: all of them end. Grants that stand
+/// in it may have been revoked, members removed, passwords changed: grants wait for their customers,
+/// members for the builder's directory, and no password opens anything, unless `keep_people` says
+/// that nobody left. What was erased after it is erased again, and what had to be over for that is
+/// ended first.
 pub(crate) fn restore(
     d: &mut Draft<'_>,
     caller: &Caller,
     fork: u64,
     erased: &[Subject],
+    keep_people: bool,
 ) -> Result<(), Refusal> {
     may::system(caller)?;
     let keys: Vec<KeyId> =
@@ -195,7 +199,10 @@ pub(crate) fn restore(
         d.emit(Event::SessionEnded { session, cause: SessionEnd::Restored });
     }
     signing::restored(d);
-    d.emit(Event::Restored { fork });
+    d.emit(Event::Restored { fork, people_kept: keep_people });
+    if !keep_people {
+        d.beside(SideWrite::EraseCredentials);
+    }
     for subject in erased {
         if !d.state.erased.contains_key(subject) {
             end(d, *subject);

@@ -227,6 +227,8 @@ pub enum Event {
         end: Instant,
         cap: Minutes,
     },
+    /// The customer said yes again to a grant that a restore had put back.
+    GrantConfirmed { grant: GrantId, by: PersonId },
     /// A grant was ended.
     GrantEnded { grant: GrantId, cause: GrantEnd, by: Option<PersonId> },
     /// A live grant is left without anybody.
@@ -290,8 +292,9 @@ pub enum Event {
     /// Every word about the subject is gone, and every one that goes with it. The facts stay.
     WordsErased { subject: Subject },
     /// The log was restored from a copy, and goes on under this fork: sign-ins and enrolment tokens
-    /// that the copy holds open nothing any more.
-    Restored { fork: u64 },
+    /// that the copy holds open nothing any more, and no standing grant gives anything until it is
+    /// confirmed. Unless people were kept, memberships are suspended and passwords void.
+    Restored { fork: u64, people_kept: bool },
     // -- halts ----------------------------------------------------------------------------------
     /// Comity halted something on which an invariant does not hold.
     Halted { halt: HaltId, target: HaltTarget },
@@ -339,6 +342,7 @@ impl Event {
             | E::DenialNoted { .. }
             | E::RequestApproved { .. }
             | E::GrantMade { .. }
+            | E::GrantConfirmed { .. }
             | E::GrantUnattended { .. }
             | E::SessionStarted { .. }
             | E::LockLifted { .. }
@@ -453,6 +457,7 @@ impl Event {
             | E::RequestApproved { .. }
             | E::GrantMade { .. }
             | E::GrantNarrowed { .. }
+            | E::GrantConfirmed { .. }
             | E::GrantEnded { .. }
             | E::GrantUnattended { .. }
             | E::Assigned { .. }
@@ -554,6 +559,7 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         }
         E::GrantMade { grant, .. }
         | E::GrantNarrowed { grant, .. }
+        | E::GrantConfirmed { grant, .. }
         | E::GrantEnded { grant, .. }
         | E::GrantUnattended { grant }
         | E::Assigned { grant, .. }
@@ -574,7 +580,10 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         }
         E::LockLifted { .. } => {} // gone already: the draft names the customer
         E::WordsErased { .. } => {} // whoever knew the subject: `erasure.rs` names them
-        E::Restored { .. } => {}   // the platform's affair; each session's end has its own readers
+        // Everybody's affair: nobody's access is what it was, and nothing else says so.
+        E::Restored { .. } => {
+            to.extend(state.organisations.iter().map(|(id, _)| id));
+        }
         E::Halted { target, .. } => to.extend(halt::concerned(state, *target)),
         E::HaltLifted { .. } => {} // gone already: the draft names whom it concerns
     }

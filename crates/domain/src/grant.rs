@@ -1,7 +1,8 @@
 //! Grants: the customer's yes.
 //!
 //! `scheduled` (by the clock) → `active` → `ended` (revoked, given up, organisation closed) or
-//! `expired` by the clock, derived when read. What narrows takes effect in the same row; nothing
+//! `expired` by the clock, derived when read; `unconfirmed` from a restore until its customer says
+//! yes again. What narrows takes effect in the same row; nothing
 //! here widens. An ended grant never comes back. Grants stay in memory for [`KEPT_AFTER_END`].
 
 use std::collections::BTreeSet;
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::command::Caller;
 use crate::draft::Draft;
 use crate::event::Event;
-use crate::ids::{Digest32, GrantId, PersonId, RequestId, RoleId};
-use crate::may::{self, Action};
+use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId, RoleId};
+use crate::may::{self, Action, Thing};
 use crate::organisation::{Accounts, Party};
 use crate::refusal::Refusal;
 use crate::request::{self, RequestCancel};
@@ -23,6 +24,8 @@ use crate::time::{DAY, Days, Instant, Minutes, Window};
 pub const KEPT_AFTER_END: i64 = 400 * DAY;
 /// How long a grant runs when nobody said otherwise.
 pub const DEFAULT_DAYS: Days = Days(30);
+/// How many grants one call confirms at most: a row must stay short.
+pub const MOST_CONFIRMED: usize = 500;
 /// The shortest session that can be set.
 pub const LEAST_CAP: Minutes = Minutes(5);
 
@@ -57,6 +60,9 @@ pub struct Grant {
     pub version: u32,
     /// Left without anybody by something that could not be refused.
     pub unattended: bool,
+    /// Since when it waits for its customer's word, because a restore put it back and nobody can
+    /// know whether it was revoked after the copy was made (T50). It gives nothing meanwhile.
+    pub unconfirmed: Option<Instant>,
     /// Whether it still stands, as far as the log says.
     pub state: GrantState,
 }
@@ -95,6 +101,8 @@ pub enum GrantEnd {
 pub enum GrantPhase {
     /// Not yet.
     Scheduled,
+    /// Not until its customer confirms it, after a restore.
+    Unconfirmed,
     /// Now.
     Active,
     /// Its time is over.
@@ -109,6 +117,7 @@ impl GrantPhase {
     pub fn code(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
+            Self::Unconfirmed => "unconfirmed",
             Self::Active => "active",
             Self::Expired => "expired",
             Self::Ended => "ended",
@@ -122,16 +131,20 @@ impl Grant {
     pub fn phase(&self, now: Instant) -> GrantPhase {
         match self.state {
             GrantState::Ended { .. } => GrantPhase::Ended,
+            GrantState::Running if now >= self.window.end => GrantPhase::Expired,
+            GrantState::Running if self.unconfirmed.is_some() => GrantPhase::Unconfirmed,
             GrantState::Running if now < self.window.start => GrantPhase::Scheduled,
-            GrantState::Running if now < self.window.end => GrantPhase::Active,
-            GrantState::Running => GrantPhase::Expired,
+            GrantState::Running => GrantPhase::Active,
         }
     }
 
     /// Whether it is neither ended nor over: it may still be narrowed, assigned or revoked.
     #[must_use]
     pub fn stands(&self, now: Instant) -> bool {
-        matches!(self.phase(now), GrantPhase::Scheduled | GrantPhase::Active)
+        matches!(
+            self.phase(now),
+            GrantPhase::Scheduled | GrantPhase::Unconfirmed | GrantPhase::Active
+        )
     }
 
     /// The pinned form of a role of this grant.
@@ -242,6 +255,45 @@ pub(crate) fn revoke(d: &mut Draft<'_>, caller: &Caller, id: GrantId) -> Result<
         |r| r.provider.organisation == provider,
         RequestCancel::Revoked,
     );
+    Ok(())
+}
+
+/// The customer says yes again to grants that a restore put back, all or none. Nothing widens and
+/// no end moves. What was confirmed already stays so. With `customer` only its own are there.
+///
+/// As with the first yes, who says it is no member of the provider (T6): a revoke that the restore
+/// forgot must not be undone by those whom it shut out.
+pub(crate) fn confirm(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    customer: Option<OrganisationId>,
+    grants: &BTreeSet<GrantId>,
+) -> Result<(), Refusal> {
+    if let Some(customer) = customer {
+        may::check(&d.state, caller, Action::Confirm, Thing::organisation(customer), d.now())?;
+    }
+    if grants.is_empty() || grants.len() > MOST_CONFIRMED {
+        return Err(Refusal::invalid("grants", format!("must name 1 to {MOST_CONFIRMED}")));
+    }
+    let now = d.now();
+    for id in grants {
+        let grant = may::check_grant(&d.state, caller, Action::Confirm, *id, now)?;
+        let by = caller.person().ok_or(Refusal::NotFound)?;
+        let (own, provider) = (grant.customer.organisation, grant.provider.organisation);
+        if customer.is_some_and(|c| c != own) {
+            return Err(Refusal::NotFound);
+        }
+        grant.standing(now)?;
+        let Some(since) = grant.unconfirmed else {
+            continue;
+        };
+        let was_member = d.state.left(provider, by).is_some_and(|left| left >= since);
+        if was_member || d.state.members.contains_key(&(provider, by)) {
+            return Err(Refusal::FourEyes);
+        }
+        d.acting_for(own);
+        d.emit(Event::GrantConfirmed { grant: *id, by });
+    }
     Ok(())
 }
 

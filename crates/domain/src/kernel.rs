@@ -122,6 +122,7 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
             request::approve(d, caller, request, &terms, summary)
         }
         C::Deny { request, reason, message } => request::deny(d, caller, request, reason, message),
+        C::Confirm { customer, grants } => grant::confirm(d, caller, customer, &grants),
         C::Revoke { grant } => grant::revoke(d, caller, grant),
         C::Narrow { grant, narrowing, version } => {
             grant::narrow(d, caller, grant, narrowing, version)
@@ -137,7 +138,9 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::Lock { customer, target, reason } => lock::place(d, caller, customer, target, reason),
         C::Unlock { lock } => lock::lift(d, caller, lock),
         C::EraseWords { subject } => erasure::erase(d, caller, subject),
-        C::Restore { fork, erased } => erasure::restore(d, caller, fork, &erased),
+        C::Restore { fork, erased, keep_people } => {
+            erasure::restore(d, caller, fork, &erased, keep_people)
+        }
         C::Halt { target, invariant } => halt::place(d, caller, target, invariant),
         C::LiftHalt { halt } => halt::lift(d, caller, halt),
         C::NoteDue => note_due(d, caller),

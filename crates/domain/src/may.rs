@@ -71,6 +71,7 @@ actions! {
     Approve,
     Deny,
     ReadGrant,
+    Confirm,
     Revoke,
     Narrow,
     GiveUp,
@@ -183,7 +184,7 @@ fn needs(action: Action) -> Needs {
         A::ChangeSettings | A::Deny | A::Revoke | A::Narrow | A::EndSession | A::Lock => {
             Portal(Customer, Decide)
         }
-        A::RotateCustomerId | A::Approve | A::Unlock => Fresh(Customer, Decide),
+        A::RotateCustomerId | A::Approve | A::Confirm | A::Unlock => Fresh(Customer, Decide),
         A::Ask | A::CancelRequest | A::GiveUp | A::Assign | A::Unassign => Portal(Provider, Assign),
         A::ReadRequest | A::ReadGrant | A::ReadHistory | A::ReadEvents => Portal(Either, Audit),
         A::ReadAssignments => Portal(Either, Audit),

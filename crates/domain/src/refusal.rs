@@ -61,6 +61,8 @@ pub enum Refusal {
     NoAccess,
     /// Several grants fit: choose one.
     GrantRequired(Vec<GrantId>),
+    /// A restore put the grant back, and its customer has not confirmed it.
+    Unconfirmed,
     /// This mode is not given.
     ModeNotGranted,
     /// Tokens that services check offline are not given.
@@ -127,6 +129,7 @@ impl Refusal {
             Self::NotActive(_) => "not_active",
             Self::NoAccess => "no_access",
             Self::GrantRequired(_) => "grant_required",
+            Self::Unconfirmed => "unconfirmed",
             Self::ModeNotGranted => "mode_not_granted",
             Self::JwtNotGranted => "jwt_not_granted",
             Self::SessionExists => "session_exists",
@@ -161,6 +164,7 @@ impl Refusal {
             | Self::LastAdmin
             | Self::Locked
             | Self::NotActive(_)
+            | Self::Unconfirmed
             | Self::ModeNotGranted
             | Self::JwtNotGranted
             | Self::SessionExists
@@ -230,6 +234,7 @@ impl Refusal {
             Self::GrantRequired(_) => {
                 "Several grants fit; name the one under which you enter.".into()
             }
+            Self::Unconfirmed => Reason::Unconfirmed.sentence().into(),
             Self::ModeNotGranted => "The grant does not allow this mode.".into(),
             Self::JwtNotGranted => {
                 "The customer did not allow tokens that are checked offline; ask for an opaque one."
@@ -268,6 +273,8 @@ pub enum Reason {
     Revoked,
     /// The grant has ended in another way.
     GrantEnded,
+    /// A restore put the grant back, and its customer has not confirmed it.
+    Unconfirmed,
     /// The person is no longer assigned, or not with any role or account.
     AssignmentLost,
     /// A lock of the customer covers it.
@@ -292,7 +299,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Allowed,
         Self::SessionUnknown,
         Self::SessionClosed,
@@ -301,6 +308,7 @@ impl Reason {
         Self::EndedByCustomer,
         Self::Revoked,
         Self::GrantEnded,
+        Self::Unconfirmed,
         Self::AssignmentLost,
         Self::Locked,
         Self::Suspended,
@@ -325,6 +333,7 @@ impl Reason {
             Self::EndedByCustomer => "ended_by_customer",
             Self::Revoked => "revoked",
             Self::GrantEnded => "grant_ended",
+            Self::Unconfirmed => "unconfirmed",
             Self::AssignmentLost => "assignment_lost",
             Self::Locked => "locked",
             Self::Suspended => "suspended",
@@ -352,6 +361,9 @@ impl Reason {
             Self::EndedByCustomer => "The customer ended this session.",
             Self::Revoked => "The customer has revoked the access; ask for it anew.",
             Self::GrantEnded => "The access has ended; ask for it anew.",
+            Self::Unconfirmed => {
+                "The installation was restored from a copy; the customer has to confirm this access."
+            }
             Self::AssignmentLost => {
                 "What you are given here no longer covers this session; enter again or ask your Admin."
             }

@@ -232,6 +232,9 @@ pub fn stands(state: &State, session: &Session) -> Option<SessionEnd> {
     if state.is_halted(session.grant, Some(session.person)) {
         return Some(SessionEnd::Locked);
     }
+    if grant.unconfirmed.is_some() {
+        return Some(SessionEnd::Unconfirmed);
+    }
     let Some(assignment) = state.assignment_row(session.grant, session.person) else {
         return Some(SessionEnd::AssignmentLost);
     };

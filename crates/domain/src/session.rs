@@ -81,6 +81,8 @@ pub enum SessionEnd {
     Revoked,
     /// The grant ended in another way.
     GrantEnded,
+    /// A restore put the grant back, and its customer has not confirmed it.
+    Unconfirmed,
     /// The mode was struck, or no role or account is left.
     AssignmentLost,
     /// A lock.
@@ -100,6 +102,7 @@ impl SessionEnd {
             Self::EndedByCustomer => "ended_by_customer",
             Self::Revoked => "revoked",
             Self::GrantEnded => "grant_ended",
+            Self::Unconfirmed => "unconfirmed",
             Self::AssignmentLost => "assignment_lost",
             Self::Locked => "locked",
             Self::Suspended => "suspended",
@@ -115,6 +118,7 @@ impl SessionEnd {
             Self::EndedByCustomer => Reason::EndedByCustomer,
             Self::Revoked => Reason::Revoked,
             Self::GrantEnded => Reason::GrantEnded,
+            Self::Unconfirmed => Reason::Unconfirmed,
             Self::AssignmentLost => Reason::AssignmentLost,
             Self::Locked => Reason::Locked,
             Self::Suspended => Reason::Suspended,
@@ -208,6 +212,7 @@ pub(crate) fn enter(d: &mut Draft<'_>, caller: &Caller, enter: Enter) -> Result<
     if let Some(cause) = crate::rights::stands(&d.state, &would_be) {
         return Err(match cause {
             SessionEnd::Locked => Refusal::Locked,
+            SessionEnd::Unconfirmed => Refusal::Unconfirmed,
             SessionEnd::Suspended => Refusal::NotActive("organisation, unit or membership"),
             _ => Refusal::NoAccess,
         });
@@ -260,12 +265,17 @@ fn choose(
     let usable: Vec<(GrantId, &Grant)> = own
         .into_iter()
         .filter(|(id, g)| {
-            g.phase(now) == GrantPhase::Active
+            matches!(g.phase(now), GrantPhase::Active | GrantPhase::Unconfirmed)
+                && now >= g.window.start
                 && state.assignment_row(*id, person).is_some_and(|a| a.is_active(now))
         })
         .collect();
     if usable.is_empty() {
         return Err(Refusal::NoAccess);
+    }
+    let usable: Vec<_> = usable.into_iter().filter(|(_, g)| g.unconfirmed.is_none()).collect();
+    if usable.is_empty() {
+        return Err(Refusal::Unconfirmed);
     }
     let fitting: Vec<GrantId> =
         usable.iter().filter(|(_, g)| g.modes.contains(enter.mode)).map(|(id, _)| *id).collect();

@@ -28,7 +28,7 @@ pub struct Access<'s> {
     pub id: GrantId,
     /// The grant.
     pub grant: &'s Grant,
-    /// Active, or scheduled.
+    /// Active, scheduled or unconfirmed.
     pub phase: GrantPhase,
     /// Locked and halted ones are shown and not counted.
     pub locked: bool,
@@ -45,7 +45,7 @@ pub fn active_access(
     state
         .grants_by(customer)
         .filter_map(move |id| access(state, id, now))
-        .filter(|a| matches!(a.phase, GrantPhase::Active | GrantPhase::Scheduled))
+        .filter(move |a| a.grant.stands(now))
 }
 
 /// One grant as its customer sees it.

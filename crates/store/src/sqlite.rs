@@ -225,7 +225,7 @@ fn write(
             beside(tx, row, write)?;
         }
         for recorded in &row.events {
-            if let Event::Restored { fork } = recorded.event {
+            if let Event::Restored { fork, .. } = recorded.event {
                 head.fork = fork;
             }
         }
@@ -334,6 +334,7 @@ fn beside(tx: &Transaction<'_>, row: &Row, write: &SideWrite) -> Result<(), Stor
         SideWrite::Credential(person, hash) => tx
             .prepare_cached("INSERT INTO credential (person, hash) VALUES (?1, ?2) ON CONFLICT (person) DO UPDATE SET hash = excluded.hash")?
             .execute(params![id(person.0), hash])?,
+        SideWrite::EraseCredentials => tx.prepare_cached("DELETE FROM credential")?.execute([])?,
         SideWrite::CustomerId(organisation, sealed) => tx
             .prepare_cached("INSERT INTO customer_id (organisation, sealed) VALUES (?1, ?2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed")?
             .execute(params![id(organisation.0), sealed.0])?,

@@ -12,6 +12,7 @@ mod inside;
 mod oauth;
 mod pages;
 mod quiet;
+mod restored;
 mod strict;
 mod threats;
 

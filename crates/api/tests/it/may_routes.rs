@@ -110,6 +110,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/v1/requests/{request}/cancel", None),
         ("GET", "/v1/organisations/{organisation}/grants", None),
         ("GET", "/v1/grants/{grant}", None),
+        ("POST", "/v1/organisations/{organisation}/grants/confirm", Some(json!({ "grants": [there.grant] }))),
+        ("POST", "/v1/grants/{grant}/confirm", None),
         ("POST", "/v1/grants/{grant}/revoke", None),
         ("POST", "/v1/grants/{grant}/narrow", Some(json!({ "modes": ["view"] }))),
         ("POST", "/v1/grants/{grant}/give-up", None),

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use axum::http::header;
 use comity_domain::application::KeyUse;
-use comity_domain::command::Caller;
+use comity_domain::command::{Caller, Command};
 use comity_domain::time::Instant;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -154,16 +154,40 @@ impl Town {
         let shown = reply.json();
         member.id = text(&shown["person"]);
         if shown["enrolled"] == json!(false) {
-            let made =
-                self.call(&self.known.provision, "POST", &format!("{at}/enrolment"), None).ok();
-            self.post("", "/v1/enrol", &json!({ "token": made["token"], "password": PASSWORD }))
-                .ok();
+            self.enrol(who);
         }
         let new = self.known.members.insert(who.into(), member.clone()).is_none();
         if new {
             self.sign_in_anew(&member);
         }
         reply
+    }
+
+    /// Sets a password by a token of the platform.
+    pub fn enrol(&self, who: &str) {
+        let (external, organisation) = who.split_once('@').expect("member@organisation");
+        let at = format!("/v1/organisations/{organisation}/members/{external}/enrolment");
+        let made = self.call(&self.known.provision, "POST", &at, None).ok();
+        let body = json!({ "token": made["token"], "password": PASSWORD });
+        self.post("", "/v1/enrol", &body).ok();
+    }
+
+    /// What `comity restore` and the operator after it do, with this very log as the copy.
+    pub fn restore(&mut self, keep_people: bool) {
+        let fork = self.app.reader().head().unwrap().true_fork() + 1;
+        let command = Command::Restore { fork, erased: Vec::new(), keep_people };
+        let app = self.house.app.clone();
+        let made = self.house.runtime.block_on(async {
+            app.run(&Caller::system(), command).await.expect("a restore");
+            app.make_key(&Caller::system(), KeyUse::Operate, None).await
+        });
+        self.known.operate = made.expect("a key").0.reveal().to_owned();
+        self.known.provision = self.key("provision", None);
+        let codes: Vec<String> = self.known.applications.keys().cloned().collect();
+        for code in codes {
+            let key = self.key("decide", Some(&code));
+            self.known.applications.get_mut(&code).unwrap().1 = key;
+        }
     }
 
     fn sign_in_anew(&mut self, member: &Member) -> String {

@@ -192,7 +192,12 @@ fn head(found: &Inspection, checks: &mut Checks) {
         head.seq == found.last && head.edge.size() == head.seq && head.edge.root() == head.root;
     if fits {
         let fork = head.true_fork();
-        checks.ok("log", format!("{} rows, fork {fork}, the head fits", found.last));
+        let restored = if fork > 1 {
+            "; restored: grants of before give nothing until their customers confirm them"
+        } else {
+            ""
+        };
+        checks.ok("log", format!("{} rows, fork {fork}, the head fits{restored}", found.last));
     } else {
         checks.fail(
             "log",

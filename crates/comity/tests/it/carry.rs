@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::guard::{put, stop};
-use crate::load::{enter, grant, provision, question, sign_in};
+use crate::load::{enter, grant, introduce, provision, question, sign_in};
 use crate::process::{Server, run, string, text};
 
 pub fn done(folder: &Path, arguments: &[&str]) -> String {
@@ -198,6 +198,15 @@ fn inv32_t50_a_restore_opens_nothing_again_erases_again_and_goes_on() {
     assert!(restored.status.success(), "{said}{}", text(&restored.stderr));
     assert!(said.contains("fork 2") && said.contains("erased again: 1"), "{said}");
     assert!(said.contains("ended: 1 sessions, 5 sign-ins, 3 keys"), "{said}");
+    assert!(
+        said.contains("unconfirmed: 1 grants") && said.contains("suspended: 5 members"),
+        "{said}"
+    );
+    let hashes: i64 = rusqlite::Connection::open(at.join("new/comity.db"))
+        .unwrap()
+        .query_row("SELECT COUNT(*) FROM credential", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(hashes, 0, "a password is still there");
     assert!(!at.join("new/restoring").exists());
     assert!(!holds(&at.join("new"), "zebrafinch"), "the word is back");
 
@@ -216,7 +225,19 @@ fn inv32_t50_a_restore_opens_nothing_again_erases_again_and_goes_on() {
     let asked: Value = serde_json::from_str(&question(&token)).unwrap();
     let answer = server.expect(200, "POST", "/access/v1/evaluation", &decide, asked);
     assert_eq!(answer["decision"], false, "{answer}");
+    // Nobody's password is good, and the customer's Admin is none until the directory says so.
+    let refused = json!({ "email": "ana@harbour.example", "password": "a boat for everyone" });
+    server.expect(401, "POST", "/v1/sign-in", "", refused);
+    let body = json!({ "use": "provision" });
+    let made = server.expect(201, "POST", "/v1/platform/keys", operate, body);
+    introduce(&server, &string(&made, "/secret"), "harbour", "ana");
     let ana = sign_in(&server, "ana@harbour");
+    let path = format!("/v1/grants/{given}");
+    let grant = server.expect(200, "GET", &path, &ana, Value::Null);
+    assert_eq!(grant["state"], "unconfirmed", "{grant}");
+    server.expect(200, "POST", &format!("{path}/confirm"), &ana, Value::Null);
+    let grant = server.expect(200, "GET", &path, &ana, Value::Null);
+    assert_eq!(grant["state"], "active", "{grant}");
     let shown = server.expect(
         200,
         "GET",

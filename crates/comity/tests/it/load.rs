@@ -85,26 +85,7 @@ pub fn provision(server: &mut Server) -> Cast {
         ("brokers", "tess"),
         ("wake", "wanda"),
     ] {
-        let portal = (who != "tess").then_some("admin");
-        let email = format!("{who}@{organisation}.example");
-        let member =
-            json!({ "name": who, "email": email, "email_verified": true, "portal_role": portal });
-        let path = format!("{organisation}/members/{who}");
-        let person = string(&put(201, &path, member), "/person");
-        let enrol = server.expect(
-            201,
-            "POST",
-            &format!("/v1/organisations/{path}/enrolment"),
-            &provision,
-            Value::Null,
-        );
-        server.expect(
-            204,
-            "POST",
-            "/v1/enrol",
-            "",
-            json!({ "token": enrol["token"], "password": PASSWORD }),
-        );
+        let person = introduce(server, &provision, organisation, who);
         if who == "tess" {
             tess = person;
         }
@@ -115,6 +96,21 @@ pub fn provision(server: &mut Server) -> Cast {
     let code = customer_id(server, "harbour", &by_ana);
     let lago = customer_id(server, "lago", &by_luca);
     Cast { provision, decide, harbour, tess, by_ana, by_sam, by_tess, by_wanda, lago, code }
+}
+
+/// Makes a member, or says again that one is there, and lets them set their password.
+pub fn introduce(server: &Server, key: &str, organisation: &str, who: &str) -> String {
+    let portal = (who != "tess").then_some("admin");
+    let email = format!("{who}@{organisation}.example");
+    let member =
+        json!({ "name": who, "email": email, "email_verified": true, "portal_role": portal });
+    let path = format!("/v1/organisations/{organisation}/members/{who}");
+    let (status, shown) = server.call("PUT", &path, key, &member.to_string()).unwrap();
+    assert!(status < 300, "{status} {shown}");
+    let enrol = server.expect(201, "POST", &format!("{path}/enrolment"), key, Value::Null);
+    let body = json!({ "token": enrol["token"], "password": PASSWORD });
+    server.expect(204, "POST", "/v1/enrol", "", body);
+    string(&shown, "/person")
 }
 
 pub fn sign_in(server: &Server, who: &str) -> String {

@@ -126,6 +126,7 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 summary: *summary,
                 version: 1,
                 unattended: false,
+                unconfirmed: None,
                 state: GrantState::Running,
             };
             for role in roles {
@@ -157,6 +158,10 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
             }
             grant
         }
+        Event::GrantConfirmed { grant, .. } => {
+            state.grants.change(*grant, |g| g.unconfirmed = None);
+            grant
+        }
         Event::GrantEnded { grant, cause, by } => {
             if let Some(end) = state.grants.get(*grant).map(|g| g.window.end) {
                 state.due.remove(&(end, Due::Grant(*grant)));
@@ -165,6 +170,7 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 g.state = GrantState::Ended { at: c.at, cause: *cause, by: *by };
                 g.version = g.version.saturating_add(1);
                 g.unattended = false;
+                g.unconfirmed = None;
             });
             drop_assignments(state, *grant);
             grant

@@ -1,5 +1,6 @@
 //! Erasures, and what a restore makes worthless.
 
+use crate::organisation::Standing;
 use crate::state::State;
 use crate::text::Subject;
 
@@ -24,11 +25,44 @@ pub(super) fn erased(state: &mut State, c: &Context<'_>, subject: Subject, touch
 }
 
 /// What the copy held as open, and what may have been closed since it was made.
-pub(super) fn restored(state: &mut State, c: &Context<'_>) {
+pub(super) fn restored(
+    state: &mut State,
+    c: &Context<'_>,
+    people_kept: bool,
+    touched: &mut Touched,
+) {
     let sign_ins: Vec<_> = state.sign_ins.iter().map(|(id, _)| id).collect();
     for id in sign_ins {
         state.sign_ins.change(id, |s| s.until = s.until.min(c.at));
     }
     let enrolling: Vec<_> = state.enrolments.values().copied().collect();
     enrolling.into_iter().for_each(|person| end_enrolment(state, person));
+    let standing: Vec<_> =
+        state.grants.iter().filter(|(_, g)| g.stands(c.at)).map(|(id, _)| id).collect();
+    for id in standing {
+        state.grants.change(id, |g| g.unconfirmed = Some(c.at));
+    }
+    if !people_kept {
+        void_people(state);
+    }
+    touched.all = true;
+}
+
+/// Who belongs to whom, and by which password, is not known any more. Suspended is what is put back
+/// by saying it again: the builder's directory does, member by member.
+fn void_people(state: &mut State) {
+    let members: Vec<_> = state.members.keys().copied().collect();
+    for key in members {
+        if let Some(member) = state.members.get_mut(&key)
+            && member.standing == Standing::Active
+        {
+            member.standing = Standing::Suspended;
+        }
+    }
+    let enrolled: Vec<_> =
+        state.people.iter().filter(|(_, p)| p.has_password).map(|(id, _)| id).collect();
+    for person in enrolled {
+        state.people.change(person, |p| p.has_password = false);
+        raise_epoch(state, person);
+    }
 }

@@ -155,6 +155,7 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::RequestApproved { .. } => access::requests(state, c, event),
         E::GrantMade { .. }
         | E::GrantNarrowed { .. }
+        | E::GrantConfirmed { .. }
         | E::GrantEnded { .. }
         | E::GrantUnattended { .. } => access::grants(state, c, event, touched),
         E::Assigned { .. }
@@ -166,7 +167,7 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         }
         E::LockPlaced { .. } | E::LockLifted { .. } => stays::locks(state, c, event, touched),
         E::WordsErased { subject } => erasure::erased(state, c, *subject, touched),
-        E::Restored { .. } => erasure::restored(state, c),
+        E::Restored { people_kept, .. } => erasure::restored(state, c, *people_kept, touched),
         E::Halted { .. } | E::HaltNoted { .. } | E::HaltLifted { .. } => {
             stays::halts(state, c, event, touched);
         }

@@ -282,6 +282,7 @@ impl<'s> Facts<'s> {
         let (on, now) = (On::Session(id), self.now);
         let live = g.state == GrantState::Running && g.window.start <= now && now < g.window.end;
         self.must(live, 20, on, "its grant is not live");
+        self.must(g.unconfirmed.is_none(), 32, on, "its grant waits to be confirmed");
         self.must(s.deadline <= g.window.end, 19, on, "it outlives its grant");
         self.must(g.modes.contains(s.mode), 20, on, "its mode is not granted");
         let sides = takes_part(self.state, g.customer) && takes_part(self.state, g.provider);

@@ -64,6 +64,8 @@ impl Step<'_> {
                 self.made(*grant, *request, *window, *summary);
             }
             Event::GrantNarrowed { grant, .. } => self.narrowed(*grant, event),
+            Event::GrantConfirmed { grant, by } => self.confirmed(*grant, *by),
+            Event::Restored { people_kept, .. } => self.restored(*people_kept),
             Event::AssignmentEnded { grant, person, cause: AssignmentEnd::Removed } => {
                 self.last_user(*grant, *person);
             }
@@ -145,6 +147,50 @@ impl Step<'_> {
         self.must(less, 5, On::Grant(id), "it gives more than before");
     }
 
+    /// A yes that a restore put in doubt comes back by its customer's word alone, as it was.
+    fn confirmed(&mut self, id: GrantId, by: PersonId) {
+        let (Some(g), Some(now)) = (self.before.grants.get(id), self.after.grants.get(id)) else {
+            return;
+        };
+        let on = On::Grant(id);
+        let own = self.row.caller.principal;
+        let own = matches!(own, Principal::Person { person, .. } if person == by);
+        let admin = leads(self.before, g.customer.organisation, by);
+        self.must(own && admin, 32, on, "somebody else than its customer confirmed it");
+        let both = self.before.members.contains_key(&(g.provider.organisation, by));
+        self.must(!both, 4, on, "who confirmed belonged to the provider");
+        let same = (&g.roles, &g.accounts, g.modes, g.window, g.cap)
+            == (&now.roles, &now.accounts, now.modes, now.window, now.cap);
+        self.must(same, 5, on, "it was confirmed as something else");
+    }
+
+    /// Nothing that the copy held as open gives anything.
+    fn restored(&mut self, people_kept: bool) {
+        let (after, at) = (self.after, self.row.at);
+        for (id, g) in after.grants.iter().filter(|(_, g)| stands(g, at)) {
+            self.must(g.unconfirmed == Some(at), 32, On::Grant(id), "a restore left it in force");
+        }
+        for (id, s) in after.sessions.iter() {
+            self.must(!runs(s, at), 32, On::Session(id), "it outlived a restore");
+        }
+        for (id, key) in after.keys.iter() {
+            self.must(key.retired, 32, On::Key(id), "it outlived a restore");
+        }
+        for (_, s) in after.sign_ins.iter() {
+            self.must(s.until <= at, 32, On::Person(s.person), "a sign-in outlived a restore");
+        }
+        if people_kept {
+            return;
+        }
+        for (id, p) in after.people.iter() {
+            self.must(!p.has_password, 32, On::Person(id), "a password outlived a restore");
+        }
+        for ((_, id), m) in &after.members {
+            let out = m.standing != Standing::Active;
+            self.must(out, 32, On::Person(*id), "a membership outlived a restore");
+        }
+    }
+
     /// What is over does not change.
     fn finality(&mut self, event: &Event) {
         let at = self.row.at;
@@ -161,6 +207,7 @@ impl Step<'_> {
                 self.must(pending, 8, on, "a decided request changed");
             }
             Event::GrantNarrowed { grant, .. }
+            | Event::GrantConfirmed { grant, .. }
             | Event::GrantEnded { grant, .. }
             | Event::GrantUnattended { grant }
             | Event::Assigned { grant, .. }
@@ -191,7 +238,7 @@ impl Step<'_> {
         };
         let counted = self.before.assignment_row(id, person);
         let counted = counted.is_some_and(|a| gives(self.before, g, person, a, at));
-        if g.window.start <= at && counted {
+        if g.window.start <= at && g.unconfirmed.is_none() && counted {
             let left = self.attended(id, g, at);
             self.must(left, 16, On::Grant(id), "its last person was taken off");
         }

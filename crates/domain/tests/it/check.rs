@@ -11,7 +11,7 @@ use comity_domain::ids::{
 };
 use comity_domain::kernel;
 use comity_domain::lock::LockTarget;
-use comity_domain::organisation::Accounts;
+use comity_domain::organisation::{Accounts, Standing};
 use comity_domain::role::{Mode, Modes};
 use comity_domain::state::State;
 use comity_domain::time::{DAY, HOUR, Instant, MINUTE, Minutes};
@@ -398,6 +398,37 @@ fn inv25_a_row_that_is_not_the_next_one_is_found() {
     );
     row.at = row.at.plus(-DAY);
     assert!(check::step(&t.w.state, &row, &t.w.state).iter().any(|b| b.invariant == 25));
+}
+
+#[test]
+fn inv32_what_a_restore_left_in_force_is_found() {
+    let mut t = town();
+    let waits = Some(t.w.now);
+    let found = t.broken(|s| seam::grant(s, t.grant, |g| g.unconfirmed = waits));
+    names(&found, 32, HaltTarget::Session(t.session));
+    // A row that says it restored, and a state in which something stayed as it was.
+    let restored = t.row(&Caller::system(), vec![Event::Restored { fork: 2, people_kept: false }]);
+    let mut after = t.w.state.clone();
+    kernel::apply(&mut after, &restored);
+    seam::grant(&mut after, t.grant, |g| g.unconfirmed = None);
+    seam::member(&mut after, t.brokers, t.rita, |m| m.standing = Standing::Active);
+    let found = check::step(&t.w.state, &restored, &after);
+    let (key, _) = t.w.state.keys.iter().next().unwrap();
+    for about in [
+        HaltTarget::Grant(t.grant),
+        HaltTarget::Session(t.session),
+        HaltTarget::Person(t.rita),
+        HaltTarget::Key(key),
+    ] {
+        names(&found, 32, about); // the keys and sessions: no event of the row ended them
+    }
+    // A yes that came back by another's word.
+    let restore = Command::Restore { fork: 2, erased: vec![], keep_people: true };
+    t.w.must(&Caller::system(), restore);
+    let confirmed = |by| vec![Event::GrantConfirmed { grant: t.grant, by }];
+    assert_eq!(t.stepped(&t.by_boss, confirmed(t.boss)), []);
+    names(&t.stepped(&t.by_boss, confirmed(t.chief)), 32, HaltTarget::Grant(t.grant));
+    names(&t.stepped(&t.by_chief, confirmed(t.chief)), 4, HaltTarget::Grant(t.grant));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use comity_domain::kernel;
 use comity_domain::lock::LockTarget;
 use comity_domain::may;
 use comity_domain::organisation::Standing;
+use comity_domain::person::PortalRole;
 use comity_domain::refusal::Reason;
 use comity_domain::rights;
 use comity_domain::role::Mode;
@@ -15,7 +16,7 @@ use comity_domain::session::SessionEnd;
 use comity_domain::text::{ERASED, Lookup, Subject};
 use comity_domain::time::{DAY, MINUTE};
 
-use crate::world::{World, anonymous};
+use crate::world::{World, anonymous, by_key};
 
 /// Brokers who were let into a harbour: Rita is inside, Chief has asked.
 struct Harbour {
@@ -235,14 +236,15 @@ fn t50_after_a_restore_nothing_old_opens_anything() {
     h.w.must(&h.w.provision(), Command::MakeEnrolment { organisation, external, digest: token });
     let compiled = |h: &Harbour| rights::compile(&h.w.state, h.stay).unwrap().rights;
     assert!(compiled(&h).is_ok());
-    let restore = Command::Restore { fork: 2, erased: vec![Subject::Person(h.rita)] };
+    let restore =
+        Command::Restore { fork: 2, erased: vec![Subject::Person(h.rita)], keep_people: true };
     assert_eq!(h.w.refused(&h.w.operate(), restore.clone()), "not_found");
     let row = h.w.must(&Caller::system(), restore).unwrap();
     assert_eq!(compiled(&h), Err(Reason::Restored));
     let ended = Event::SessionEnded { session: h.stay, cause: SessionEnd::Restored };
     let told = row.events.iter().find(|r| r.event == ended).unwrap();
     assert_eq!(told.readers.len(), 2, "both sides read why");
-    assert!(row.events.iter().any(|r| r.event == Event::Restored { fork: 2 }));
+    assert!(row.events.iter().any(|r| r.event == Event::Restored { fork: 2, people_kept: true }));
     let old = [h.by_boss.clone(), h.by_chief.clone(), h.by_rita.clone(), h.w.operate()];
     for caller in old.iter().chain(&[h.w.provision(), h.w.decide(), crate::world::inside(h.stay)]) {
         assert!(may::authentic(&h.w.state, caller, h.w.now).is_err(), "{caller:?}");
@@ -264,4 +266,77 @@ fn t50_after_a_restore_nothing_old_opens_anything() {
     assert_eq!(h.w.refused(&Caller::system(), another), "not_found", "once there is one");
     let again = h.w.sign_in(h.chief);
     assert!(may::authentic(&h.w.state, &again, h.w.now).is_ok());
+}
+
+/// A restore, and the keys that the operator makes after it.
+fn restored(h: &mut Harbour, keep_people: bool) {
+    let restore = Command::Restore { fork: 2, erased: Vec::new(), keep_people };
+    h.w.must(&Caller::system(), restore);
+    let [operate, provision, decide] = {
+        let operate = by_key(h.w.key(&Caller::system(), KeyUse::Operate, None));
+        let provision = by_key(h.w.key(&operate, KeyUse::Provision, None));
+        let boats = Some(h.w.boats);
+        [operate.clone(), provision, by_key(h.w.key(&operate, KeyUse::Decide, boats))]
+    };
+    h.w.hold_keys(&operate, &provision, &decide);
+}
+
+#[test]
+fn t50_a_grant_that_was_revoked_after_the_copy_gives_nothing_until_its_customer_confirms_it() {
+    let mut h = harbour();
+    restored(&mut h, true);
+    let since = h.w.state.grants.get(h.grant).unwrap().unconfirmed;
+    assert_eq!(since, Some(h.w.now));
+    let by_rita = h.w.sign_in(h.rita);
+    let enter = Command::Enter(h.w.enter_spec(h.harbour, Mode::Direct));
+    assert_eq!(h.w.refused(&by_rita, enter), "unconfirmed");
+    // Even a session that no row ended would be told no: the rule stands in `rights`, not in the
+    // restore alone.
+    let mut state = h.w.state.clone();
+    let running = comity_domain::session::SessionState::Running;
+    comity_domain::check::seam::session(&mut state, h.stay, |s| s.state = running);
+    assert_eq!(rights::compile(&state, h.stay).unwrap().rights, Err(Reason::Unconfirmed));
+    let by_chief = h.w.sign_in(h.chief);
+    let boss = h.w.person(h.harbour, "boss");
+    let by_boss = h.w.sign_in(boss);
+    let confirm = Command::Confirm { customer: None, grants: [h.grant].into() };
+    assert_eq!(h.w.refused(&by_chief, confirm.clone()), "forbidden");
+    let row = h.w.must(&by_boss, confirm.clone()).unwrap();
+    assert_eq!(row.events[0].readers.len(), 2, "both sides read it");
+    assert!(h.w.must(&by_boss, confirm).is_none(), "once is enough");
+    h.w.enter(&by_rita, h.harbour, Mode::Direct);
+    assert!(h.w.replayed() == h.w.state && h.w.loaded() == h.w.state);
+}
+
+#[test]
+fn t50_nobody_is_a_member_by_the_copy_alone_and_no_old_password_opens_anything() {
+    let mut h = harbour();
+    let (boss, epoch) = (h.w.person(h.harbour, "boss"), |h: &Harbour, p| {
+        h.w.state.people.get(p).unwrap().auth_epoch
+    });
+    let before = epoch(&h, boss);
+    restored(&mut h, false);
+    // The door that checked the old password came too late, and the next finds none.
+    for auth_epoch in [before, epoch(&h, boss)] {
+        let digest = h.w.secret();
+        let sign_in = Command::SignIn { person: boss, auth_epoch, digest };
+        assert_eq!(h.w.refused(&anonymous(), sign_in), "caller_revoked");
+    }
+    // An Admin who was dismissed after the copy, and whom somebody enrols all the same.
+    let by_boss = h.w.sign_in(boss);
+    let confirm = Command::Confirm { customer: None, grants: [h.grant].into() };
+    assert_eq!(h.w.refused(&by_boss, confirm.clone()), "not_active");
+    let by_chief = h.w.sign_in(h.chief);
+    let unassign = Command::Unassign { grant: h.grant, person: h.rita, successor: None };
+    assert_eq!(h.w.refused(&by_chief, unassign), "not_active");
+    // The directory says who is there, and as what; the assignments were kept.
+    let put = h.w.member_spec(h.harbour, "boss", Some(PortalRole::Admin));
+    h.w.must(&h.w.provision(), Command::PutMember(put));
+    h.w.must(&by_boss, confirm);
+    let by_rita = h.w.sign_in(h.rita);
+    let enter = Command::Enter(h.w.enter_spec(h.harbour, Mode::Direct));
+    assert_eq!(h.w.refused(&by_rita, enter), "not_active");
+    h.w.must(&h.w.provision(), Command::PutMember(h.w.member_spec(h.brokers, "rita", None)));
+    h.w.enter(&by_rita, h.harbour, Mode::Direct);
+    assert!(h.w.replayed() == h.w.state && h.w.loaded() == h.w.state);
 }

@@ -48,8 +48,8 @@ fn on(action: Action) -> On {
         | ReadLocks | Lock | Unlock | ReadEvents => On::Customer,
         Ask => On::Provider,
         SignOut | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
-        CancelRequest | ReadRequest | Approve | Deny | ReadGrant | Revoke | Narrow | GiveUp
-        | ReadAssignments | Assign | Unassign | ReadHistory | EndSession => On::Between,
+        CancelRequest | ReadRequest | Approve | Deny | ReadGrant | Confirm | Revoke | Narrow
+        | GiveUp | ReadAssignments | Assign | Unassign | ReadHistory | EndSession => On::Between,
     }
 }
 

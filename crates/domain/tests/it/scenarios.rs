@@ -50,6 +50,7 @@ scenarios! {
     x_last_user => "x-last-user.toml",
     x_leaving => "x-leaving.toml",
     x_narrowing => "x-narrowing.toml",
+    x_restore => "x-restore.toml",
     x_roles => "x-roles.toml",
     x_suspension => "x-suspension.toml",
     x_two_grants => "x-two-grants.toml",
@@ -107,7 +108,10 @@ fn answer(stage: &mut Stage, step: &Step) -> Result<&'static str, Fault> {
         return Ok(reason.code());
     }
     let by_itself = match step.act {
-        Act::SetStanding { .. } | Act::SetPolicy { .. } | Act::PutLevel { .. } => "operator",
+        Act::SetStanding { .. }
+        | Act::SetPolicy { .. }
+        | Act::PutLevel { .. }
+        | Act::Restore { .. } => "operator",
         _ => "platform",
     };
     let who = step.who.as_deref().unwrap_or(by_itself);

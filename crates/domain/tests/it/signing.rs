@@ -116,7 +116,7 @@ fn t50_a_restore_leaves_no_key_of_the_copy() {
     let mut w = World::new();
     w.must(&Caller::system(), tend(1));
     w.must(&w.operate(), Command::RotateSigningKeys { fresh: signing_key(3) });
-    let restore = Command::Restore { fork: 2, erased: Vec::new() };
+    let restore = Command::Restore { fork: 2, erased: Vec::new(), keep_people: true };
     let side = beside(&w, &Caller::system(), restore.clone());
     for n in 1..=3 {
         assert!(side.contains(&SideWrite::DropSigningKey(kid(n))), "{n}");

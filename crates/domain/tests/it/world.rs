@@ -209,6 +209,15 @@ impl World {
         self.now = self.now.plus(millis);
     }
 
+    /// From now on these keys are used: a restore retired those of before.
+    pub fn hold_keys(&mut self, operate: &Caller, provision: &Caller, decide: &Caller) {
+        let key = |caller: &Caller| match caller.principal {
+            Principal::Key(key) => key,
+            other => panic!("{other:?} is no key"),
+        };
+        (self.operate, self.provision, self.decide) = (key(operate), key(provision), key(decide));
+    }
+
     // -- callers --------------------------------------------------------------------------------------
 
     /// The key for `operate`.

@@ -193,7 +193,7 @@ impl Log {
                 });
             }
             for recorded in &row.events {
-                if let Event::Restored { fork } = recorded.event {
+                if let Event::Restored { fork, .. } = recorded.event {
                     head.fork = fork;
                 }
             }
@@ -501,6 +501,7 @@ fn beside(session: &mut Session, write: &SideWrite) -> Result<(), StoreError> {
             "INSERT INTO credential (person, hash) VALUES ($1, $2) ON CONFLICT (person) DO UPDATE SET hash = excluded.hash",
             &[&id(person.0).as_slice(), hash],
         )?,
+        SideWrite::EraseCredentials => session.execute("DELETE FROM credential", &[])?,
         SideWrite::CustomerId(organisation, sealed) => session.execute(
             "INSERT INTO customer_id (organisation, sealed) VALUES ($1, $2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed",
             &[&id(organisation.0).as_slice(), &sealed.0],

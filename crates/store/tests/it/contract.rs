@@ -82,6 +82,10 @@ fn t39_a_batch_is_written_whole_or_not_at_all_with_everything_beside_it(on: On) 
     assert_eq!(reader.credential(PersonId(29)).unwrap().as_deref(), Some("$new$"));
     assert_eq!(reader.signing_key(Digest32([29; 32])).unwrap(), None, "what retires is deleted");
     assert_eq!(shelf.counted("signing_key"), 29);
+    // A restore takes all of them, and nothing else.
+    let none = [(rows[41].clone(), vec![SideWrite::EraseCredentials])];
+    store.append(&none, &mut salts()).unwrap();
+    assert_eq!((shelf.counted("credential"), shelf.counted("customer_id")), (0, 30));
 }
 }
 

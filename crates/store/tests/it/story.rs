@@ -238,6 +238,7 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             SessionEnd::Locked,
             SessionEnd::Suspended,
             SessionEnd::Restored,
+            SessionEnd::Unconfirmed,
         ]
         .map(|cause| Event::SessionEnded { session, cause }),
     );
@@ -266,7 +267,8 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
         ]
         .map(|subject| Event::WordsErased { subject }),
     );
-    events.push(Event::Restored { fork: 2 });
+    events.extend([true, false].map(|people_kept| Event::Restored { fork: 2, people_kept }));
+    events.push(Event::GrantConfirmed { grant, by: person });
     (after + 1..)
         .zip(events)
         .map(|(seq, event)| Row {

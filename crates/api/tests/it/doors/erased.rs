@@ -286,7 +286,7 @@ fn t50_after_a_restore_nothing_old_opens_anything_and_what_was_erased_stays_eras
     let erased: Vec<Subject> = list.iter().map(|e| e.subject).collect();
     assert_eq!(erased.len(), 1);
     let head = restored.app.reader().head().unwrap();
-    let command = Command::Restore { fork: head.fork + 1, erased };
+    let command = Command::Restore { fork: head.fork + 1, erased, keep_people: true };
     restored.runtime.block_on(restored.app.run(&Caller::system(), command)).unwrap();
     assert_eq!(restored.app.reader().head().unwrap().fork, head.fork + 1, "the fork is raised");
     for (token, _) in town.known.signed_in.values() {

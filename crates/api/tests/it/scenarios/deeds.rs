@@ -79,6 +79,8 @@ impl Stage {
                 put(&mut body, "session", &session);
                 self.say(token, "POST", "/v1/erasures", Some(body))?;
             }
+            Act::Restore { keep_people } => self.town.restore(*keep_people),
+            Act::Enrol { member } => self.town.enrol(member),
             Act::ReadCustomerId { organisation } => {
                 let read = self.say(token, "GET", &at(organisation, "/customer-id"), None)?;
                 return Ok(Some(Saved::Code(text(&read["customer_id"]))));
@@ -323,6 +325,20 @@ impl Stage {
         let end_of =
             |span: &Option<super::story::Span>| span.map(|s| time(self.town.now().plus(s.0)));
         match act {
+            Act::Confirm { organisation, grants } => {
+                let ids: Vec<String> =
+                    grants.iter().map(|g| self.grant(g)).collect::<Played<_>>()?;
+                match (organisation, ids.as_slice()) {
+                    (Some(organisation), _) => {
+                        let path = format!("/v1/organisations/{organisation}/grants/confirm");
+                        self.say(token, "POST", &path, Some(json!({ "grants": ids })))?;
+                    }
+                    (None, [one]) => {
+                        self.say(token, "POST", &format!("/v1/grants/{one}/confirm"), None)?;
+                    }
+                    (None, _) => return wrong("several are confirmed by their organisation"),
+                }
+            }
             Act::Revoke { grant } => {
                 self.say(
                     token,

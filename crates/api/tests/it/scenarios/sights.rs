@@ -96,8 +96,10 @@ impl Stage {
             self.list(token, &format!("/v1/organisations/{organisation}/grants?"))?;
         must("active partners", partners, &page["active_partners"])?;
         let Some(rows) = rows else { return Ok(()) };
-        let stands =
-            |g: &&Value| ["active", "scheduled"].contains(&g["state"].as_str().unwrap_or_default());
+        let stands = |g: &&Value| {
+            ["active", "scheduled", "unconfirmed"]
+                .contains(&g["state"].as_str().unwrap_or_default())
+        };
         let there: Vec<&Value> = there.iter().rev().filter(stands).collect();
         must("rows", rows.len(), there.len())?;
         for (row, got) in rows.iter().zip(there) {

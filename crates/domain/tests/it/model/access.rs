@@ -147,11 +147,15 @@ impl Plain {
             });
             return Err(if knew && enter.grant.is_none() { "no_access" } else { "not_found" });
         }
+        let began = |g: &Grant| self.stands(g) && self.now >= g.start;
         let usable = |id: &GrantId| {
-            self.running(&self.grants[id]) && self.gives_access(&self.assigned[&(*id, person)])
+            began(&self.grants[id]) && self.gives_access(&self.assigned[&(*id, person)])
         };
         let usable: Vec<GrantId> = mine.into_iter().filter(usable).collect();
         unless(usable.is_empty(), "no_access")?;
+        let usable: Vec<GrantId> =
+            usable.into_iter().filter(|id| self.running(&self.grants[id])).collect();
+        unless(usable.is_empty(), "unconfirmed")?;
         let fitting: Vec<GrantId> =
             usable.into_iter().filter(|id| self.grants[id].modes.contains(enter.mode)).collect();
         unless(fitting.is_empty(), "mode_not_granted")?;
@@ -207,6 +211,7 @@ impl Plain {
         grant.ended = Some(cause);
         grant.version += 1;
         grant.unattended = false;
+        grant.unconfirmed = None;
     }
 
     /// Cancels what is pending and matches.

@@ -74,6 +74,12 @@ impl Moves<'_> {
         step(self.provisioner(org)?, self.put(org, person, m))
     }
 
+    /// The same member, active.
+    pub fn back_in(&self, org: OrganisationId, person: PersonId) -> Command {
+        let m = self.m.members[&(org, person)].clone();
+        self.put(org, person, Member { active: true, ..m })
+    }
+
     pub fn move_member(&mut self) -> Option<Step> {
         let (org, person, mut m) = self.a_member(|_| true)?;
         let units = self.m.units.iter().filter(|(id, u)| u.org == org && **id != m.unit);

@@ -51,7 +51,9 @@ pub fn objects(m: &Plain, s: &State) {
         m.members.iter().map(|(k, x)| (*k, (x.unit, x.portal, x.active))).collect()
     );
     for (id, p) in s.people.iter() {
-        assert_eq!(p.auth_epoch, m.people[&id].epoch, "{id}");
+        let own = &m.people[&id];
+        assert_eq!((p.auth_epoch, p.enrolment), (own.epoch, own.enrolment), "{id}");
+        assert_eq!(p.has_password, own.enrolled, "{id}");
     }
     let locks: BTreeMap<_, _> =
         s.locks.iter().map(|(id, l)| (id, (l.customer, l.target))).collect();
@@ -102,8 +104,8 @@ fn grants(m: &Plain, s: &State) {
             GrantState::Ended { cause, .. } => Some(cause),
         };
         assert_eq!(
-            (ended, real.version, real.unattended),
-            (g.ended, g.version, g.unattended),
+            (ended, real.version, real.unattended, real.unconfirmed),
+            (g.ended, g.version, g.unattended, g.unconfirmed),
             "{id}"
         );
         assert_eq!(

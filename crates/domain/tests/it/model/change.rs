@@ -22,7 +22,7 @@ use super::plain::{
 use crate::world::World;
 
 /// What the row made, by the event that says so.
-fn made<T>(row: Option<&Row>, of: impl Fn(&Event) -> Option<T>) -> Option<T> {
+pub(super) fn made<T>(row: Option<&Row>, of: impl Fn(&Event) -> Option<T>) -> Option<T> {
     row?.events.iter().find_map(|r| of(&r.event))
 }
 
@@ -95,12 +95,19 @@ impl Plain {
                     (None, None) => self.person_by_email(&put.email).unwrap(),
                     (None, Some(person)) => {
                         let (email, name) = (put.email.clone(), put.name.clone());
-                        let new = Person { email, name, epoch: 1, proven: false, enrolled: false };
+                        let new = Person {
+                            email,
+                            name,
+                            epoch: 1,
+                            proven: false,
+                            enrolled: false,
+                            enrolment: None,
+                        };
                         self.people.insert(person, new);
                         person
                     }
                 };
-                if self.members.get(&(org, person)).is_some_and(|m| m.active != put.active) {
+                if self.members.get(&(org, person)).is_some_and(|m| m.active && !put.active) {
                     left.extend(
                         self.assigned.keys().filter(|(_, p)| *p == person).map(|(g, _)| *g),
                     );
@@ -116,7 +123,9 @@ impl Plain {
                 let person = self.member_named(*organisation, external).unwrap();
                 self.members.remove(&(*organisation, person));
                 self.left.insert((*organisation, person), now);
-                self.people.get_mut(&person).unwrap().epoch += 1;
+                let known = self.people.get_mut(&person).unwrap();
+                known.epoch += 1;
+                known.enrolment = None;
             }
             C::EraseWords { subject } => {
                 let new = self.erased.insert(*subject);
@@ -130,6 +139,7 @@ impl Plain {
                     let person = self.people.get_mut(id).unwrap();
                     person.epoch += 1;
                     (person.proven, person.enrolled) = (false, false);
+                    person.enrolment = None;
                 }
             }
             C::SignIn { person, auth_epoch, .. } => {
@@ -206,6 +216,15 @@ impl Plain {
                     _ => None,
                 };
                 self.make_grant(made(row, new).unwrap(), *request, terms);
+            }
+            C::Confirm { grants, .. } => {
+                for id in grants {
+                    self.grants.get_mut(id).unwrap().unconfirmed = None;
+                }
+            }
+            C::Restore { keep_people, .. } => self.restore(*keep_people),
+            C::MakeKey { .. } | C::MakeEnrolment { .. } | C::Enrol { .. } => {
+                self.change_credential(command, row)
             }
             C::Revoke { grant } => {
                 let (customer, provider) =
@@ -325,6 +344,7 @@ impl Plain {
             cap: seen.cap,
             version: 1,
             unattended: false,
+            unconfirmed: None,
             ended: None,
         };
         self.grants.insert(id, grant);
@@ -347,7 +367,7 @@ impl Plain {
         }
     }
 
-    fn end_session(&mut self, id: SessionId, reason: Reason) {
+    pub(super) fn end_session(&mut self, id: SessionId, reason: Reason) {
         if self.live_session(&self.sessions[&id]) {
             self.sessions.get_mut(&id).unwrap().ended = Some((self.now, reason));
         }
@@ -387,6 +407,7 @@ impl Plain {
             epoch: p.auth_epoch,
             proven: p.email_verified,
             enrolled: p.has_password,
+            enrolment: p.enrolment,
         };
         let member = |m: &comity_domain::person::Member| Member {
             unit: m.unit,

@@ -433,6 +433,10 @@ impl Moves<'_> {
 pub fn is_anybodys(command: &Command) -> bool {
     !matches!(
         command,
-        Command::SignIn { .. } | Command::SignOut | Command::SignOutEverywhere | Command::NoteDue
+        Command::SignIn { .. }
+            | Command::SignOut
+            | Command::SignOutEverywhere
+            | Command::NoteDue
+            | Command::Restore { .. }
     )
 }

@@ -99,6 +99,7 @@ impl Taken<'_> {
         self.inv20_session_needs_all();
         self.inv23_token_is_row();
         self.inv25_chain();
+        self.inv32_restored_is_not_revived();
         self.inv33_lock_wins();
         self.inv_checker_is_quiet();
     }
@@ -368,7 +369,8 @@ impl Taken<'_> {
         let g = self.before.grants.get(*grant).unwrap();
         let member = self.before.active_member(g.provider.organisation, *person).is_some();
         let assigned = self.before.assignment_row(*grant, *person).unwrap().is_active(self.row.at);
-        let was = assigned && member && g.window.contains(self.row.at);
+        let live = g.window.contains(self.row.at) && g.unconfirmed.is_none();
+        let was = assigned && member && live;
         let removed =
             |e: &Event| matches!(e, Event::AssignmentEnded { cause: AssignmentEnd::Removed, .. });
         assert!(self.events().any(removed));
@@ -378,6 +380,9 @@ impl Taken<'_> {
     }
 
     fn inv17_last_admin(&self) {
+        if matches!(self.command, Command::Restore { .. }) {
+            return; // nobody is known to be a member any more
+        }
         let has_one = |s: &State, o| {
             let admin = |m: &comity_domain::person::Member| {
                 m.portal == Some(PortalRole::Admin)
@@ -468,6 +473,27 @@ impl Taken<'_> {
         assert_eq!((self.after.seq, self.after.at), (self.row.seq, self.row.at));
         assert!(self.row.at >= self.before.at, "time went back");
         assert!(!self.row.events.is_empty(), "a row without an event");
+    }
+
+    fn inv32_restored_is_not_revived(&self) {
+        let (before, s) = (self.before, self.after);
+        for (id, g) in s.grants.iter() {
+            let was = before.grants.get(id).is_some_and(|g| g.unconfirmed.is_some());
+            let confirmed =
+                |e: &Event| matches!(e, Event::GrantConfirmed { grant, .. } if *grant == id);
+            if was && g.unconfirmed.is_none() && g.stands(self.row.at) {
+                assert!(self.events().any(confirmed), "{id} is back without its customer");
+            }
+            if g.unconfirmed.is_some() {
+                let none = s.sessions_under(id).all(|x| !says_yes(s, x, self.row.at));
+                assert!(none, "{id} gives something before it is confirmed");
+            }
+        }
+        if matches!(self.command, Command::Restore { .. }) {
+            let mut stand = s.grants.iter().filter(|(_, g)| g.stands(self.row.at));
+            assert!(stand.all(|(_, g)| g.unconfirmed == Some(self.row.at)));
+            assert!(s.sessions.iter().all(|(id, _)| !says_yes(s, id, self.row.at)));
+        }
     }
 
     fn inv33_lock_wins(&self) {

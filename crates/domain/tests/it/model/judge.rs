@@ -82,7 +82,7 @@ impl Plain {
         unless(member.portal != Some(PortalRole::Admin), "forbidden")
     }
 
-    fn fresh(&self, caller: &Caller) -> Verdict {
+    pub(super) fn fresh(&self, caller: &Caller) -> Verdict {
         match caller.principal {
             Principal::Person { sign_in, .. } => {
                 let age = self.now.0 - self.sign_ins[&sign_in].at.0;
@@ -206,6 +206,11 @@ impl Plain {
                 unless(!self.pending(r), "wrong_state")
             }
             C::Approve { request, terms, .. } => self.judge_approve(caller, *request, terms, seen),
+            C::Confirm { customer, grants } => self.judge_confirm(caller, *customer, grants),
+            C::Restore { .. } => unless(caller.principal != Principal::System, "not_found"),
+            C::MakeKey { .. } | C::MakeEnrolment { .. } | C::Enrol { .. } => {
+                self.judge_credential(caller, command)
+            }
             C::Revoke { grant } => self.judge_grant(caller, Customer, *grant).map(|_| ()),
             C::GiveUp { grant } => self.judge_grant(caller, Provider, *grant).map(|_| ()),
             C::Narrow { grant, narrowing, version } => {

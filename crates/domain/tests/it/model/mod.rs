@@ -13,6 +13,7 @@ mod generate;
 mod invariants;
 mod judge;
 mod plain;
+mod restore;
 mod stays;
 
 use std::collections::BTreeMap;
@@ -38,12 +39,14 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 49] = [
+const MOVES: [(&str, usize, Move); 51] = [
     ("ask", 34, |m| m.ask()),
     ("cancel", 2, |m| m.cancel()),
     ("deny", 10, |m| m.deny()),
     ("approve", 44, |m| m.approve()),
     ("approve_looked", 5, |m| m.approve_looked()),
+    ("restore", 1, |m| m.restore()),
+    ("confirm", 40, |m| m.confirm()),
     ("revoke", 3, |m| m.revoke()),
     ("give_up", 2, |m| m.give_up()),
     ("narrow", 16, |m| m.narrow()),
@@ -88,7 +91,7 @@ const MOVES: [(&str, usize, Move); 49] = [
     ("erase_session", 3, |m| m.erase_session()),
     ("note_due", 4, |m| m.note_due()),
     ("close_organisation", 1, |m| {
-        if m.rng.percent(12) { m.standing_of_org(Standing::Closed) } else { None }
+        if m.rng.percent(20) { m.standing_of_org(Standing::Closed) } else { None }
     }),
 ];
 
@@ -185,6 +188,9 @@ impl Run {
                 let (name, _, make) = chosen.unwrap();
                 if let Some(step) = make(&mut self.moves()) {
                     self.attempt(name, step, coverage);
+                    if *name == "restore" && self.m.keys.is_empty() {
+                        self.recover(coverage);
+                    }
                 }
             }
             agree::decisions(&self.m, &self.w.state, &mut self.rng, &mut coverage.reasons);

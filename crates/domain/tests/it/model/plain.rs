@@ -85,6 +85,8 @@ pub struct Person {
     pub proven: bool,
     /// Whether there is a password.
     pub enrolled: bool,
+    /// By which token one can be set, and until when.
+    pub enrolment: Option<(Digest32, Instant)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -134,6 +136,8 @@ pub struct Grant {
     pub cap: u32,
     pub version: u32,
     pub unattended: bool,
+    /// Since when it waits for its customer, after a restore.
+    pub unconfirmed: Option<Instant>,
     pub ended: Option<GrantEnd>,
 }
 
@@ -265,7 +269,7 @@ impl Plain {
     }
 
     pub fn running(&self, grant: &Grant) -> bool {
-        self.stands(grant) && self.now >= grant.start
+        self.stands(grant) && self.now >= grant.start && grant.unconfirmed.is_none()
     }
 
     pub fn gives_access(&self, assignment: &Assignment) -> bool {
@@ -325,6 +329,9 @@ impl Plain {
         }
         if self.locked(grant.customer, grant.provider, s.person) || self.halted(s.grant, s.person) {
             return Some(Reason::Locked);
+        }
+        if grant.unconfirmed.is_some() {
+            return Some(Reason::Unconfirmed);
         }
         match self.assigned.get(&(s.grant, s.person)) {
             Some(a) if !a.no_roles && grant.modes.contains(s.mode) => {}

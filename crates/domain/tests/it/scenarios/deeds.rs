@@ -1,5 +1,6 @@
 //! What people do: each verb of a story becomes one command.
 
+use comity_domain::application::KeyUse;
 use comity_domain::command::{AssignmentSpec, Caller, Command, Enter, PutMember};
 use comity_domain::grant::{Grant, Narrowing};
 use comity_domain::ids::{GrantId, OrganisationId};
@@ -15,6 +16,7 @@ use comity_domain::time::{Days, Minutes};
 
 use super::stage::{Fault, Played, Saved, Stage, mode, modes, permissions, portal, wrong};
 use super::story::{Act, Successor};
+use crate::world::by_key;
 
 impl Stage {
     /// Does what a step says; what it made can be saved.
@@ -27,6 +29,15 @@ impl Stage {
                 let organisation = self.organisation(organisation);
                 self.may(caller, Action::ReadCustomerId, Thing::organisation(organisation))?;
                 Ok(Some(Saved::Code(self.code(organisation))))
+            }
+            Act::Restore { keep_people } => {
+                self.restore(*keep_people)?;
+                Ok(None)
+            }
+            Act::Enrol { member } => {
+                let person = self.person(member)?;
+                self.w.sign_in(person);
+                Ok(None)
             }
             Act::RotateCustomerId { organisation } => {
                 let code = self.rotate(caller, self.organisation(organisation))?;
@@ -77,6 +88,18 @@ impl Stage {
                 Ok(None)
             }
         }
+    }
+
+    /// Goes on from a copy of this moment, with new keys.
+    fn restore(&mut self, keep_people: bool) -> Played {
+        let command = Command::Restore { fork: 2, erased: Vec::new(), keep_people };
+        self.w.run(&Caller::system(), command)?;
+        let operate = by_key(self.w.key(&Caller::system(), KeyUse::Operate, None));
+        let provision = by_key(self.w.key(&operate, KeyUse::Provision, None));
+        let boats = Some(self.w.boats);
+        let decide = by_key(self.w.key(&operate, KeyUse::Decide, boats));
+        self.w.hold_keys(&operate, &provision, &decide);
+        Ok(())
     }
 
     /// Whether the kernel lets `caller` read or do something, as a door would ask it.
@@ -132,7 +155,8 @@ impl Stage {
 
     fn command(&mut self, caller: &Caller, act: &Act) -> Played<Command> {
         match act {
-            Act::Revoke { .. }
+            Act::Confirm { .. }
+            | Act::Revoke { .. }
             | Act::GiveUp { .. }
             | Act::Narrow { .. }
             | Act::Assign { .. }
@@ -278,6 +302,10 @@ impl Stage {
 
     fn grant_command(&self, act: &Act) -> Played<Command> {
         Ok(match act {
+            Act::Confirm { organisation, grants } => Command::Confirm {
+                customer: organisation.as_ref().map(|o| self.organisation(o)),
+                grants: grants.iter().map(|g| self.grant(g)).collect::<Played<_>>()?,
+            },
             Act::Revoke { grant } => Command::Revoke { grant: self.grant(grant)? },
             Act::GiveUp { grant } => Command::GiveUp { grant: self.grant(grant)? },
             Act::Narrow {

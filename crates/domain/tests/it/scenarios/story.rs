@@ -137,6 +137,15 @@ pub enum Act {
         request: Option<String>,
         session: Option<String>,
     },
+    /// The log was put back from a copy of this very moment.
+    Restore {
+        #[serde(default)]
+        keep_people: bool,
+    },
+    /// The platform lets a member set a first password.
+    Enrol {
+        member: String,
+    },
     // -- the customer's own affairs
     ReadCustomerId {
         organisation: String,
@@ -166,6 +175,10 @@ pub enum Act {
         message: Option<String>,
     },
     // -- grants and assignments
+    Confirm {
+        organisation: Option<String>,
+        grants: Vec<String>,
+    },
     Revoke {
         grant: String,
     },
