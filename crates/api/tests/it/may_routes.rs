@@ -163,7 +163,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
 }
 
 /// The callers, in the order of the columns.
-const CALLERS: [(&str, &str); 11] = [
+pub const CALLERS: [(&str, &str); 11] = [
     ("none", "no token"),
     ("oper", "operate key"),
     ("prov", "provision key"),
@@ -177,7 +177,7 @@ const CALLERS: [(&str, &str); 11] = [
     ("sess", "partner session of that provider member, the one that {session} names"),
 ];
 
-fn token<'s>(scene: &'s Scene, caller: &str) -> &'s str {
+pub fn token<'s>(scene: &'s Scene, caller: &str) -> &'s str {
     match caller {
         "none" => "",
         "oper" => &scene.known.operate,
