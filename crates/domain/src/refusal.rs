@@ -45,7 +45,7 @@ pub enum Refusal {
     FourEyes,
     /// There is a pending request of this partner already.
     AlreadyPending,
-    /// Too many requests after denials.
+    /// Too many requests in a day, or again and again after denials or taking back.
     AskedTooOften,
     /// The same organisation cannot be both sides.
     SameOrganisation,
@@ -219,7 +219,9 @@ impl Refusal {
                     .into()
             }
             Self::AskedTooOften => {
-                "Three requests were denied within thirty days; ask again later.".into()
+                "Your organisation asked too often: twenty times within a day, or there three times \
+                 within thirty days only to be denied or to take it back. Ask again later."
+                    .into()
             }
             Self::SameOrganisation => "An organisation cannot let itself in.".into(),
             Self::LastUser => {

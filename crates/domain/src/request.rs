@@ -28,6 +28,11 @@ pub const KEPT_AFTER_MAKING: i64 = 400 * DAY;
 pub const MOST_DENIALS: usize = 3;
 /// How long a denial counts.
 pub const DENIALS_COUNT_FOR: i64 = 30 * DAY;
+/// So often may a partner take back what it asked of one customer, within [`DENIALS_COUNT_FOR`]:
+/// asking and taking back, again and again, is no way to be heard (T2).
+pub const MOST_TAKEN_BACK: usize = 3;
+/// So many requests may a partner make within a day, whomever it asks (T2).
+pub const MOST_ASKED: usize = 20;
 /// How many roles or accounts a request may name.
 const MOST_WISHES: usize = 200;
 
@@ -230,6 +235,8 @@ pub(crate) fn ask(d: &mut Draft<'_>, caller: &Caller, ask: Ask) -> Result<(), Re
     let wished_roles = wishes("roles", &ask.roles)?;
     let wished_accounts = wishes("accounts", &ask.accounts)?;
 
+    // Before anything is looked up: it says the same whatever the ID leads to.
+    not_too_many(&d.state, ask.provider, now)?;
     // Only now is anything looked up that the asker must not learn about.
     let customer = addressee(&d.state, ask.code, ask.provider, by)?;
     if customer == ask.provider {
@@ -274,14 +281,24 @@ fn wishes(field: &'static str, texts: &[String]) -> Result<Vec<std::sync::Arc<st
     Ok(seen)
 }
 
-/// One pending request a pair (R2), and three denials in thirty days are enough (T2).
+/// Twenty requests a day are enough, of one partner to all (T2).
+fn not_too_many(state: &State, provider: OrganisationId, now: Instant) -> Result<(), Refusal> {
+    let asked = state.requests_from(provider).filter_map(|id| state.requests.get(id));
+    let today = asked
+        .filter(|r| r.direction == Direction::PartnerRequest && now.since(r.at) < DAY)
+        .take(MOST_ASKED);
+    if today.count() >= MOST_ASKED { Err(Refusal::AskedTooOften) } else { Ok(()) }
+}
+
+/// One pending request a pair (R2), and three denials or three requests taken back in thirty days
+/// are enough (T2).
 fn not_too_often(
     state: &State,
     customer: OrganisationId,
     provider: OrganisationId,
     now: Instant,
 ) -> Result<(), Refusal> {
-    let mut denials = 0;
+    let (mut denials, mut taken_back) = (0, 0);
     for request in state.requests_from(provider).rev().filter_map(|id| state.requests.get(id)) {
         if request.customer != customer || request.direction != Direction::PartnerRequest {
             continue;
@@ -291,10 +308,16 @@ fn not_too_often(
                 return Err(Refusal::AlreadyPending);
             }
             RequestState::Denied { at, .. } if now.since(at) < DENIALS_COUNT_FOR => denials += 1,
+            RequestState::Cancelled { at, cause: Some(RequestCancel::ByAsker) }
+                if now.since(at) < DENIALS_COUNT_FOR =>
+            {
+                taken_back += 1;
+            }
             _ => {}
         }
     }
-    if denials >= MOST_DENIALS { Err(Refusal::AskedTooOften) } else { Ok(()) }
+    let often = denials >= MOST_DENIALS || taken_back >= MOST_TAKEN_BACK;
+    if often { Err(Refusal::AskedTooOften) } else { Ok(()) }
 }
 
 /// The asker takes a request back.

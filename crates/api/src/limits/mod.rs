@@ -76,8 +76,11 @@ macro_rules! rates {
                 Self { $($name: Rate::OFF,)* ..Self::default() }
             }
 
-            /// The names of the rates.
-            pub const NAMES: [&'static str; [$(stringify!($name)),*].len()] = [$(stringify!($name)),*];
+            /// The rates by their names.
+            #[must_use]
+            pub fn rates(&self) -> Vec<(&'static str, Rate)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
         }
 
         #[derive(Debug)]

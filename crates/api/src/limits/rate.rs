@@ -67,6 +67,17 @@ impl Rate {
     }
 }
 
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some((count, unit)) = self.0 else {
+            return f.write_str("off");
+        };
+        let (_, word, _) =
+            Unit::ALL.into_iter().find(|(u, ..)| *u == unit).ok_or(std::fmt::Error)?;
+        write!(f, "{count}/{word}")
+    }
+}
+
 /// Not a rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoRate(String);
@@ -116,6 +127,9 @@ mod tests {
             "10/h".parse::<Rate>().unwrap().limit(),
             Some((NonZeroU32::new(10).unwrap(), Duration::from_secs(3_600)))
         );
+        for text in ["5/min", "1/s", "10/h", "100/d", "off"] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
         for bad in ["", "5", "0/min", "-1/s", "5/minute", "5 / min", "5/", "99999999999/s"] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }

@@ -85,3 +85,12 @@ fn every_setting_is_in_the_reference() {
         }
     }
 }
+
+#[test]
+fn every_limit_is_in_the_reference_with_what_holds_by_itself() {
+    let reference = read("docs/reference/configuration.md");
+    for (name, rate) in comity_api::limits::Settings::default().rates() {
+        let row = format!("| `{name}` | `{rate}` |");
+        assert!(reference.contains(&row), "{row} is not in docs/reference/configuration.md");
+    }
+}

@@ -8,6 +8,7 @@ mod erasure;
 mod halts;
 mod may;
 mod model;
+mod often;
 mod replay;
 mod scenarios;
 mod signing;

@@ -8,7 +8,7 @@ use comity_domain::ids::{AccountId, SessionId};
 use comity_domain::organisation::Standing;
 use comity_domain::permission::Permission;
 use comity_domain::refusal::Reason;
-use comity_domain::request::RequestState;
+use comity_domain::request::{RequestCancel, RequestState};
 use comity_domain::rights::{self, Resource};
 use comity_domain::session::SessionState;
 use comity_domain::state::State;
@@ -81,6 +81,9 @@ fn requests(m: &Plain, s: &State) {
             RequestState::Pending => Fate::Pending,
             RequestState::Approved { grant, .. } => Fate::Approved(grant),
             RequestState::Denied { at, .. } => Fate::Denied(at),
+            RequestState::Cancelled { at, cause: Some(RequestCancel::ByAsker) } => {
+                Fate::TakenBack(at)
+            }
             RequestState::Cancelled { .. } => Fate::Cancelled,
         };
         assert_eq!(

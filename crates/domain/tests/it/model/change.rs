@@ -205,7 +205,7 @@ impl Plain {
                 self.requests.insert(id, request);
             }
             C::CancelRequest { request } => {
-                self.requests.get_mut(request).unwrap().fate = Fate::Cancelled
+                self.requests.get_mut(request).unwrap().fate = Fate::TakenBack(now)
             }
             C::Deny { request, .. } => {
                 self.requests.get_mut(request).unwrap().fate = Fate::Denied(now)

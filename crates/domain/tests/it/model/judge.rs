@@ -347,6 +347,8 @@ impl Plain {
         let (_, modes, days, _) = level(&ask.level);
         unless(ask.modes.is_empty() || !modes.covers(ask.modes), "invalid")?;
         unless(ask.days.0 == 0 || ask.days.0 > days, "invalid")?;
+        let today = self.requests.values().filter(|r| r.provider == ask.provider);
+        unless(today.filter(|r| self.now.0 - r.at.0 < DAY).count() >= 20, "asked_too_often")?;
         let customer = self.orgs.iter().find(|(_, o)| o.code == ask.code).map(|(id, _)| *id);
         let customer = customer.ok_or("not_found")?;
         let own = &self.orgs[&customer];
@@ -362,7 +364,10 @@ impl Plain {
         unless(earlier().any(|r| self.pending(r)), "already_pending")?;
         let recent =
             |r: &&Request| matches!(r.fate, Fate::Denied(at) if self.now.0 - at.0 < 30 * DAY);
-        unless(earlier().filter(recent).count() >= 3, "asked_too_often")
+        unless(earlier().filter(recent).count() >= 3, "asked_too_often")?;
+        let back =
+            |r: &&Request| matches!(r.fate, Fate::TakenBack(at) if self.now.0 - at.0 < 30 * DAY);
+        unless(earlier().filter(back).count() >= 3, "asked_too_often")
     }
 
     fn judge_approve(

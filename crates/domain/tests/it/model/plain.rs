@@ -99,6 +99,7 @@ pub struct SignIn {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fate {
+    TakenBack(Instant),
     Pending,
     Approved(GrantId),
     Denied(Instant),
