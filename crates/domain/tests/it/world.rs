@@ -312,6 +312,7 @@ impl World {
             unit: None,
             portal,
             active: true,
+            roles: None,
         }
     }
 

@@ -65,6 +65,7 @@ impl Moves<'_> {
             unit: unit.external.clone(),
             portal: m.portal,
             active: m.active,
+            roles: None,
         })
     }
 
