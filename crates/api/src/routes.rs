@@ -85,6 +85,11 @@ pub fn router(app: Arc<App>) -> Router {
         // standards
         .route("/oauth/token", post(oauth::token))
         .route("/access/v1/evaluation", post(authzen::evaluation))
+        .route("/access/v1/evaluations", post(authzen::batch::evaluations))
+        .route("/access/v1/search/subject", post(authzen::search::subjects))
+        .route("/access/v1/search/resource", post(authzen::search::resources))
+        .route("/access/v1/search/action", post(authzen::search::actions))
+        .route("/.well-known/authzen-configuration", get(authzen::metadata::configuration))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))

@@ -32,6 +32,7 @@ use crate::tokens::{self, Kind, Secret};
 mod decisions;
 mod open;
 
+pub use decisions::{Seen, View};
 pub use open::{Settings, StartError};
 
 /// How long a question may wait for this node to be able to answer it, in milliseconds.
