@@ -39,6 +39,9 @@ impl FromRequestParts<Arc<App>> for Asker {
         let (who, code) = match basic(parts) {
             None => (Who::from_request_parts(parts, app).await?, None),
             Some((code, key)) => {
+                if !app.is_current() {
+                    return Err(Problem::not_current(app));
+                }
                 let caller = app.caller(&key, Door::Api).ok_or_else(Problem::unauthenticated)?;
                 // Only a key is a password: what a person or a session holds is shown as a bearer.
                 if !matches!(caller.principal, Principal::Key(_)) {

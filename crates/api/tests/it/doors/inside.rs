@@ -7,7 +7,14 @@ use super::Scene;
 use crate::may_routes::calls;
 
 /// Routes that look at no bearer token.
-const OPEN: [&str; 5] = ["/healthz", "/readyz", "/v1/sign-in", "/v1/enrol", "/oauth/token"];
+const OPEN: [&str; 6] = [
+    "/healthz",
+    "/readyz",
+    "/v1/sign-in",
+    "/v1/enrol",
+    "/oauth/token",
+    "/.well-known/authzen-configuration",
+];
 
 #[test]
 fn t08_a_partner_session_opens_nothing_but_its_own_close() {

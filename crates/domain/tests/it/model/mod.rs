@@ -38,7 +38,7 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 49] = [
+const MOVES: [(&str, usize, Move); 50] = [
     ("ask", 34, |m| m.ask()),
     ("cancel", 2, |m| m.cancel()),
     ("deny", 10, |m| m.deny()),
@@ -66,6 +66,7 @@ const MOVES: [(&str, usize, Move); 49] = [
     ("lift_member", 6, |m| m.member_standing(true)),
     ("move_member", 2, |m| m.move_member()),
     ("change_portal", 2, |m| m.change_portal()),
+    ("home_roles", 2, |m| m.home_roles()),
     ("remove_member", 2, |m| m.remove_member()),
     ("rejoin", 5, |m| m.rejoin()),
     ("recruit", 5, |m| m.recruit()),
