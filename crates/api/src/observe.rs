@@ -1,8 +1,8 @@
 //! One line in the log and one count for each request, and the request's name.
 //!
-//! What callers wrote never gets into the log: the route is its template, never the path or the query, and
-//! a name for the request is taken over only if it is a UUID or 32 hexadecimal digits, which no
-//! secret of ours is.
+//! What callers wrote never gets into the log: the route is its template, never the path or the
+//! query, and a name for the request is taken over only if it is a UUID or 32 hexadecimal digits,
+//! which no secret of ours is.
 
 use std::sync::Arc;
 use std::time::Duration;

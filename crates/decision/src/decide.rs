@@ -117,7 +117,8 @@ impl Sight {
         let loaded = entry.map(|e| (e, e.rights.load()));
         let clocks = clocks();
         let (seq, at) = (self.seq, clocks.wall);
-        let answer = |reason, session, late| Answer { reason, session, member: None, seq, at, late };
+        let answer =
+            |reason, session, late| Answer { reason, session, member: None, seq, at, late };
         if !self.holds(clocks) {
             return answer(Reason::Stale, None, false);
         }

@@ -164,8 +164,7 @@ pub fn decide_own(
     let Some((_, member)) = state.members.iter().find(|(key, _)| **key == (owner, person)) else {
         return Reason::NotAMember;
     };
-    let locked =
-        |l: &Lock| l.customer == owner && l.target == LockTarget::Person(person);
+    let locked = |l: &Lock| l.customer == owner && l.target == LockTarget::Person(person);
     let halted = |h: &Halt| {
         h.target == HaltTarget::Person(person) || h.target == HaltTarget::Organisation(owner)
     };

@@ -179,7 +179,8 @@ impl Part {
             last = text;
         }
         let place = format!("{}~{last}", self.limit);
-        let next_token = if more { page::cursor(app, &self.question, &place) } else { String::new() };
+        let next_token =
+            if more { page::cursor(app, &self.question, &place) } else { String::new() };
         Results { page: ShownPage { next_token, count: results.len() }, results }
     }
 }
@@ -254,7 +255,8 @@ pub async fn subjects(
         Ok(part.cut(&by, all, |id| {
             let member = search::member(&view.state, application, owner, *id)?;
             let words = &view.state.words;
-            let external = view.state.members.get(&(owner, *id)).and_then(|m| words.get(m.external));
+            let external =
+                view.state.members.get(&(owner, *id)).and_then(|m| words.get(m.external));
             let properties = FoundProperties {
                 organisation: owner.to_string(),
                 member: external.map(ToString::to_string),

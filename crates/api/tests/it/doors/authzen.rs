@@ -111,12 +111,8 @@ fn t24_parallel_batches_lose_no_call() {
         .unwrap();
     let sent: Vec<_> = (0..8)
         .map(|_| {
-            let request = crate::harness::request(
-                scene.decide_key("boats"),
-                "POST",
-                EVALUATIONS,
-                Some(&ask),
-            );
+            let request =
+                crate::harness::request(scene.decide_key("boats"), "POST", EVALUATIONS, Some(&ask));
             let router = scene.router.clone();
             runtime.spawn(async move { crate::harness::send(&router, request).await })
         })
@@ -148,7 +144,8 @@ fn an_error_of_one_question_is_a_no_in_its_place() {
     );
     assert_eq!(said[1]["context"]["error"]["status"], json!(422));
     assert_eq!(said[5]["context"]["error"]["status"], json!(503));
-    let stops = scene.decided(&json!({ "subject": scene.hugo(), "action": { "name": "boats:read" },
+    let stops =
+        scene.decided(&json!({ "subject": scene.hugo(), "action": { "name": "boats:read" },
         "options": { "evaluations_semantic": "deny_on_first_deny" },
         "evaluations": [{}, { "resource": { "type": "account", "id": "boat-1" } }] }));
     assert_eq!(reasons(&stops), ["invalid"], "an error is a denial");
@@ -274,14 +271,20 @@ fn t25_a_search_finds_what_an_evaluation_says_yes_to_counts_nothing_and_shows_no
     let read = json!({ "name": "boats:read" });
     let ids = |found: &[Value]| found.iter().map(|f| text(&f["id"])).collect::<Vec<_>>();
     let who = |kind: &str, resource: Value| {
-        search("subject", json!({ "subject": { "type": kind }, "action": read, "resource": resource }))
+        search(
+            "subject",
+            json!({ "subject": { "type": kind }, "action": read, "resource": resource }),
+        )
     };
     assert_eq!(ids(&who("session", boat("boat-1"))), [scene.there.session.clone()]);
     assert!(who("session", boat("boat-3")).is_empty());
     assert_eq!(ids(&who("person", boat("boat-3"))), [scene.person("max@marina")]);
     assert!(who("person", boat("nowhere")).is_empty());
     let here = |subject: Value, kind: &str| {
-        search("resource", json!({ "subject": subject, "action": read, "resource": { "type": kind } }))
+        search(
+            "resource",
+            json!({ "subject": subject, "action": read, "resource": { "type": kind } }),
+        )
     };
     assert_eq!(ids(&here(scene.hugo(), "account")), ["boat-1", "boat-2"]);
     assert!(here(scene.hugo(), "organisation").is_empty());
@@ -362,7 +365,8 @@ fn a_member_at_home_may_what_the_own_organisation_gave() {
     // The builder's identifier of an account means nothing without its organisation.
     let bare = json!({ "type": "account", "id": "boat-1" });
     assert_eq!(scene.home(&max, "boats:read", &bare), no("wrong_resource"));
-    let foreign = json!({ "type": "account", "id": account, "properties": { "organisation": "fjord" } });
+    let foreign =
+        json!({ "type": "account", "id": account, "properties": { "organisation": "fjord" } });
     assert_eq!(scene.home(&max, "boats:read", &foreign), no("wrong_resource"));
     let fjord = json!({ "type": "organisation", "id": "fjord" });
     assert_eq!(scene.home(&max, "boats:read", &fjord), no("not_a_member"));
@@ -371,7 +375,11 @@ fn a_member_at_home_may_what_the_own_organisation_gave() {
     // What no partner may do, an own member may: nothing is delegated.
     scene.at_home("max", &json!(["owner"])).ok();
     assert_eq!(scene.home(&max, "money:payout", &marina), yes);
-    assert_eq!(scene.home(&max, "tours:read", &marina), no("no_role"), "not this application's word");
+    assert_eq!(
+        scene.home(&max, "tours:read", &marina),
+        no("no_role"),
+        "not this application's word"
+    );
     // Left out, the roles stay; a role that is not there is refused; a deleted one is gone.
     let path = "/v1/organisations/marina/members/max";
     let put = scene.known.members["max@marina"].wire();
@@ -413,4 +421,25 @@ fn the_metadata_names_what_is_there_and_believes_no_strangers_host() {
     for stranger in ["evil.example", "localhost.evil.example", "localhost:80@evil.example"] {
         get(stranger).is(404, "not_found");
     }
+}
+
+#[test]
+fn a_batch_of_a_hundred_answers_what_a_hundred_single_questions_do() {
+    let scene = Scene::new();
+    let permissions = ["boats:read", "money:send"];
+    let item = |n: usize| json!({ "action": { "name": permissions[n % 2] }, "resource": { "type": "account", "id": "boat-1" } });
+    let items: Vec<Value> = (0..100).map(item).collect();
+    let since = std::time::Instant::now();
+    let batch = scene.decided(&json!({ "subject": scene.hugo(), "evaluations": items }));
+    let together = since.elapsed();
+    let since = std::time::Instant::now();
+    for (n, said) in batch.iter().enumerate() {
+        let mut one = item(n);
+        one["subject"] = scene.hugo();
+        let single = scene.asked("/access/v1/evaluation", &one).ok();
+        assert_eq!(single["context"]["reason"], said["context"]["reason"]);
+    }
+    println!("100 in one request: {together:?}; 100 by themselves: {:?}", since.elapsed());
+    let (allowed, refused) = scene.counted();
+    assert_eq!((allowed, refused), (100, 100));
 }
