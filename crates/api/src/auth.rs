@@ -87,7 +87,7 @@ pub fn bearer(parts: &Parts) -> Option<&str> {
 }
 
 /// What somebody is told who shows nothing that is in force: that, or to come less often.
-fn stranger(parts: &Parts) -> Problem {
+pub fn stranger(parts: &Parts) -> Problem {
     let counted = Counted::beside(parts).map_or(Ok(()), |c| c.limits.stranger(c.from));
     counted.map_or_else(Problem::from, |()| Problem::unauthenticated())
 }

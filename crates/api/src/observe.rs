@@ -1,8 +1,8 @@
 //! One line in the log and one count for each request, and the request's name.
 //!
-//! What callers wrote never gets there: the route is its template, never the path or the query, and
-//! a name for the request is taken over only if it is a UUID or 32 hexadecimal digits, which no
-//! secret of ours is.
+//! What callers wrote never gets into the log: the route is its template, never the path or the
+//! query, and a name for the request is taken over only if it is a UUID or 32 hexadecimal digits,
+//! which no secret of ours is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,8 +88,19 @@ fn name(request: &Request) -> String {
     }
 }
 
+/// What of the sender's own name for the request goes back to the sender, whom AuthZEN promises it:
+/// visible ASCII, at most 128 characters. It goes nowhere else; the log keeps [`name`].
+fn echo(request: &Request) -> Option<HeaderValue> {
+    let mut sent = request.headers().get_all(REQUEST_ID).iter();
+    let (first, second) = (sent.next()?, sent.next());
+    let bytes = first.as_bytes();
+    let safe = (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+    (safe && second.is_none()).then(|| first.clone())
+}
+
 /// See the module.
 pub async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let echo = echo(&request);
     let mut line = Line {
         metrics: app.metrics().clone(),
         method: word(request.method()),
@@ -100,7 +111,7 @@ pub async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) 
     };
     let mut response = next.run(request).await;
     line.status = Some(response.status().as_u16());
-    if let Ok(id) = HeaderValue::from_str(&line.id) {
+    if let Some(id) = echo.or_else(|| HeaderValue::from_str(&line.id).ok()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response

@@ -340,6 +340,8 @@ pub struct WireMember {
     portal_role: Option<PortalRole>,
     #[serde(default = "yes")]
     active: bool,
+    /// Codes of the organisation's own roles; left out, they stay as they are.
+    roles: Option<Vec<String>>,
 }
 
 pub async fn put_member(
@@ -358,6 +360,7 @@ pub async fn put_member(
         unit: body.unit,
         portal: body.portal_role,
         active: body.active,
+        roles: body.roles,
     });
     let find = |state: &World| state.words.find(Lookup::Member(id), external.trim()).map(PersonId);
     let of =
@@ -372,11 +375,12 @@ pub async fn put_member(
 fn shown_member(state: &World, organisation: OrganisationId, id: PersonId) -> Option<Value> {
     let (m, p) = (state.members.get(&(organisation, id))?, state.people.get(id)?);
     let unit = state.units.get(m.unit).and_then(|u| u.external).map(|w| state.words.show(w));
+    let roles: Vec<_> = m.roles.iter().filter_map(|r| Some(&state.roles.get(*r)?.code)).collect();
     Some(
         json!({ "person": id, "external_id": state.words.show(m.external), "name": state.words.show(p.name),
         "email": state.words.show(p.email), "email_verified": p.email_verified, "unit": unit,
-        "portal_role": m.portal, "standing": m.standing, "enrolled": p.has_password,
-        "etag": etag(state, &Versioned::Member(organisation, id)) }),
+         "portal_role": m.portal, "roles": roles, "standing": m.standing, "enrolled": p.has_password,
+         "etag": etag(state, &Versioned::Member(organisation, id)) }),
     )
 }
 

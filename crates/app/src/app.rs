@@ -5,19 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use comity_decision::counter::Counts;
-use comity_decision::decide::{Answer, decide};
 use comity_domain::application::KeyUse;
 use comity_domain::code::CustomerCode;
 use comity_domain::command::{Asked, Caller, Command, Door, FreshCode, Once, Principal};
 use comity_domain::event::Event;
 use comity_domain::ids::{ApplicationId, Digest32, OrganisationId, PersonId, SessionId};
-use comity_domain::permission::Permission;
-use comity_domain::refusal::{Reason, Refusal};
-use comity_domain::rights::Resource;
+use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
-use comity_store::{CallRecord, Place, REMEMBERED_MS, Reader, StoreError};
+use comity_store::{Place, REMEMBERED_MS, Reader, StoreError};
 
 use crate::assertions::Assertions;
 use crate::calls::CallBook;
@@ -34,8 +31,10 @@ use crate::signing::Signer;
 use crate::snapshots::Snapshots;
 use crate::tokens::{self, Kind, Secret};
 
+mod decisions;
 mod open;
 
+pub use decisions::{Seen, View};
 pub use open::{Settings, StartError};
 
 /// How long a question may wait for this node to be able to answer it, in milliseconds.
@@ -455,44 +454,6 @@ impl App {
 
     // -- decisions --------------------------------------------------------------------------------
 
-    /// Decides one call and counts it. Never blocks.
-    #[must_use]
-    pub fn evaluate(
-        &self,
-        application: ApplicationId,
-        token: &str,
-        asked: Permission<'_>,
-        resource: impl FnOnce(&State, OrganisationId) -> Resource,
-    ) -> Answer {
-        let index = self.node.index();
-        let nothing = Digest32([0; 32]); // the digest of no token
-        let digest = match tokens::parse(token) {
-            Some((Kind::Session, digest)) => digest,
-            Some(_) => nothing,
-            None => self.opened(token).map_or(nothing, |opened| opened.digest),
-        };
-        // What the resource is called is the builder's word, and means something only inside the
-        // session's customer.
-        let customer = index.read(&digest, |e| e.map(|e| e.rights.load().customer));
-        let resource =
-            customer.map_or(Resource::Unknown, |customer| resource(&self.state(), customer));
-        let answer = decide(index, application, &digest, asked, resource, || self.clock.read());
-        self.node.metrics().decided(answer.reason);
-        if let Some(session) = &answer.session
-            && answer.reason != Reason::Stale
-        {
-            self.book.record(CallRecord {
-                session: session.session,
-                at: answer.at,
-                permission: asked.to_string(),
-                resource: recorded(resource),
-                reason: answer.reason.code().to_owned(),
-                late: answer.late,
-            });
-        }
-        answer
-    }
-
     /// Waits until this node's decisions reflect the log up to `seq`, for [`WAIT_MS`] at most; says
     /// whether they do (N6): so whoever has written on one node reads it on any.
     pub async fn reached(&self, seq: u64) -> bool {
@@ -505,16 +466,6 @@ impl App {
     #[must_use]
     pub fn counts(&self, session: SessionId) -> Counts {
         self.book.counts(self.node.index(), session)
-    }
-}
-
-/// How a call's record names what was asked about: by Comity's identifier. The builder's own would
-/// be a word that no erasure reaches, and so would a name that leads nowhere.
-fn recorded(resource: Resource) -> String {
-    match resource {
-        Resource::Account(account, ..) => format!("account:{account}"),
-        Resource::Organisation(organisation) => format!("organisation:{organisation}"),
-        Resource::Unknown => "unknown".into(),
     }
 }
 

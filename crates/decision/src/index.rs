@@ -57,6 +57,11 @@ impl Index {
         read(self.by_token.pin().get(token).map(|entry| &**entry))
     }
 
+    /// Reads this session in place.
+    pub fn read_session<T>(&self, id: SessionId, read: impl FnOnce(Option<&Entry>) -> T) -> T {
+        read(self.by_session.pin().get(&id).map(|entry| &**entry))
+    }
+
     /// The session.
     #[must_use]
     pub fn by_session(&self, session: SessionId) -> Option<Arc<Entry>> {

@@ -4,9 +4,9 @@
 
 use comity_domain::assignment::{AssignmentState, Basis};
 use comity_domain::grant::{GrantEnd, GrantState};
-use comity_domain::halt::HaltTarget;
-use comity_domain::ids::{ApplicationId, Digest32};
-use comity_domain::lock::LockTarget;
+use comity_domain::halt::{Halt, HaltTarget};
+use comity_domain::ids::{ApplicationId, Digest32, PersonId};
+use comity_domain::lock::{Lock, LockTarget};
 use comity_domain::organisation::{Accounts, Standing};
 use comity_domain::permission::Permission;
 use comity_domain::refusal::Reason;
@@ -144,5 +144,49 @@ pub fn decide(
         Reason::Allowed
     } else {
         Reason::AccountNotInGrant
+    }
+}
+
+/// What the answer about a member in the own organisation has to be.
+#[must_use]
+pub fn decide_own(
+    state: &State,
+    application: ApplicationId,
+    person: PersonId,
+    asked: Permission<'_>,
+    resource: Resource,
+) -> Reason {
+    let (owner, unit) = match resource {
+        Resource::Unknown => return Reason::WrongResource,
+        Resource::Organisation(o) => (o, None),
+        Resource::Account(_, o, u) => (o, Some(u)),
+    };
+    let Some((_, member)) = state.members.iter().find(|(key, _)| **key == (owner, person)) else {
+        return Reason::NotAMember;
+    };
+    let locked = |l: &Lock| l.customer == owner && l.target == LockTarget::Person(person);
+    let halted = |h: &Halt| {
+        h.target == HaltTarget::Person(person) || h.target == HaltTarget::Organisation(owner)
+    };
+    if state.locks.iter().any(|(_, l)| locked(l)) || state.halts.iter().any(|(_, h)| halted(h)) {
+        return Reason::Locked;
+    }
+    let unit_works = |id| state.units.get(id).is_some_and(|u| u.standing == Standing::Active);
+    let here = state.organisations.get(owner).map(|o| o.standing);
+    let all_work = [Some(member.standing), here].iter().all(|s| *s == Some(Standing::Active));
+    if !all_work || !unit_works(member.unit) || unit.is_some_and(|u| !unit_works(u)) {
+        return Reason::Suspended;
+    }
+    let by_role = state.roles.iter().any(|(id, role)| {
+        role.organisation == owner
+            && !role.deleted
+            && member.roles.contains(&id)
+            && role.versions.last().is_some_and(|p| p.permits(asked))
+    });
+    let words = state.applications.iter().find(|(id, _)| *id == application);
+    if by_role && words.is_some_and(|(_, a)| a.permissions.permits(asked)) {
+        Reason::Allowed
+    } else {
+        Reason::NoRole
     }
 }

@@ -209,6 +209,9 @@ pub struct PutMember {
     pub portal: Option<PortalRole>,
     /// Active or suspended.
     pub active: bool,
+    /// The codes of the organisation's own roles that the member holds; `None` leaves them as they
+    /// are, so that a directory that knows no roles does not take those that an Admin gave.
+    pub roles: Option<Vec<String>>,
 }
 
 /// What can be asked.

@@ -159,6 +159,8 @@ pub enum Event {
     },
     /// A member was suspended or brought back.
     MemberStanding { organisation: OrganisationId, person: PersonId, standing: Standing },
+    /// A member holds these roles of the own organisation from now on, and no others.
+    MemberRolesSet { organisation: OrganisationId, person: PersonId, roles: Vec<RoleId> },
     /// A member left.
     MemberLeft { organisation: OrganisationId, person: PersonId },
     /// A token was made by which a first password can be set.
@@ -365,6 +367,7 @@ impl Event {
             | E::RoleChanged { .. }
             | E::RoleDeleted { .. }
             | E::MemberChanged { .. }
+            | E::MemberRolesSet { .. } // perhaps fewer than before
             | E::MemberLeft { .. }
             | E::EnrolmentMade { .. } // an older token opens nothing any more
             | E::PasswordSet { .. }
@@ -445,6 +448,7 @@ impl Event {
             | E::EmailVerified { .. }
             | E::MemberChanged { .. }
             | E::MemberStanding { .. }
+            | E::MemberRolesSet { .. }
             | E::MemberLeft { .. }
             | E::EnrolmentMade { .. }
             | E::PasswordSet { .. }
@@ -519,6 +523,7 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::MemberJoined { organisation, .. }
         | E::MemberChanged { organisation, .. }
         | E::MemberStanding { organisation, .. }
+        | E::MemberRolesSet { organisation, .. }
         | E::MemberLeft { organisation, .. } => {
             to.insert(*organisation);
         }

@@ -227,6 +227,11 @@ impl Permissions {
         self.0.first().is_some_and(|p| p.resource.is_none() && p.verb.is_none())
     }
 
+    /// The entries, resource and verb of each; `None` is the star.
+    pub fn entries(&self) -> impl Iterator<Item = (Option<&str>, Option<&str>)> {
+        self.0.iter().map(|p| (p.resource.as_deref(), p.verb.as_deref()))
+    }
+
     /// The entries as people write them.
     pub fn texts(&self) -> impl Iterator<Item = String> + '_ {
         self.0.iter().map(ToString::to_string)

@@ -1,5 +1,6 @@
 //! People, their memberships and their own sign-ins.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Caller, Principal, PutMember};
 use crate::draft::{Draft, SideWrite};
 use crate::event::Event;
-use crate::ids::{Digest32, OrganisationId, PersonId, SignInId, UnitId};
+use crate::ids::{Digest32, OrganisationId, PersonId, RoleId, SignInId, UnitId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::{self, Standing};
 use crate::refusal::Refusal;
@@ -55,7 +56,12 @@ pub struct Member {
     pub external: WordId,
     /// Active or suspended; a member who left is gone from the state.
     pub standing: Standing,
+    /// What the organisation lets its own member do in the product: live roles of its own, sorted.
+    pub roles: Vec<RoleId>,
 }
+
+/// How many roles of the own organisation a member may hold.
+pub const MOST_OWN_ROLES: usize = 100;
 
 /// What a member may do inside Comity. A closed list, apart from the builder's permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -132,6 +138,7 @@ pub(crate) fn put_member(
     let name = text::name("name", &put.name)?;
     let email = text::email("email", &put.email)?;
     let unit = put.unit.as_deref().map(|u| d.unit(organisation, u)).transpose()?.unwrap_or(default);
+    let roles = put.roles.map(|codes| own_roles(&d.state, organisation, &codes)).transpose()?;
     // Only the builder can prove an address; a person's word for it is no proof (T32).
     let verified = put.email_verified && matches!(caller.principal, Principal::Key(_));
     let known = d.state.words.find(Lookup::Member(organisation), &external).map(PersonId);
@@ -150,7 +157,29 @@ pub(crate) fn put_member(
         d.emit(Event::MemberStanding { organisation, person, standing });
         kept_an_admin(d, was_admin, organisation)?;
     }
+    let held = d.state.members.get(&(organisation, person)).map(|m| &m.roles);
+    if let Some(roles) = roles.filter(|roles| held != Some(roles)) {
+        d.emit(Event::MemberRolesSet { organisation, person, roles });
+    }
     Ok(())
+}
+
+/// Live roles of the organisation by their codes, sorted, each once.
+fn own_roles(
+    state: &State,
+    organisation: OrganisationId,
+    codes: &[String],
+) -> Result<Vec<RoleId>, Refusal> {
+    if codes.len() > MOST_OWN_ROLES {
+        return Err(Refusal::invalid("roles", format!("may hold at most {MOST_OWN_ROLES}")));
+    }
+    let found = codes.iter().map(|code| {
+        state
+            .role_by_code(organisation, code)
+            .ok_or_else(|| Refusal::invalid("roles", "names no role of this organisation"))
+    });
+    let roles = found.collect::<Result<BTreeSet<_>, _>>()?;
+    Ok(roles.into_iter().collect())
 }
 
 #[allow(clippy::too_many_arguments)] // the parts of one member

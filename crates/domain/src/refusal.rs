@@ -283,6 +283,8 @@ pub enum Reason {
     Locked,
     /// An organisation, unit or member is suspended or closed.
     Suspended,
+    /// The person is no member of the organisation that owns the resource.
+    NotAMember,
     /// The resource belongs to another organisation, or is not known.
     WrongResource,
     /// The builder allows nobody to delegate this permission.
@@ -301,7 +303,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Allowed,
         Self::SessionUnknown,
         Self::SessionClosed,
@@ -314,6 +316,7 @@ impl Reason {
         Self::AssignmentLost,
         Self::Locked,
         Self::Suspended,
+        Self::NotAMember,
         Self::WrongResource,
         Self::NeverDelegable,
         Self::NoRole,
@@ -339,6 +342,7 @@ impl Reason {
             Self::AssignmentLost => "assignment_lost",
             Self::Locked => "locked",
             Self::Suspended => "suspended",
+            Self::NotAMember => "not_a_member",
             Self::WrongResource => "wrong_resource",
             Self::NeverDelegable => "never_delegable",
             Self::NoRole => "no_role",
@@ -372,6 +376,9 @@ impl Reason {
             Self::Locked => "The customer locked this access; once it is unlocked, enter again.",
             Self::Suspended => {
                 "One of the organisations, its unit or your membership is suspended."
+            }
+            Self::NotAMember => {
+                "This person is no member of the organisation; a partner asks by the session."
             }
             Self::WrongResource => "This resource is not the customer's, or is not known.",
             Self::NeverDelegable => "No partner may do this, whatever its roles.",

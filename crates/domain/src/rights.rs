@@ -18,6 +18,8 @@ use crate::session::{Session, SessionEnd, SessionState};
 use crate::state::State;
 use crate::time::Instant;
 
+pub mod own;
+
 /// A session as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiled {

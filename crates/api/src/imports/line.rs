@@ -74,6 +74,8 @@ pub enum Line {
         /// What the member may do inside Comity.
         #[schema(value_type = Option<String>, example = "admin")]
         portal_role: Option<PortalRole>,
+        /// Codes of the organisation's own roles; left out, they stay.
+        roles: Option<Vec<String>>,
         /// False suspends the member.
         #[serde(default = "yes")]
         active: bool,
@@ -135,6 +137,7 @@ impl Line {
                 email_verified,
                 unit,
                 portal_role,
+                roles,
                 active,
             } => Command::PutMember(PutMember {
                 organisation: find(&organisation)?,
@@ -144,6 +147,7 @@ impl Line {
                 email_verified,
                 unit,
                 portal: portal_role,
+                roles,
                 active,
             }),
         })

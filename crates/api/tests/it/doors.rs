@@ -1,6 +1,7 @@
 //! What the door itself must do, whatever the rules: read strictly, tell nothing to strangers, keep
 //! secrets, page and feed without gaps.
 
+mod authzen;
 mod checkpoints;
 mod current;
 mod edges;

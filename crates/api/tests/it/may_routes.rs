@@ -26,6 +26,9 @@ impl Call {
     /// The request, with this body instead of the usual one.
     pub fn request(&self, token: &str, body: Option<&Value>) -> Request<Body> {
         let mut request = request(token, self.method, &self.path, body.or(self.body.as_ref()));
+        if self.route.starts_with("/.well-known/") {
+            request.headers_mut().insert(header::HOST, "localhost:8080".parse().unwrap());
+        }
         if let Some(version) = &self.version {
             request.headers_mut().insert(header::IF_MATCH, version.parse().unwrap());
         }
@@ -48,6 +51,12 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
     let terms = terms();
     let evaluation = json!({ "subject": { "type": "partner_session", "id": there.token }, "action": { "name": "boats:read" },
         "resource": { "type": "account", "id": "boat-1" }, "context": {} });
+    let whose = json!({ "type": "partner_session", "id": there.token });
+    let boat = json!({ "type": "account", "id": "boat-1", "properties": { "organisation": "marina" } });
+    let evaluations = json!({ "subject": whose, "action": { "name": "boats:read" }, "evaluations": [{ "resource": boat }] });
+    let subjects = json!({ "subject": { "type": "session" }, "action": { "name": "boats:read" }, "resource": boat });
+    let resources = json!({ "subject": whose, "action": { "name": "boats:read" }, "resource": { "type": "account" } });
+    let actions = json!({ "subject": whose, "resource": boat });
     let level = json!({ "permissions": ["boats:read"], "modes": ["direct"], "longest_grant_days": 30, "session_minutes": 60 });
     let (no, some) = (None, Some);
     let rows: Vec<(&'static str, &'static str, Option<Value>)> = vec![
@@ -132,6 +141,11 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/.well-known/oauth-authorization-server", None),
         ("GET", "/.well-known/oauth-protected-resource", None),
         ("POST", "/access/v1/evaluation", Some(evaluation)),
+        ("POST", "/access/v1/evaluations", Some(evaluations)),
+        ("POST", "/access/v1/search/subject", Some(subjects)),
+        ("POST", "/access/v1/search/resource", Some(resources)),
+        ("POST", "/access/v1/search/action", Some(actions)),
+        ("GET", "/.well-known/authzen-configuration", None),
     ];
     rows.into_iter().map(|(method, route, body)| {
         let asks = (method, route) == ("POST", "/v1/organisations/{organisation}/requests");

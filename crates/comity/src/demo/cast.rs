@@ -145,6 +145,7 @@ pub async fn provision(seed: &mut Seed<'_>, key: &Caller) -> anyhow::Result<()> 
             unit: None,
             portal,
             active: true,
+            roles: None,
         });
         let done = seed.stage.run(key, command).await?;
         let person = done.state.words.find(Lookup::Member(id), external).map(PersonId);

@@ -93,6 +93,11 @@ impl History {
             for member in &MEMBERS[1..] {
                 w.member(*org, member, None);
             }
+            for (member, roles) in [("rita", vec!["keeper", "reader"]), ("ugo", vec!["clerk"])] {
+                let mut put = w.member_spec(*org, member, None);
+                put.roles = Some(roles.into_iter().map(Into::into).collect());
+                w.must(&w.provision(), Command::PutMember(put));
+            }
         }
         let mut made = Self { w, chance: Chance(seed), orgs, ships };
         for _ in 0..4 {
@@ -315,6 +320,10 @@ impl History {
                 let mut put = self.w.member_spec(organisation, external, portal);
                 put.active = active;
                 put.unit = self.chance.one_in(3).then(|| "north".into());
+                if self.chance.one_in(3) {
+                    let some = self.chance.some(&ROLES);
+                    put.roles = Some(some.into_iter().map(Into::into).collect());
+                }
                 Command::PutMember(put)
             }
         };

@@ -14,6 +14,7 @@
 mod histories;
 mod history;
 mod index;
+mod own;
 mod takes_away;
 #[allow(dead_code, unreachable_pub)] // shared with the kernel's tests; not all of it is needed here
 #[path = "../../../domain/tests/it/world.rs"]

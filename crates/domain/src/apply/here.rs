@@ -2,7 +2,7 @@
 
 use crate::application::{Application, Key};
 use crate::event::Event;
-use crate::ids::OrganisationId;
+use crate::ids::{OrganisationId, PersonId, RoleId};
 use crate::organisation::{Account, Organisation, Settings, Standing, Unit};
 use crate::role::Role;
 use crate::signing::{self, KeyPhase, SigningKey};
@@ -216,10 +216,26 @@ pub(super) fn roles(state: &mut State, event: &Event, touched: &mut Touched) {
                 state.roles.get(*role).map(|r| (r.organisation, r.code.clone()))
             {
                 state.roles_by_code.remove(&(organisation, code));
+                drop_from_members(state, organisation, *role);
             }
             role
         }
         _ => return,
     };
     touched.grants.extend(state.grants_with(*role));
+}
+
+/// A deleted role leaves every member who holds it. It follows from the deletion, whose event says
+/// so to the same readers: a row for each member would tell nothing more.
+fn drop_from_members(state: &mut State, organisation: OrganisationId, role: RoleId) {
+    let holds: Vec<PersonId> = state
+        .members_of(organisation)
+        .filter(|(_, member)| member.roles.contains(&role))
+        .map(|(person, _)| person)
+        .collect();
+    for person in holds {
+        if let Some(member) = state.members.get_mut(&(organisation, person)) {
+            member.roles.retain(|r| *r != role);
+        }
+    }
 }

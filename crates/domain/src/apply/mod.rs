@@ -140,6 +140,7 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::MemberJoined { .. }
         | E::MemberChanged { .. }
         | E::MemberStanding { .. }
+        | E::MemberRolesSet { .. }
         | E::MemberLeft { .. }
         | E::EnrolmentMade { .. }
         | E::PasswordSet { .. }

@@ -43,8 +43,13 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
         Event::MemberJoined { organisation, person, unit, portal, external } => {
             let lookup = Lookup::Member(*organisation);
             let external = c.indexed(state, *external, lookup, person.0);
-            let member =
-                Member { unit: *unit, portal: *portal, external, standing: Standing::Active };
+            let member = Member {
+                unit: *unit,
+                portal: *portal,
+                external,
+                standing: Standing::Active,
+                roles: Vec::new(), // whoever comes back holds none of those from before
+            };
             state.members.insert((*organisation, *person), member);
             state.memberships.insert((*person, *organisation));
         }
@@ -59,6 +64,12 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 member.standing = *standing;
             }
             touched.people.insert(*person);
+        }
+        // No session hangs on what a member may do at home, so nothing is touched.
+        Event::MemberRolesSet { organisation, person, roles } => {
+            if let Some(member) = state.members.get_mut(&(*organisation, *person)) {
+                member.roles.clone_from(roles);
+            }
         }
         Event::MemberLeft { organisation, person } => {
             if let Some(gone) = state.members.remove(&(*organisation, *person)) {

@@ -329,6 +329,7 @@ impl World {
             unit: None,
             portal,
             active: true,
+            roles: None,
         }
     }
 

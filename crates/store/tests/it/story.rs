@@ -175,6 +175,10 @@ fn places(w: &mut World, harbour: OrganisationId, brokers: OrganisationId) {
         (put.name, put.unit, put.active) = (name.into(), unit.map(Into::into), active);
         w.must(&provision, Command::PutMember(put));
     }
+    w.role(brokers, "own", &["boats:read"]);
+    let mut put = w.member_spec(brokers, "nia", None);
+    (put.name, put.roles) = ("Nia Noor".into(), Some(vec!["own".into()]));
+    w.must(&provision, Command::PutMember(put));
     for email_verified in [false, true] {
         let put = w.member_spec(brokers, "ole", None);
         w.must(

@@ -68,7 +68,7 @@ fn t44_no_value_of_another_type_or_size_breaks_a_handler() {
         let Some(Value::Object(body)) = &call.body else { continue };
         let token = match call.route {
             r if r.starts_with("/v1/platform") || r.ends_with("/standing") => &scene.known.operate,
-            "/access/v1/evaluation" => scene.decide_key("boats"),
+            r if r.starts_with("/access/") => scene.decide_key("boats"),
             "/v1/organisations/{organisation}/requests" => scene.at("pia@harbor-help"),
             r if r.contains("assignments") => scene.at("pia@harbor-help"),
             "/v1/organisations/{organisation}" => &scene.known.provision,

@@ -65,6 +65,7 @@ impl Moves<'_> {
             unit: unit.external.clone(),
             portal: m.portal,
             active: m.active,
+            roles: None,
         })
     }
 
@@ -78,6 +79,22 @@ impl Moves<'_> {
     pub fn back_in(&self, org: OrganisationId, person: PersonId) -> Command {
         let m = self.m.members[&(org, person)].clone();
         self.put(org, person, Member { active: true, ..m })
+    }
+
+    /// Gives a member other roles at home, now and then one that is not there.
+    pub fn home_roles(&mut self) -> Option<Step> {
+        let (org, person, m) = self.a_member(|_| true)?;
+        let own = self.m.roles.values().filter(|r| r.org == org && !r.deleted);
+        let mut codes: Vec<String> = own.map(|r| r.code.clone()).collect();
+        codes.retain(|_| self.rng.percent(60));
+        if self.rng.percent(10) {
+            codes.push("nobody-has-this".into());
+        }
+        let by = self.provisioner(org)?;
+        let Command::PutMember(put) = self.put(org, person, m) else {
+            return None;
+        };
+        step(by, Command::PutMember(PutMember { roles: Some(codes), ..put }))
     }
 
     pub fn move_member(&mut self) -> Option<Step> {
@@ -139,7 +156,7 @@ impl Moves<'_> {
         let external = format!("{}-again", self.m.people[&person].email.replace('@', "-"));
         let portal = self.rng.percent(60).then_some(PortalRole::Admin);
         let unit = self.m.unit_named(org, self.rng.percent(30).then_some("u"));
-        let member = Member { unit, portal, active: true, external };
+        let member = Member { unit, portal, active: true, external, roles: Vec::new() };
         step(self.provisioner(org)?, self.put(org, person, member))
     }
 

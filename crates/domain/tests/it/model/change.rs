@@ -83,6 +83,9 @@ impl Plain {
             C::DeleteRole { organisation, code } => {
                 let id = self.role_named(*organisation, code).unwrap();
                 self.roles.get_mut(&id).unwrap().deleted = true;
+                for member in self.members.values_mut() {
+                    member.roles.retain(|role| *role != id);
+                }
             }
             C::PutMember(put) => {
                 let org = put.organisation;
@@ -117,7 +120,13 @@ impl Plain {
                 }
                 let unit = self.unit_named(org, put.unit.as_deref());
                 let (portal, active, external) = (put.portal, put.active, put.external.clone());
-                self.members.insert((org, person), Member { unit, portal, active, external });
+                let before = self.members.get(&(org, person)).map(|m| m.roles.clone());
+                let roles = match &put.roles {
+                    None => before.unwrap_or_default(),
+                    Some(codes) => self.roles_named(org, codes).unwrap(),
+                };
+                let member = Member { unit, portal, active, external, roles };
+                self.members.insert((org, person), member);
             }
             C::RemoveMember { organisation, external } => {
                 let person = self.member_named(*organisation, external).unwrap();
@@ -414,6 +423,7 @@ impl Plain {
             portal: m.portal,
             active: m.standing == Standing::Active,
             external: text(m.external),
+            roles: m.roles.clone(),
         };
         let keys = s.keys.iter().map(|(id, k)| (id, k.usage)).collect::<Vec<(_, KeyUse)>>();
         Self {

@@ -33,6 +33,7 @@ const MOVES: &[(&str, u64)] = &[
     ("erase_session", 20),
     ("give_up", 29),
     ("halt", 20),
+    ("home_roles", 30),
     ("leave", 57),
     ("lift_halt", 18),
     ("lift_member", 9),

@@ -312,6 +312,13 @@ impl Plain {
         unless(self.is_active_admin(org, without) && !others, "last_admin")
     }
 
+    /// Live roles by their codes, in order, each once.
+    pub(super) fn roles_named(&self, org: OrganisationId, codes: &[String]) -> Option<Vec<RoleId>> {
+        let found: Option<BTreeSet<RoleId>> =
+            codes.iter().map(|code| self.role_named(org, code)).collect();
+        found.map(|roles| roles.into_iter().collect())
+    }
+
     /// Only the platform's key proves an address.
     pub(super) fn proves(&self, caller: &Caller, put: &PutMember) -> bool {
         matches!(caller.principal, Principal::Key(_)) && put.email_verified
@@ -322,6 +329,8 @@ impl Plain {
     fn judge_member(&self, caller: &Caller, put: &PutMember) -> Verdict {
         let org = put.organisation;
         self.manage(caller, org)?;
+        let roles = put.roles.as_deref().unwrap_or_default();
+        unless(self.roles_named(org, roles).is_none(), "invalid")?;
         let Some(person) = self.member_named(org, &put.external) else {
             let owner = self.person_by_email(&put.email).filter(|_| self.proves(caller, put));
             return unless(owner.is_some_and(|p| self.members.contains_key(&(org, p))), "taken");

@@ -39,7 +39,7 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 51] = [
+const MOVES: [(&str, usize, Move); 52] = [
     ("ask", 34, |m| m.ask()),
     ("cancel", 2, |m| m.cancel()),
     ("deny", 10, |m| m.deny()),
@@ -69,6 +69,7 @@ const MOVES: [(&str, usize, Move); 51] = [
     ("lift_member", 6, |m| m.member_standing(true)),
     ("move_member", 2, |m| m.move_member()),
     ("change_portal", 2, |m| m.change_portal()),
+    ("home_roles", 2, |m| m.home_roles()),
     ("remove_member", 2, |m| m.remove_member()),
     ("rejoin", 5, |m| m.rejoin()),
     ("recruit", 5, |m| m.recruit()),

@@ -74,6 +74,8 @@ pub struct Member {
     pub portal: Option<PortalRole>,
     pub active: bool,
     pub external: String,
+    /// Of the own organisation, in order.
+    pub roles: Vec<RoleId>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
