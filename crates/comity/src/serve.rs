@@ -112,6 +112,10 @@ pub async fn run(
             let _ = is_over.await;
         }))
     });
+    // The keys of a first start are there before the first request is; what takes longer is left
+    // to the timer.
+    let first = std::time::Duration::from_secs(5);
+    let _ = tokio::time::timeout(first, app.tend_signing_keys()).await;
     tokio::spawn(tend(app.clone()));
     let stopping = app.clone();
     let stop = async move {

@@ -270,6 +270,7 @@ pub enum Event {
         deadline: Instant,
         token: Digest32,
         reserved: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         scope: Option<Permissions>,
         reason: Option<W>,
         name: W,

@@ -167,7 +167,7 @@ fn audit_verify_runs_beside_a_server_and_names_the_row_that_was_tampered_with() 
     let beside = run(folder.path(), &["audit", "verify", "--data", "data"]);
     let out = text(&beside.stdout);
     assert!(beside.status.success() && out.contains("every leaf and root fits"), "{out}");
-    assert!(out.contains("22 rows"), "{out}");
+    assert!(out.contains("23 rows"), "{out}");
     stop(server);
     // A reader of its own folds the write-ahead log into the file.
     stop(Server::serve(folder.path()));
@@ -192,8 +192,8 @@ fn audit_verify_runs_beside_a_server_and_names_the_row_that_was_tampered_with() 
     let tampered = run(folder.path(), &["audit", "verify", "--data", "copy"]);
     let out = text(&tampered.stdout);
     assert_eq!(tampered.status.code(), Some(1), "{out}");
-    // Row 1 is the first key, row 2 the second, and o-0 is row 3.
-    assert!(out.contains("row 14:"), "{out}");
+    // Row 1 is the first key, row 2 the signing keys, row 3 the second key, and o-0 is row 4.
+    assert!(out.contains("row 15:"), "{out}");
     assert!(!out.contains("every leaf and root fits"), "{out}");
     assert!(
         text(&run(folder.path(), &["audit", "verify", "--data", "nowhere"]).stderr)

@@ -320,9 +320,9 @@ fn inv32_a_restore_that_was_cut_off_stays_closed_until_it_is_ended() {
     }
     // A backup that somebody touched is not restored at all.
     let backup = at.join("backup/comity.db");
-    let touched = "UPDATE word SET text = 'Other' WHERE seq = 3";
+    let touched = "UPDATE word SET text = 'Other' WHERE seq = 4";
     rusqlite::Connection::open(&backup).unwrap().execute_batch(touched).unwrap();
     let told = restore(at, "other");
-    assert!(!told.status.success() && text(&told.stderr).contains("row 3"));
+    assert!(!told.status.success() && text(&told.stderr).contains("row 4"));
     assert!(!at.join("other/comity.db").exists());
 }

@@ -67,7 +67,7 @@ fn a_sound_installation_has_nothing_that_fails_running_or_not() {
     for name in ["data", "disk", "schema", "sqlite", "log", "right key", "clock", "server"] {
         assert_eq!(level(&lines, name).0, "ok", "{name}");
     }
-    assert!(level(&lines, "log").1.contains("4 rows"));
+    assert!(level(&lines, "log").1.contains("5 rows"));
     assert!(level(&lines, "server").1.contains("none"));
 
     let server = Server::serve(folder.path());
@@ -129,9 +129,9 @@ fn t54_each_thing_that_is_wrong_fails_by_its_name_and_says_the_way_out() {
         |sql: &str| rusqlite::Connection::open(&database).unwrap().execute_batch(sql).unwrap();
     for (wrong, name) in [
         ("PRAGMA user_version = 99", "schema"),
-        ("DELETE FROM log WHERE seq = 4", "log"),
+        ("DELETE FROM log WHERE seq = 5", "log"),
         ("UPDATE head SET root = zeroblob(32)", "log"),
-        ("UPDATE log SET at = 99999999999999 WHERE seq = 4", "clock"),
+        ("UPDATE log SET at = 99999999999999 WHERE seq = 5", "clock"),
         ("DROP TABLE head", "log"),
     ] {
         sql(wrong);
