@@ -47,6 +47,10 @@ export function comityGuard<Request extends IncomingMessage = IncomingMessage>(
 }
 
 function strip(request: IncomingMessage): void {
+  // Node makes both from the raw ones when they are first looked at, so these go first.
+  for (const headers of [request.headers, request.headersDistinct]) {
+    for (const name of Object.keys(headers)) if (isPartnerHeader(name)) delete headers[name];
+  }
   const raw = request.rawHeaders;
   const kept: string[] = [];
   for (let at = 0; at + 1 < raw.length; at += 2) {
@@ -54,7 +58,4 @@ function strip(request: IncomingMessage): void {
     if (!isPartnerHeader(name)) kept.push(name, raw[at + 1] ?? "");
   }
   raw.splice(0, raw.length, ...kept);
-  for (const headers of [request.headers, request.headersDistinct]) {
-    for (const name of Object.keys(headers)) if (isPartnerHeader(name)) delete headers[name];
-  }
 }

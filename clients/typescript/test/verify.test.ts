@@ -80,7 +80,7 @@ async function refused(verifier: Verifier, token: string): Promise<string> {
     await verifier.verify(token);
   } catch (error) {
     assert.ok(error instanceof TokenRefused);
-    assert.ok(!error.message.includes(token.slice(0, 20)) || token.length < 20);
+    if (token) assert.ok(!error.message.includes(token));
     return error.code;
   }
   return "accepted";
