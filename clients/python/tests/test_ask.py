@@ -112,7 +112,7 @@ def test_without_await_from_many_threads():
         comity = Comity(stub.url, KEY, timeout=0.2)
         assert comity.decide(TOKEN, "boats:read", account="boat-3").cause == "timeout"
         assert [d.cause for d in comity.decide_all(TOKEN, [Question("boats:read", account="b")])] == ["timeout"]
-        assert not comity.introspect(TOKEN)
+        assert not comity.introspect(TOKEN, "boats-api")
         comity.close()
 
 
@@ -131,7 +131,7 @@ def test_secrets_do_not_show_and_do_not_travel_in_the_clear():
 def test_introspection_only_an_active_token_is_one():
     def introspect(answer):
         with Stub(lambda connection, _: connection.sendall(made(answer))) as stub:
-            return asyncio.run(AsyncComity(stub.url, KEY, timeout=0.4).introspect(TOKEN))
+            return asyncio.run(AsyncComity(stub.url, KEY, timeout=0.4).introspect(TOKEN, "boats-api"))
 
     assert introspect({"body": '{"active":true,"sub":"per_1"}'}).claims["sub"] == "per_1"
     for body in ['{"active":false}', '{"active":"true"}', '{"active":1}', "{}", "", "[]", "true"]:

@@ -1,12 +1,13 @@
 """The middleware and the dependency, in front of the real server and of one that is broken."""
 
+import asyncio
 import base64
 import json
 import re
 from typing import Annotated
 
 import pytest
-from comity_client import AsyncComity, Comity, Decision, Question
+from comity_client import AsyncComity, Comity, Decision, Question, TokenRefused, Verifier
 from comity_client.starlette import ComityGuard, answer_refusals, guarded, partner, partner_or_none
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.testclient import TestClient
@@ -185,3 +186,23 @@ def test_the_real_server():
     assert wrong_key.decide(stay.token, "bookings:write", account="pier-1").reason == "unavailable"
     comity.close()
     wrong_key.close()
+
+
+def test_the_real_server_a_jwt_offline_and_online_also_after_the_revoke():
+    stay = enter("direct", "jwt")
+    verifier = Verifier(DEMO["COMITY"], "https://api.boats.example")
+    token = asyncio.run(verifier.verify(stay.token))
+    assert (token.subject, token.actor, token.session) == (DEMO["TESS"], DEMO["TESS"], stay.session)
+    assert "bookings:read" in token.scope
+    with pytest.raises(TokenRefused) as refused:
+        asyncio.run(Verifier(DEMO["COMITY"], "https://other.example").verify(stay.token))
+    assert refused.value.code == "audience"
+    comity = Comity(DEMO["COMITY"], DEMO["DECIDE_KEY"])
+    online = comity.introspect(stay.token, "boats-api")
+    assert online
+    assert (online.claims["sid"], online.claims["act"]) == (stay.session, {"sub": DEMO["TESS"]})
+    stay.revoke()
+    assert not comity.introspect(stay.token, "boats-api")
+    assert comity.introspect(stay.token, "elsewhere").cause == "status_401"
+    assert not comity.decide(stay.token, "bookings:read", account="pier-1")
+    comity.close()

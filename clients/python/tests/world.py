@@ -36,12 +36,12 @@ class Stay:
         call(sign_in("ana@marina-bay.example"), "POST", f"/v1/grants/{self.grant}/revoke")
 
 
-def enter(mode="direct"):
+def enter(mode="direct", kind="access_token"):
     """Tess of SailSupport inside Marina Bay, with the role `bookings`."""
     sam, ana = sign_in("sam@sailsupport.example"), sign_in("ana@marina-bay.example")
     question = {"customer_id": DEMO["CUSTOMER_ID"], "level": "partner", "modes": ["direct", "act_as"], "reason": "A test"}
     request = call(sam, "POST", "/v1/organisations/sailsupport/requests", question)["id"]
-    terms = {"roles": ["bookings"], "days": 7}
+    terms = {"roles": ["bookings"], "days": 7, "jwt": mode != "act_as"}
     summary = call(ana, "POST", f"/v1/requests/{request}/summary", terms)["summary"]
     approved = call(ana, "POST", f"/v1/requests/{request}/approve", {"summary": summary, "terms": terms})
     grant = approved["grant"]
@@ -54,6 +54,7 @@ def enter(mode="direct"):
         "resource": f"urn:comity:organisation:{DEMO['MARINA']}",
         "grant": grant,
         "mode": mode,
+        "requested_token_type": f"urn:ietf:params:oauth:token-type:{kind}",
         "reason": "A test",
     }
     answer = HTTP.post("/oauth/token", data=form)

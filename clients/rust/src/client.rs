@@ -1,5 +1,7 @@
 //! Asking: may this session do this to that, now?
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -178,14 +180,18 @@ impl Comity {
     }
 
     /// Asks online what a token is worth. It counts no call and decides nothing about accounts.
-    pub async fn introspect(&self, token: &str) -> Introspection {
+    /// `application` is the code of yours, to which the key belongs.
+    pub async fn introspect(&self, token: &str, application: &str) -> Introspection {
         if unusable(token).is_some() {
             return Introspection::Inactive(None);
         }
+        let Some(basic) = self.basic(application) else {
+            return Introspection::Inactive(None);
+        };
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("token", token)
             .finish();
-        let answer = match self.post("/oauth/introspect", FORM, form, None).await {
+        let answer = match self.send("/oauth/introspect", FORM, form, None, basic).await {
             Ok(answer) if answer.status == 200 => answer,
             Ok(answer) => return Introspection::Inactive(Some(answer.status_cause())),
             Err(NoAnswer(cause)) => return Introspection::Inactive(Some(cause.to_owned())),
@@ -205,8 +211,30 @@ impl Comity {
         body: String,
         id: Option<&str>,
     ) -> Result<Answer, NoAnswer> {
+        self.send(path, kind, body, id, self.key.clone()).await
+    }
+
+    /// The application's name and key, as RFC 6749, section 2.3.1 joins them.
+    fn basic(&self, application: &str) -> Option<HeaderValue> {
+        let key = self.key.to_str().ok()?.strip_prefix("Bearer ")?;
+        let encoded =
+            |part: &str| url::form_urlencoded::byte_serialize(part.as_bytes()).collect::<String>();
+        let joined = BASE64_STANDARD.encode(format!("{}:{}", encoded(application), encoded(key)));
+        let mut value = HeaderValue::from_str(&format!("Basic {joined}")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        kind: &'static str,
+        body: String,
+        id: Option<&str>,
+        authorization: HeaderValue,
+    ) -> Result<Answer, NoAnswer> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, self.key.clone());
+        headers.insert(header::AUTHORIZATION, authorization);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::ACCEPT, HeaderValue::from_static(JSON));
         let id = id.filter(|id| fits(id)).map_or_else(clock::request_id, str::to_owned);
@@ -227,7 +255,8 @@ fn subject(token: &str) -> Value {
 
 /// Whether a header can carry it as the identifier of a request.
 fn fits(id: &str) -> bool {
-    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~:/+=-".contains(&b))
+    (1..=128).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~:/+=-".contains(&b))
 }
 
 fn unusable(token: &str) -> Option<&'static str> {

@@ -164,10 +164,9 @@ pub(crate) fn read(answer: &Value) -> Decision {
     match reason.as_deref() {
         Some("allowed") => malformed(),
         Some(not_now @ ("stale" | "busy")) => Decision::unavailable(not_now),
-        reason => Decision::no(
-            reason.unwrap_or("denied"),
-            &text(context, "message").unwrap_or_default(),
-        ),
+        reason => {
+            Decision::no(reason.unwrap_or("denied"), &text(context, "message").unwrap_or_default())
+        }
     }
 }
 

@@ -174,8 +174,8 @@ impl Http {
             .body(call.body.clone())
             .send()
             .await;
-        let mut response = asked
-            .map_err(|e| Failed { no: NoAnswer("connection"), again: e.is_connect() })?;
+        let mut response =
+            asked.map_err(|e| Failed { no: NoAnswer("connection"), again: e.is_connect() })?;
         let status = response.status();
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
         let seconds = header(header::RETRY_AFTER).filter(|t| t.len() <= 4);

@@ -215,8 +215,9 @@ impl Verifier {
     /// The key of that name. Whoever comes while the keys are being fetched waits for them.
     async fn key(&self, name: &str) -> Result<(Algorithm, DecodingKey), TokenRefused> {
         let mut keys = self.keys.lock().await;
-        let within =
-            |at: Option<Instant>, span| at.is_some_and(|at| clock::left(at + span) > Duration::ZERO);
+        let within = |at: Option<Instant>, span| {
+            at.is_some_and(|at| clock::left(at + span) > Duration::ZERO)
+        };
         let known = within(keys.fetched, FRESH) && keys.by_name.contains_key(name);
         if !known && !within(keys.tried, AGAIN) {
             keys.tried = Some(clock::instant());

@@ -105,8 +105,7 @@ pub fn verify_webhook_at(
         .collect();
     let mut good = false;
     for key in keys {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&key).map_err(|_| WebhookRefused::Secret)?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| WebhookRefused::Secret)?;
         mac.update(format!("{id}.{sent}.").as_bytes());
         mac.update(body);
         let wanted = mac.finalize().into_bytes();

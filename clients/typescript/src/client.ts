@@ -70,12 +70,15 @@ export class Comity {
     return questions.length === 0 ? [] : this.#evaluate(token, questions, options, true);
   }
 
-  /** Asks online what a token is worth. It counts no call and decides nothing about accounts. */
-  async introspect(token: string): Promise<Introspection> {
+  /**
+   * Asks online what a token is worth. It counts no call and decides nothing about accounts.
+   * `application` is the code of yours, to which the key belongs.
+   */
+  async introspect(token: string, application: string): Promise<Introspection> {
     if (!usable(token)) return { active: false };
     try {
       const form = new URLSearchParams({ token }).toString();
-      const answer = await this.#post("/oauth/introspect", "application/x-www-form-urlencoded", form, {});
+      const answer = await this.#post("/oauth/introspect", "application/x-www-form-urlencoded", form, {}, basic(application, this.#key));
       if (answer.status !== 200) return { active: false, cause: `status_${answer.status}` };
       if (!isFields(answer.body)) return { active: false, cause: "malformed" };
       if (answer.body["active"] === true) return { active: true, claims: answer.body };
@@ -113,9 +116,9 @@ export class Comity {
     }
   }
 
-  #post(path: string, kind: string, body: string, options: AskOptions): Promise<Answer> {
+  #post(path: string, kind: string, body: string, options: AskOptions, authorization?: string): Promise<Answer> {
     const headers: Record<string, string> = {
-      authorization: `Bearer ${this.#key.reveal()}`,
+      authorization: authorization ?? `Bearer ${this.#key.reveal()}`,
       "content-type": kind,
       accept: "application/json",
       "x-request-id": requestId(options.requestId),
@@ -128,6 +131,12 @@ export class Comity {
 /** The given identifier if a header can carry it, or else a new one. */
 export function requestId(given: string | undefined): string {
   return given !== undefined && /^[A-Za-z0-9._~:/+=-]{1,128}$/.test(given) ? given : crypto.randomUUID();
+}
+
+/** The application's name and key, as RFC 6749, section 2.3.1 joins them. */
+function basic(application: string, key: Secret): string {
+  const [name, secret] = [application, key.reveal()].map((part) => new URLSearchParams({ "": part }).toString().slice(1));
+  return `Basic ${Buffer.from(`${name}:${secret}`).toString("base64")}`;
 }
 
 function usable(token: unknown): token is string {

@@ -127,7 +127,7 @@ test("secrets do not show, and do not travel in the clear", () => {
 test("introspection: only an active token is one", async () => {
   const introspect = async (answer: string): Promise<boolean> => {
     const stub = await Stub.serve((socket) => void socket.end(answer));
-    const { active } = await comity(stub.url, 400).introspect(TOKEN);
+    const { active } = await comity(stub.url, 400).introspect(TOKEN, "boats-api");
     await stub.stop();
     return active;
   };

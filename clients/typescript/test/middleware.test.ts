@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { test } from "node:test";
 
 import { serve } from "@hono/node-server";
-import { Comity, type Question } from "comity-client";
+import { Comity, type Question, Verifier } from "comity-client";
 import * as forExpress from "comity-client/express";
 import * as forHono from "comity-client/hono";
 import express, { type Request } from "express";
@@ -183,4 +183,22 @@ test("the real server: modes, several questions at once, at least", async () => 
   assert.equal((await comity.decide(token, "bookings:write", { account: "pier-1" })).reason, "revoked");
   const wrongKey = new Comity({ url: demo.COMITY, key: demo.PROVISION_KEY });
   assert.equal((await wrongKey.decide(token, "bookings:write", { account: "pier-1" })).reason, "unavailable");
+});
+
+test("the real server: a JWT offline and online, also after the revoke", async () => {
+  const { token, session, revoke } = await enter("direct", "jwt");
+  const verifier = new Verifier({ issuer: demo.COMITY, audience: "https://api.boats.example" });
+  const verified = await verifier.verify(token);
+  assert.deepEqual([verified.subject, verified.actor, verified.session], [demo.TESS, demo.TESS, session]);
+  assert.ok(verified.scope.includes("bookings:read"));
+  const other = new Verifier({ issuer: demo.COMITY, audience: "https://other.example" });
+  await assert.rejects(other.verify(token), { code: "audience" });
+  const online = await client({}).introspect(token, "boats-api");
+  assert.ok(online.active);
+  assert.deepEqual([online.claims["sid"], online.claims["act"]], [session, { sub: demo.TESS }]);
+  await revoke();
+  assert.deepEqual(await client({}).introspect(token, "boats-api"), { active: false });
+  assert.deepEqual(await client({}).introspect(token, "elsewhere"), { active: false, cause: "status_401" });
+  const asked = await client({}).decide(token, "bookings:read", { account: "pier-1" });
+  assert.equal(asked.allowed, false);
 });

@@ -35,14 +35,14 @@ export function signIn(email: string): Promise<string> {
 }
 
 /** Tess of SailSupport inside Marina Bay, with the role `bookings`. */
-export async function enter(mode = "direct"): Promise<{ token: string; grant: string; session: string; revoke: () => Promise<Json> }> {
+export async function enter(mode = "direct", kind = "access_token"): Promise<{ token: string; grant: string; session: string; revoke: () => Promise<Json> }> {
   const [sam, ana, tess] = await Promise.all(
     ["sam@sailsupport.example", "ana@marina-bay.example", "tess@sailsupport.example"].map(signIn),
   ) as [string, string, string];
   const asked = await call(sam, "POST", "/v1/organisations/sailsupport/requests", {
     customer_id: demo.CUSTOMER_ID, level: "partner", modes: ["direct", "act_as"], days: 30, reason: "A test",
   });
-  const terms = { roles: ["bookings"], days: 7 };
+  const terms = { roles: ["bookings"], days: 7, jwt: mode !== "act_as" };
   const { summary } = await call(ana, "POST", `/v1/requests/${String(asked["id"])}/summary`, terms);
   const approved = await call(ana, "POST", `/v1/requests/${String(asked["id"])}/approve`, { summary, terms });
   const grant = String(approved["grant"]);
@@ -55,6 +55,7 @@ export async function enter(mode = "direct"): Promise<{ token: string; grant: st
     resource: `urn:comity:organisation:${demo.MARINA}`,
     grant,
     mode,
+    requested_token_type: `urn:ietf:params:oauth:token-type:${kind}`,
     reason: "A test",
   });
   const response = await fetch(`${demo.COMITY}/oauth/token`, { method: "POST", body: form });

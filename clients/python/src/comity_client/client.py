@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import threading
@@ -10,7 +11,7 @@ import uuid
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from .decision import Decision, invalid, read, unavailable
 from .transport import USER_AGENT, Answer, NoAnswer, Secret, address, ask, client
@@ -18,6 +19,7 @@ from .transport import USER_AGENT, Answer, NoAnswer, Secret, address, ask, clien
 _PERMISSION = re.compile(r"[a-z0-9_-]{1,64}:[a-z0-9_-]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,4096}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
+_FORM = "application/x-www-form-urlencoded"
 _T = TypeVar("_T")
 
 
@@ -92,13 +94,16 @@ class AsyncComity:
         """Several questions about one token in one call; as many answers, in the same order."""
         return await self._evaluate(token, questions, request_id, at_least, several=True) if questions else []
 
-    async def introspect(self, token: str) -> Introspection:
-        """Asks online what a token is worth. It counts no call and decides nothing about accounts."""
+    async def introspect(self, token: str, application: str) -> Introspection:
+        """Asks online what a token is worth. It counts no call and decides nothing about accounts.
+
+        ``application`` is the code of yours, to which the key belongs.
+        """
         if not _usable(token):
             return Introspection(False)
         try:
             form = urlencode({"token": token}).encode()
-            answer = await self._post("/oauth/introspect", "application/x-www-form-urlencoded", form, None)
+            answer = await self._post("/oauth/introspect", _FORM, form, None, _basic(application, self._key))
         except NoAnswer as no:
             return Introspection(False, cause=no.cause)
         if answer.status != 200:
@@ -145,9 +150,11 @@ class AsyncComity:
             return [unavailable("malformed")] * len(questions)
         return [_within(question, read(a)) for question, a in zip(questions, answers, strict=True)]
 
-    async def _post(self, path: str, kind: str, body: bytes, request_id: str | None) -> Answer:
+    async def _post(
+        self, path: str, kind: str, body: bytes, request_id: str | None, authorization: str | None = None
+    ) -> Answer:
         headers = {
-            "authorization": f"Bearer {self._key.reveal()}",
+            "authorization": authorization or f"Bearer {self._key.reveal()}",
             "content-type": kind,
             "accept": "application/json",
             "accept-encoding": "identity",
@@ -202,9 +209,9 @@ class Comity:
             self._inner.decide_all(token, questions, request_id=request_id, at_least=at_least)
         )
 
-    def introspect(self, token: str) -> Introspection:
+    def introspect(self, token: str, application: str) -> Introspection:
         """See ``AsyncComity.introspect``."""
-        return self._wait(self._inner.introspect(token))
+        return self._wait(self._inner.introspect(token, application))
 
     def close(self) -> None:
         """Closes the connections and ends the thread."""
@@ -218,6 +225,12 @@ class Comity:
 def request_id_or_new(given: str | None) -> str:
     """The given identifier if a header can carry it, or else a new one."""
     return given if isinstance(given, str) and _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+def _basic(application: str, key: Secret) -> str:
+    """The application's name and key, as RFC 6749, section 2.3.1 joins them."""
+    joined = f"{quote_plus(application)}:{quote_plus(key.reveal())}"
+    return f"Basic {base64.b64encode(joined.encode()).decode()}"
 
 
 def _usable(token: Any) -> bool:

@@ -82,7 +82,8 @@ class Refused(HTTPException):
         """The same as problem details (RFC 9457)."""
         body = {"type": "about:blank", "title": _TITLES[self.status_code], "status": self.status_code}
         body |= {"code": self.code, "detail": self.detail}
-        return Response(json.dumps(body), self.status_code, self.headers, "application/problem+json")
+        compact = json.dumps(body, separators=(",", ":"))
+        return Response(compact, self.status_code, self.headers, "application/problem+json")
 
 
 class ComityGuard:
