@@ -18,7 +18,11 @@ def made(bad):
     if "replace" in bad:
         assert bad["replace"][0] in body
         body = body.replace(*bad["replace"])
-    headers = {"content-type": bad.get("type", "application/json"), "connection": "close", **bad.get("headers", {})}
+    headers = {
+        "content-type": bad.get("type", "application/json"),
+        "connection": "close",
+        **bad.get("headers", {}),
+    }
     status = bad.get("status", 200)
     if status != 204:
         headers["content-length"] = str(len(body.encode()))

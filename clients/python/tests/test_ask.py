@@ -5,8 +5,9 @@ import json
 import time
 
 import pytest
-from comity_client import AsyncComity, Comity, Question
 from stub import TABLE, YES, Stub, answerer, made
+
+from comity_client import AsyncComity, Comity, Question
 
 KEY = "cmt_key_never-in-a-log"
 TOKEN = "cmt_session_never-in-a-log"
@@ -17,7 +18,9 @@ def yes(connection, _):
 
 
 def decide(url, timeout=2.0, token=TOKEN, permission="boats:read", **more):
-    return asyncio.run(AsyncComity(url, KEY, timeout=timeout).decide(token, permission, **(more or {"account": "boat-3"})))
+    return asyncio.run(
+        AsyncComity(url, KEY, timeout=timeout).decide(token, permission, **(more or {"account": "boat-3"}))
+    )
 
 
 @pytest.mark.parametrize("bad", TABLE["answers"], ids=lambda bad: bad["name"])
@@ -37,7 +40,12 @@ def test_a_yes_says_who_acts():
         decision = decide(stub.url, account="boat-3", request_id="r-1", at_least=5)
     assert decision
     assert decision.allowed is True
-    assert (decision.actor.id, decision.subject.id, decision.mode, decision.seq) == ("per_1", "org_1", "act_as", 7)
+    assert (decision.actor.id, decision.subject.id, decision.mode, decision.seq) == (
+        "per_1",
+        "org_1",
+        "act_as",
+        7,
+    )
     head, body = stub.requests[0].split("\r\n\r\n")
     assert head.startswith("POST /access/v1/evaluation HTTP")
     assert "x-request-id: r-1" in head.lower()
@@ -111,7 +119,9 @@ def test_without_await_from_many_threads():
     with Stub(answerer({"act": "stall"})) as stub:
         comity = Comity(stub.url, KEY, timeout=0.2)
         assert comity.decide(TOKEN, "boats:read", account="boat-3").cause == "timeout"
-        assert [d.cause for d in comity.decide_all(TOKEN, [Question("boats:read", account="b")])] == ["timeout"]
+        assert [d.cause for d in comity.decide_all(TOKEN, [Question("boats:read", account="b")])] == [
+            "timeout"
+        ]
         assert not comity.introspect(TOKEN, "boats-api")
         comity.close()
 

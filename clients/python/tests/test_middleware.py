@@ -7,12 +7,13 @@ import re
 from typing import Annotated
 
 import pytest
-from comity_client import AsyncComity, Comity, Decision, Question, TokenRefused, Verifier
-from comity_client.starlette import ComityGuard, answer_refusals, guarded, partner, partner_or_none
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.testclient import TestClient
 from stub import TABLE, Stub, answerer
 from world import DEMO, enter
+
+from comity_client import AsyncComity, Comity, Decision, Question, TokenRefused, Verifier
+from comity_client.starlette import ComityGuard, answer_refusals, guarded, partner, partner_or_none
 
 PERMISSIONS = {"GET": "bookings:read", "POST": "bookings:write", "DELETE": "maintenance:write"}
 METHODS = ["GET", "POST", "DELETE", "PATCH"]
@@ -38,7 +39,11 @@ def seen(request: Request, x_partner_actor: Annotated[str | None, Header()] = No
         with pytest.raises(RuntimeError):
             partner(request)
     headers = [[n.decode(), v.decode()] for n, v in request.scope["headers"]]
-    found = {"handled": True, "lie": x_partner_actor or request.headers.get("x-partner-actor"), "raw": headers}
+    found = {
+        "handled": True,
+        "lie": x_partner_actor or request.headers.get("x-partner-actor"),
+        "raw": headers,
+    }
     return found | ({"actor": decision.actor.id, "mode": decision.mode} if decision else {})
 
 
@@ -78,7 +83,10 @@ class App:
         self.client.__exit__(None, None, None)
 
     def get(self, path, authorization=None, method="GET", headers=None):
-        headers = [*(headers or []), *([("authorization", authorization)] if authorization is not None else [])]
+        headers = [
+            *(headers or []),
+            *([("authorization", authorization)] if authorization is not None else []),
+        ]
         answer = self.client.request(method, path, headers=headers)
         if answer.status_code != 200:
             assert answer.headers["content-type"] == "application/problem+json"
@@ -97,7 +105,11 @@ def test_what_comity_says_is_done_and_a_revoke_refuses_the_next_call(made):
     stay = enter("act_as")
     bearer = f"Bearer {stay.token}"
     with App(made) as app:
-        lies = [("X-Partner-Actor", "per_evil"), ("x_partner_actor", "per_evil"), ("X-Partner-Actor", "per_evil")]
+        lies = [
+            ("X-Partner-Actor", "per_evil"),
+            ("x_partner_actor", "per_evil"),
+            ("X-Partner-Actor", "per_evil"),
+        ]
         yes = app.get("/accounts/pier-1", bearer, headers=lies).json()
         assert (yes["actor"], yes["mode"], yes["lie"]) == (DEMO["TESS"], "act_as", None)
         assert "per_evil" not in json.dumps(yes)
@@ -172,7 +184,12 @@ def test_the_real_server():
     stay = enter()
     one = comity.decide(stay.token, "bookings:write", account="pier-1")
     assert one
-    assert (one.actor.id, one.subject.id, one.session, one.grant) == (DEMO["TESS"], DEMO["TESS"], stay.session, stay.grant)
+    assert (one.actor.id, one.subject.id, one.session, one.grant) == (
+        DEMO["TESS"],
+        DEMO["TESS"],
+        stay.session,
+        stay.grant,
+    )
     assert (one.organisation, one.mode) == (DEMO["MARINA"], "direct")
     assert comity.decide(stay.token, "bookings:read", organisation="marina-bay")
     other = comity.decide(stay.token, "bookings:read", account="pier-1", organisation="org_other")

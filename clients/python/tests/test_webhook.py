@@ -5,8 +5,9 @@ import json
 from datetime import datetime, timezone
 
 import pytest
-from comity_client import WebhookRefused, verify_webhook
 from standardwebhooks import Webhook
+
+from comity_client import WebhookRefused, verify_webhook
 
 OLD, NEW = ("whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 NOW = 1_800_000_000
@@ -15,7 +16,12 @@ BODY = '{"type":"session.ended","data":{"name":"Zoë"}}'
 
 def signed(secret=NEW, at=NOW, body=BODY, more=None):
     signature = Webhook(secret).sign("evt_1", datetime.fromtimestamp(at, timezone.utc), body)
-    return {"Webhook-Id": "evt_1", "Webhook-Timestamp": str(at), "Webhook-Signature": signature, **(more or {})}
+    return {
+        "Webhook-Id": "evt_1",
+        "Webhook-Timestamp": str(at),
+        "Webhook-Signature": signature,
+        **(more or {}),
+    }
 
 
 def code(headers, body=BODY, secrets=NEW):

@@ -39,7 +39,12 @@ class Stay:
 def enter(mode="direct", kind="access_token"):
     """Tess of SailSupport inside Marina Bay, with the role `bookings`."""
     sam, ana = sign_in("sam@sailsupport.example"), sign_in("ana@marina-bay.example")
-    question = {"customer_id": DEMO["CUSTOMER_ID"], "level": "partner", "modes": ["direct", "act_as"], "reason": "A test"}
+    question = {
+        "customer_id": DEMO["CUSTOMER_ID"],
+        "level": "partner",
+        "modes": ["direct", "act_as"],
+        "reason": "A test",
+    }
     request = call(sam, "POST", "/v1/organisations/sailsupport/requests", question)["id"]
     terms = {"roles": ["bookings"], "days": 7, "jwt": mode != "act_as"}
     summary = call(ana, "POST", f"/v1/requests/{request}/summary", terms)["summary"]

@@ -205,9 +205,7 @@ class Comity:
         at_least: int | None = None,
     ) -> list[Decision]:
         """See ``AsyncComity.decide_all``."""
-        return self._wait(
-            self._inner.decide_all(token, questions, request_id=request_id, at_least=at_least)
-        )
+        return self._wait(self._inner.decide_all(token, questions, request_id=request_id, at_least=at_least))
 
     def introspect(self, token: str, application: str) -> Introspection:
         """See ``AsyncComity.introspect``."""

@@ -19,7 +19,7 @@ from .client import AsyncComity, Question
 from .decision import Decision
 
 #: From a request to the question that it asks; nothing means that it is refused.
-Asks = Callable[[HTTPConnection], "Question | None | Awaitable[Question | None]"]
+Asks = Callable[[HTTPConnection], "Question | Awaitable[Question | None] | None"]
 
 _BEARER = re.compile(r"bearer +([^\s,]+) *", re.IGNORECASE)
 _MEANT = re.compile(r"\s*bearer\b|.*cmt_", re.IGNORECASE | re.DOTALL)
@@ -44,7 +44,9 @@ class _Guard:
         ):
             return None
         if not token:
-            return Refused(401, "unauthenticated", "Send Authorization: Bearer with a partner session's token.")
+            return Refused(
+                401, "unauthenticated", "Send Authorization: Bearer with a partner session's token."
+            )
         try:
             question: Any = self._question(connection)
             if inspect.isawaitable(question):

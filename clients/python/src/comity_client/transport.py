@@ -57,7 +57,9 @@ def address(url: str, plain_http: bool) -> str:
     wherever ``plain_http`` says that the network between can be trusted."""
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and (local or plain_http))):
+    if not parts.hostname or not (
+        parts.scheme == "https" or (parts.scheme == "http" and (local or plain_http))
+    ):
         raise ValueError(f"{parts.hostname}: use https, or say plain_http where the network can be trusted")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("an address of Comity has no user, query or fragment")
@@ -66,7 +68,7 @@ def address(url: str, plain_http: bool) -> str:
 
 def client() -> httpx.AsyncClient:
     # Neither proxies nor certificates from the environment: a question holds a token and a key.
-    return httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None)
+    return httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None)  # noqa: S113 (`ask` bounds the whole)
 
 
 async def ask(
@@ -118,7 +120,9 @@ async def _once(
         kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
         after = response.headers.get("retry-after", "")
         retry = float(after) if response.status_code == 503 and re.fullmatch(r"[0-9]{1,4}", after) else None
-        return Answer(response.status_code, _parsed(b"".join(parts)) if _JSON.fullmatch(kind) else None, retry)
+        return Answer(
+            response.status_code, _parsed(b"".join(parts)) if _JSON.fullmatch(kind) else None, retry
+        )
 
 
 def _parsed(body: bytes) -> Any:

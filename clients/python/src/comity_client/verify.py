@@ -45,8 +45,8 @@ class VerifiedToken:
 class TokenRefused(Exception):
     """A token was not believed.
 
-    ``code`` is ``malformed``, ``algorithm``, ``type``, ``unknown_key``, ``signature``, ``issuer``, ``audience``,
-    ``expired``, ``not_yet``, ``too_long``, ``claims``, or ``unavailable`` where the keys cannot be had.
+    ``code`` is ``malformed``, ``algorithm``, ``type``, ``unknown_key``, ``signature``, ``issuer``,
+    ``audience``, ``expired``, ``not_yet``, ``too_long``, ``claims``, or ``unavailable`` where the keys cannot be had.
     """
 
     def __init__(self, code: str) -> None:
@@ -95,9 +95,11 @@ class Verifier:
         if key.algorithm_name != header["alg"]:
             raise TokenRefused("algorithm")
         # Only the signature: every claim is judged below, by the same rules in each of our clients.
-        unjudged = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")}
+        unjudged: Any = {
+            f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")
+        }
         try:
-            claims = jwt.decode(token, key, algorithms=[key.algorithm_name], options=unjudged)  # type: ignore[arg-type]
+            claims = jwt.decode(token, key, algorithms=[key.algorithm_name], options=unjudged)
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise TokenRefused("signature") from None
         return self._judged(claims)

@@ -27,7 +27,10 @@ class Webhook:
 
 
 class WebhookRefused(Exception):
-    """A delivery was not believed; ``code`` is ``missing``, ``malformed``, ``too_old``, ``too_new`` or ``signature``."""
+    """A delivery was not believed.
+
+    ``code`` is ``missing``, ``malformed``, ``too_old``, ``too_new`` or ``signature``.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(f"webhook refused: {code}")

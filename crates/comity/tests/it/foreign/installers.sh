@@ -9,7 +9,7 @@ cargo() {
 
 npm() {
     case "$*" in
-    install) "$TOOLS/node/node_modules/.bin/tsc" --typeRoots "$TOOLS/node/node_modules/@types" ;;
+    install) "$TOOLS/node/node_modules/.bin/tsc" ;;
     "init --yes") echo '{"name": "my-app"}' >package.json ;;
     "install "*)
         shift
