@@ -46,7 +46,8 @@ class TokenRefused(Exception):
     """A token was not believed.
 
     ``code`` is ``malformed``, ``algorithm``, ``type``, ``unknown_key``, ``signature``, ``issuer``,
-    ``audience``, ``expired``, ``not_yet``, ``too_long``, ``claims``, or ``unavailable`` where the keys cannot be had.
+    ``audience``, ``expired``, ``not_yet``, ``too_long``, ``claims``, or ``unavailable`` where the keys cannot
+    be had.
     """
 
     def __init__(self, code: str) -> None:
