@@ -85,7 +85,7 @@ fn walk(own: &str) {
         .spawn()
         .unwrap();
     let mut status = None;
-    for _ in 0..600 {
+    for _ in 0..1500 {
         status = shell.try_wait().unwrap();
         if status.is_some() {
             break;
