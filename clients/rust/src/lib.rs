@@ -18,4 +18,4 @@ pub use decision::{Decision, Entity, Mode, No, Yes};
 pub use guard::{Guard, Guarded, NoSession};
 pub use transport::{Settings, WrongSetting};
 pub use verify::{TokenRefused, VerifiedToken, Verifier};
-pub use webhook::{Webhook, WebhookRefused, WrongSecret, verify_webhook, verify_webhook_at};
+pub use webhook::{Webhook, WebhookRefused, verify_webhook, verify_webhook_at};

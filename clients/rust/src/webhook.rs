@@ -43,10 +43,6 @@ pub enum WebhookRefused {
     Secret,
 }
 
-/// The same as [`WebhookRefused::Secret`], for whoever checks secrets at the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WrongSecret;
-
 impl fmt::Display for WebhookRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "webhook refused: {self:?}")
@@ -82,8 +78,8 @@ pub fn verify_webhook_at(
     body: &[u8],
     now: u64,
 ) -> Result<Webhook, WebhookRefused> {
-    let keys = secrets.iter().map(|s| key(s)).collect::<Result<Vec<_>, _>>();
-    let keys = keys.map_err(|WrongSecret| WebhookRefused::Secret)?;
+    let keys = secrets.iter().map(|s| key(s)).collect::<Option<Vec<_>>>();
+    let keys = keys.ok_or(WebhookRefused::Secret)?;
     let id = one(headers, "webhook-id")?;
     let sent = one(headers, "webhook-timestamp")?;
     let signatures = one(headers, "webhook-signature")?;
@@ -130,8 +126,8 @@ fn one<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, WebhookRefused
     }
 }
 
-fn key(secret: &str) -> Result<Vec<u8>, WrongSecret> {
-    let text = secret.strip_prefix("whsec_").ok_or(WrongSecret)?;
-    let key = BASE64_STANDARD.decode(text).map_err(|_| WrongSecret)?;
-    if (24..=64).contains(&key.len()) { Ok(key) } else { Err(WrongSecret) }
+fn key(secret: &str) -> Option<Vec<u8>> {
+    let text = secret.strip_prefix("whsec_")?;
+    let key = BASE64_STANDARD.decode(text).ok()?;
+    (24..=64).contains(&key.len()).then_some(key)
 }

@@ -68,11 +68,15 @@ fn act(bad: &Bad, stream: &mut TcpStream, request: &str) -> std::io::Result<()> 
         None if request.contains(" /yes ") => made(&Bad { body: yes, ..Bad::default() }),
         None => made(bad),
         Some("huge") => format!("{head}\r\n{}{yes}", " ".repeat(2_000_000)),
-        Some("stall") => return Ok(pause(1500)),
+        Some("stall") => {
+            pause(1500);
+            return Ok(());
+        }
         Some("stall_in_body") => {
             stream
                 .write_all(format!("{head}content-length: {}\r\n\r\n{{", yes.len()).as_bytes())?;
-            return Ok(pause(1500));
+            pause(1500);
+            return Ok(());
         }
         Some("drip") => {
             stream.write_all(format!("{head}\r\n").as_bytes())?;
