@@ -4,6 +4,9 @@
 //! server and lets one of them do its work. Scripts stand beside the Rust file that runs them.
 
 mod oauth;
+mod clients;
+mod first_call;
+mod quick_start;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
