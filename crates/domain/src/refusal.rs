@@ -59,6 +59,8 @@ pub enum Refusal {
     Unconfirmed,
     /// This mode is not given.
     ModeNotGranted,
+    /// Tokens that services check offline are not given.
+    JwtNotGranted,
     /// Too many sessions at once.
     SessionExists,
     /// A name, code or address is taken.
@@ -118,6 +120,7 @@ impl Refusal {
             Self::GrantRequired(_) => "grant_required",
             Self::Unconfirmed => "unconfirmed",
             Self::ModeNotGranted => "mode_not_granted",
+            Self::JwtNotGranted => "jwt_not_granted",
             Self::SessionExists => "session_exists",
             Self::Taken(_) => "taken",
             Self::InUse(_) => "in_use",
@@ -149,6 +152,7 @@ impl Refusal {
             | Self::NotActive(_)
             | Self::Unconfirmed
             | Self::ModeNotGranted
+            | Self::JwtNotGranted
             | Self::SessionExists
             | Self::Taken(_)
             | Self::InUse(_)
@@ -208,6 +212,10 @@ impl Refusal {
             }
             Self::Unconfirmed => Reason::Unconfirmed.sentence().into(),
             Self::ModeNotGranted => "The grant does not allow this mode.".into(),
+            Self::JwtNotGranted => {
+                "The customer did not allow tokens that are checked offline; ask for an opaque one."
+                    .into()
+            }
             Self::SessionExists => {
                 "You have as many sessions here as are allowed at once; end one first.".into()
             }

@@ -8,6 +8,7 @@ mod doors;
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
 mod harness;
+mod matrix;
 mod may_routes;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]

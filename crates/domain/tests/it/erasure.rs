@@ -260,7 +260,7 @@ fn t50_after_a_restore_nothing_old_opens_anything() {
     // And it goes on: Comity makes the first new key, people sign in anew.
     h.w.later(MINUTE);
     let operate = h.w.key(&Caller::system(), KeyUse::Operate, None);
-    assert!(may::authentic(&h.w.state, &crate::world::by_key(operate), h.w.now).is_ok());
+    assert!(may::authentic(&h.w.state, &by_key(operate), h.w.now).is_ok());
     let digest = h.w.secret();
     let another = Command::MakeKey { usage: KeyUse::Operate, application: None, digest };
     assert_eq!(h.w.refused(&Caller::system(), another), "not_found", "once there is one");
