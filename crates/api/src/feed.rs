@@ -91,8 +91,10 @@ pub(crate) fn allowed(app: &App, who: &Who, named: Option<OrganisationId>) -> Re
     let (state, now) = (app.state(), app.now());
     may::authentic(&state, &who.0, now)?;
     match (named, who.0.principal) {
-        (Some(_), Principal::Key(_)) | (None, Principal::Key(_)) => {
-            Ok(may::check(&state, &who.0, Action::ReadAllEvents, Thing::platform(), now)?)
+        // An application's key is told the same of an organisation that is there and one that is not.
+        (named, Principal::Key(_)) => {
+            let thing = named.map_or(Thing::platform(), Thing::organisation);
+            Ok(may::check(&state, &who.0, Action::ReadAllEvents, thing, now)?)
         }
         (Some(organisation), _) => Ok(may::check(
             &state,

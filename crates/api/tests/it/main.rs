@@ -11,6 +11,7 @@ mod engine;
 mod harness;
 mod imports;
 mod limits;
+mod matrix;
 mod may_routes;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
