@@ -29,6 +29,7 @@ mod requests;
 pub mod routes;
 pub mod server;
 mod sessions;
+mod webhooks;
 mod shown;
 
 pub use figures::figures;

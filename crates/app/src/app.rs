@@ -27,6 +27,8 @@ use crate::guard::Breach;
 use crate::keys::Keys;
 use crate::metrics::{Levels, Metrics};
 use crate::node::{Done, Node, NotDone};
+use crate::outbound::Outbound;
+use crate::outbox::Deliveries;
 use crate::people::passwords::{self, Passwords};
 use crate::random;
 use crate::snapshots::Snapshots;
@@ -92,7 +94,9 @@ pub struct App {
     checker: Checker,
     checkpoints: Checkpointer,
     reader: Arc<Reader>,
-    keys: Keys,
+    keys: Arc<Keys>,
+    outbound: Arc<Outbound>,
+    deliveries: Deliveries,
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
     stopping: tokio::sync::watch::Sender<bool>,
@@ -141,6 +145,7 @@ impl App {
     /// Stops cleanly: what was accepted is answered, what was counted is durable.
     pub fn stop(&self) {
         self.checker.stop();
+        self.deliveries.stop();
         // The writer first: as long as it runs it renews the index, and a call answered after the
         // book was closed would not be counted.
         self.node.stop();
@@ -227,6 +232,12 @@ impl App {
     #[must_use]
     pub fn checker(&self) -> &Checker {
         &self.checker
+    }
+
+    /// Who calls other people's servers.
+    #[must_use]
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
     }
 
     /// The derived keys.

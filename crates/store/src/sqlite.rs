@@ -221,7 +221,7 @@ fn write(
         insert(tx, row, &stored)?;
         project(tx, row)?;
         for write in side {
-            beside(tx, write)?;
+            beside(tx, row, write)?;
         }
         for recorded in &row.events {
             if let Event::Restored { fork } = recorded.event {
@@ -328,7 +328,7 @@ fn project(tx: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn beside(tx: &Transaction<'_>, write: &SideWrite) -> Result<(), StoreError> {
+fn beside(tx: &Transaction<'_>, row: &Row, write: &SideWrite) -> Result<(), StoreError> {
     match write {
         SideWrite::Credential(person, hash) => tx
             .prepare_cached("INSERT INTO credential (person, hash) VALUES (?1, ?2) ON CONFLICT (person) DO UPDATE SET hash = excluded.hash")?
@@ -337,6 +337,10 @@ fn beside(tx: &Transaction<'_>, write: &SideWrite) -> Result<(), StoreError> {
             .prepare_cached("INSERT INTO customer_id (organisation, sealed) VALUES (?1, ?2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed")?
             .execute(params![id(organisation.0), sealed.0])?,
         SideWrite::EraseWords(of) => crate::erasure::words(tx, of)?,
+        SideWrite::Secret { .. }
+        | SideWrite::Forget { .. }
+        | SideWrite::Pushes(_)
+        | SideWrite::Requeue { .. } => crate::outbox::write_sqlite(tx, row, write)?,
     };
     Ok(())
 }

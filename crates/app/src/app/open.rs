@@ -17,6 +17,8 @@ use crate::guard::{self, Breach};
 use crate::keys::{KeyError, Keys};
 use crate::lease::Lease;
 use crate::node::{self, Node};
+use crate::outbound::{self, Outbound};
+use crate::outbox::{Deliveries, Parts};
 use crate::people::passwords::{Cost, Passwords};
 use crate::snapshots::{Snapshots, Taker, file};
 use crate::start;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub checkpoints: Places,
     /// What a password hash costs.
     pub password_cost: Cost,
+    /// How other people's servers are called.
+    pub outbound: outbound::Settings,
 }
 
 impl Settings {
@@ -43,7 +47,8 @@ impl Settings {
     #[must_use]
     pub fn new(data: PathBuf, key_file: PathBuf, password_cost: Cost) -> Self {
         let checkpoints = Places::inside(&data);
-        Self { data, database: None, lease: Lease::default(), key_file, checkpoints, password_cost }
+        let (database, lease, outbound) = Default::default();
+        Self { data, database, lease, key_file, checkpoints, password_cost, outbound }
     }
 
     /// The same on a PostgreSQL database, which has to be migrated.
@@ -116,6 +121,8 @@ impl App {
         clock: Arc<Clock>,
         guarded: bool,
     ) -> Result<Arc<Self>, StartError> {
+        let outbound =
+            Outbound::new(&settings.outbound).map_err(io("calls to other people's servers"))?;
         folders(settings)?;
         let (place, held) = start::place(&settings.data, settings.database.as_ref())?;
         let store = Store::at(&place)?;
@@ -150,6 +157,14 @@ impl App {
         let checkpoints =
             Checkpointer::start(&place, places, clock.clone(), node.moved(), metrics)?;
         let checker = checker(settings, &clock, &place, &node)?;
+        let (keys, outbound) = (Arc::new(keys), Arc::new(outbound));
+        let deliveries = if breach.is_some() {
+            Deliveries::none()
+        } else {
+            let (metrics, clock, node) = (node.metrics().clone(), clock.clone(), node.clone());
+            let (keys, outbound) = (keys.clone(), outbound.clone());
+            Deliveries::start(Parts { place, node, keys, clock, outbound, metrics })?
+        };
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
             node,
@@ -159,6 +174,8 @@ impl App {
             checkpoints,
             reader: Arc::new(reader),
             keys,
+            outbound,
+            deliveries,
             passwords,
             clock,
             stopping: tokio::sync::watch::Sender::new(false),

@@ -11,4 +11,5 @@ mod model;
 mod replay;
 mod scenarios;
 mod snapshot;
+mod webhooks;
 mod world;
