@@ -31,6 +31,7 @@ pub mod server;
 mod sessions;
 mod webhooks;
 mod shown;
+mod signing_keys;
 
 pub use figures::figures;
 pub use routes::router;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use comity_app::checkpoints::Places;
+use comity_app::outbound;
 use comity_store::postgres::Server;
 use serde::Deserialize;
 
@@ -38,6 +39,10 @@ pub struct Flags {
     /// [default: checkpoints in the data folder]
     #[arg(long, env = "COMITY_CHECKPOINT_FILE", value_name = "FILE")]
     checkpoint_file: Option<PathBuf>,
+    /// URL under which Comity is reached from outside, without a path; it stands in what Comity signs
+    /// [default: http:// and the address to listen on, if that is loopback]
+    #[arg(long, env = "COMITY_ISSUER", value_name = "URL")]
+    issuer: Option<String>,
     /// A trusted proxy in front of Comity speaks TLS; needed to listen beyond loopback
     #[arg(long, env = "COMITY_BEHIND_PROXY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     behind_proxy: Option<bool>,
@@ -47,6 +52,16 @@ pub struct Flags {
     /// Figures may be read beyond loopback: they are plain HTTP and ask nobody who they are
     #[arg(long, env = "COMITY_METRICS_BEYOND_LOOPBACK", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     metrics_beyond_loopback: Option<bool>,
+    /// Addresses and names that webhooks and event streams may be sent to beside the public
+    /// internet, separated by commas: 10.20.0.0/16, hooks.corp.example [default: none]
+    #[arg(long, env = "COMITY_OUTBOUND_ALLOW", value_name = "LIST")]
+    outbound_allow: Option<String>,
+    /// Certificate authorities trusted for them beside the system's, in PEM [default: none]
+    #[arg(long, env = "COMITY_OUTBOUND_CA", value_name = "FILE")]
+    outbound_ca: Option<PathBuf>,
+    /// Plain HTTP on this machine's loopback is allowed for them: for trying things out
+    #[arg(long, env = "COMITY_ALLOW_INSECURE_WEBHOOKS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    allow_insecure_webhooks: Option<bool>,
     /// What is logged: error, warn, info, debug, trace [default: info]
     #[arg(long, env = "COMITY_LOG", value_name = "LEVEL")]
     log: Option<String>,
@@ -59,6 +74,7 @@ pub struct Flags {
 #[serde(deny_unknown_fields)]
 struct File {
     listen: Option<String>,
+    issuer: Option<String>,
     data: Option<PathBuf>,
     database: Option<Url>,
     database_file: Option<PathBuf>,
@@ -68,6 +84,9 @@ struct File {
     behind_proxy: Option<bool>,
     metrics_listen: Option<String>,
     metrics_beyond_loopback: Option<bool>,
+    outbound_allow: Option<Vec<String>>,
+    outbound_ca: Option<PathBuf>,
+    allow_insecure_webhooks: Option<bool>,
     log: Option<String>,
     log_format: Option<String>,
 }
@@ -77,6 +96,8 @@ struct File {
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// The URL under which it is reached from outside; `None` for the address that is listened on.
+    pub issuer: Option<String>,
     /// Where figures for monitoring are read.
     pub metrics_listen: Option<SocketAddr>,
     /// The config file.
@@ -91,6 +112,8 @@ pub struct Config {
     pub key_file: PathBuf,
     /// Where the key that signs checkpoints is, and where they are appended.
     pub checkpoints: Places,
+    /// How other people's servers are called.
+    pub outbound: outbound::Settings,
     /// What is logged.
     pub log: tracing::Level,
     /// Whether as JSON.
@@ -141,6 +164,14 @@ impl Flags {
                  put a proxy that speaks TLS in front and set behind_proxy = true"
             );
         }
+        let issuer = self.issuer.clone().or(file.issuer);
+        let issuer = issuer.map(|text| issuer_of(&text)).transpose()?;
+        if issuer.is_none() && !listen.ip().is_loopback() {
+            bail!(
+                "issuer: {listen} is not a loopback address, so name the URL under which Comity is reached from \
+                 outside, such as https://access.example.com"
+            );
+        }
         let metrics_listen = self
             .metrics_listen
             .clone()
@@ -171,9 +202,25 @@ impl Flags {
             "json" => true,
             _ => bail!("log_format: {format:?} is not text or json"),
         };
+        let split = |text: &String| -> Vec<String> {
+            text.split(',').map(|e| e.trim().to_owned()).filter(|e| !e.is_empty()).collect()
+        };
+        let allowed = self.outbound_allow.as_ref().map(split).or(file.outbound_allow);
+        let insecure =
+            self.allow_insecure_webhooks.or(file.allow_insecure_webhooks).unwrap_or(false);
+        let rules = outbound::Rules::new(insecure, allowed.unwrap_or_default()).map_err(|entry| {
+            anyhow::anyhow!(
+                "outbound_allow: {entry:?} is neither a range of addresses, such as 10.20.0.0/16, nor a name in lower \
+                 case"
+            )
+        })?;
+        let extra_ca = self.outbound_ca.clone().or(file.outbound_ca);
+        let outbound = outbound::Settings { rules, extra_ca, ..outbound::Settings::default() };
         let file = self.config.clone();
         Ok(Config {
+            outbound,
             listen,
+            issuer,
             metrics_listen,
             file,
             data,
@@ -185,6 +232,26 @@ impl Flags {
             log_json,
         })
     }
+}
+
+/// The URL in its only spelling: a scheme and a host, and a port where it is not the scheme's own.
+/// Others compare it byte for byte (RFC 8414, section 3.3).
+fn issuer_of(text: &str) -> anyhow::Result<String> {
+    let url = url::Url::parse(text).with_context(|| format!("issuer: {text:?} is not a URL"))?;
+    let loopback = match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+        bail!("issuer: {text:?} must begin with https://, or with http:// on loopback only");
+    }
+    let plain = url.origin().ascii_serialization();
+    if text.trim_end_matches('/') != plain || text.len() > plain.len() + 1 {
+        bail!("issuer: {text:?} must be {plain:?}: no user, no path, no query, no fragment");
+    }
+    Ok(plain)
 }
 
 /// Whether a flag was given as one, and not by the environment.
@@ -220,9 +287,21 @@ mod tests {
         for (text, key) in [
             ("listen = \"0.0.0.0:8420\"", "listen"),
             ("listen = \"here\"", "listen"),
+            ("listen = \"0.0.0.0:8420\"\nbehind_proxy = true", "issuer"),
+            ("issuer = \"http://access.example.com\"", "issuer"),
+            ("issuer = \"https://access.example.com/comity\"", "issuer"),
+            ("issuer = \"https://access.example.com?x\"", "issuer"),
+            ("issuer = \"https://access.example.com#x\"", "issuer"),
+            ("issuer = \"https://me@access.example.com\"", "issuer"),
+            ("issuer = \"https://Access.example.com\"", "issuer"),
+            ("issuer = \"https://access.example.com:443\"", "issuer"),
+            ("issuer = \"access.example.com\"", "issuer"),
+            ("issuer = \"\"", "issuer"),
             ("metrics_listen = \"0.0.0.0:9464\"", "metrics_listen"),
             ("metrics_listen = \"9464\"", "metrics_listen"),
             ("log = \"loud\"", "log"),
+            ("outbound_allow = [\"*.example.com\"]", "outbound_allow"),
+            ("outbound_allow = [\"10.0.0.0/99\"]", "outbound_allow"),
             ("log_format = \"xml\"", "log_format"),
             ("database = \"mysql://x@y/z\"", "database"),
             ("database_file = \"nowhere\"", "database_file"),
@@ -233,6 +312,12 @@ mod tests {
             let error = format!("{:#}", with_file(text).unwrap_err());
             assert!(error.contains(key), "{text}: {error}");
         }
-        assert!(with_file("listen = \"0.0.0.0:8420\"\nbehind_proxy = true").is_ok());
+        let open = "listen = \"0.0.0.0:8420\"\nbehind_proxy = true\n";
+        let named = with_file(&format!("{open}issuer = \"https://access.example.com/\"")).unwrap();
+        assert_eq!(named.issuer.as_deref(), Some("https://access.example.com"));
+        for loopback in ["http://127.0.0.1:8420", "http://[::1]:8420", "http://localhost:8420"] {
+            let named = with_file(&format!("issuer = \"{loopback}\"")).unwrap();
+            assert_eq!(named.issuer.as_deref(), Some(loopback));
+        }
     }
 }

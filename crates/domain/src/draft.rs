@@ -27,6 +27,10 @@ pub enum SideWrite {
     Credential(PersonId, String),
     /// An organisation's customer ID, sealed.
     CustomerId(OrganisationId, Sealed),
+    /// The private half of a signing key, sealed.
+    SigningKey(Digest32, Sealed),
+    /// That of a key which signs nothing more.
+    DropSigningKey(Digest32),
     /// Every word about the subject, or that goes with it, with its salt; a person's password hash
     /// too.
     EraseWords(Subject),

@@ -9,9 +9,12 @@ mod feed;
 mod foreign;
 mod halts;
 mod inside;
+mod oauth;
 mod pages;
 mod quiet;
 mod strict;
+mod webhooks;
+mod threats;
 
 use std::sync::OnceLock;
 
@@ -43,6 +46,10 @@ pub struct There {
     pub lock: String,
     /// A halt on a grant of nobody's.
     pub halt: String,
+    /// A webhook of Marina Bay's, which is told nothing that happens here.
+    pub webhook: String,
+    /// One of the platform's.
+    pub platform_webhook: String,
     /// The hash of what Ana would give for `asked` by [`terms`].
     pub summary: String,
     /// The version of Marina Bay's settings.
@@ -50,6 +57,8 @@ pub struct There {
     pub fjord_code: String,
     /// A key that nobody uses.
     pub key: String,
+    /// The signing key in force, by its thumbprint.
+    pub kid: String,
     /// An enrolment token of Nina, a new member of Marina Bay.
     pub enrolment: String,
 }
@@ -114,6 +123,13 @@ impl Scene {
         there.fjord_code = text(&read["customer_id"]);
         let key = json!({ "use": "provision" });
         there.key = text(&town.post(&town.known.operate, "/v1/platform/keys", &key).ok()["id"]);
+        town.runtime.block_on(town.app.tend_signing_keys()).unwrap();
+        there.kid = town.runtime.block_on(town.app.signer()).unwrap().kid();
+        let hook = json!({ "url": "https://hooks.example.com/comity", "events": ["calls_sealed"] });
+        let made =
+            |who, at: &str| text(&town.post(who, &format!("/v1/{at}/webhooks"), &hook).ok()["id"]);
+        there.webhook = made(ana, "organisations/marina");
+        there.platform_webhook = made(&town.known.operate, "platform");
         let target = HaltTarget::Grant(GrantId(7));
         let halt = Command::Halt { target, invariant: 6 };
         let done = town.app.node().run_blocking(Caller::system(), halt).unwrap();

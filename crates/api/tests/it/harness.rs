@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Request, header};
 use comity_app::App;
 use comity_app::app::Settings;
 use comity_app::clock::Clock;
+use comity_app::outbound::Rules;
 use comity_app::people::passwords::Cost;
 use comity_domain::time::Instant;
 use http_body_util::BodyExt as _;
@@ -97,6 +98,12 @@ impl House {
         let data = folder.path().to_path_buf();
         let mut settings = Settings::new(data.clone(), data.join("comity.key"), Cost::TESTS);
         settings.database = engine::database_of(&data);
+        // Receivers of the tests listen on loopback; names lead nowhere.
+        settings.outbound.rules = Rules::new(true, [""; 0]).unwrap();
+        settings.outbound.lookup = Arc::new(|name| {
+            let near = vec![std::net::Ipv4Addr::LOCALHOST.into()];
+            Box::pin(async move { Ok(if name == "localhost" { near } else { Vec::new() }) })
+        });
         let app = App::start(&settings, clock.clone()).expect("an installation");
         // Where being current is confirmed over the network, whoever sends calls waits for it.
         for _ in 0..100 {
@@ -139,6 +146,12 @@ impl House {
     /// Sends a form to the token endpoint.
     #[track_caller]
     pub fn exchange(&self, fields: &[(&str, &str)]) -> Reply {
+        self.form("/oauth/token", None, fields)
+    }
+
+    /// Sends a form, with this in `Authorization`, or nothing.
+    #[track_caller]
+    pub fn form(&self, path: &str, proof: Option<&str>, fields: &[(&str, &str)]) -> Reply {
         let escaped = |s: &str| -> String {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
             s.bytes()
@@ -146,8 +159,11 @@ impl House {
                 .collect()
         };
         let form: Vec<String> = fields.iter().map(|(k, v)| format!("{k}={}", escaped(v))).collect();
-        let request = Request::post("/oauth/token")
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let mut request =
+            Request::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(proof) = proof {
+            request = request.header(header::AUTHORIZATION, proof);
+        }
         self.send(request.body(Body::from(form.join("&"))).unwrap())
     }
 
@@ -199,8 +215,9 @@ pub async fn send(router: &Router, request: Request<Body>) -> Reply {
     let (parts, body) = answer.into_parts();
     let bytes = body.collect().await.expect("a body").to_bytes().to_vec();
     let reply = Reply { status: parts.status.as_u16(), headers: parts.headers, bytes };
+    let keys = path == "/oauth/jwks" && reply.status == 200; // public, and read by many
     let all = [
-        (header::CACHE_CONTROL, "no-store"),
+        (header::CACHE_CONTROL, if keys { "public, max-age=300" } else { "no-store" }),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -216,11 +233,19 @@ pub async fn send(router: &Router, request: Request<Body>) -> Reply {
             "application/problem+json"
         };
         assert_eq!(reply.header(header::CONTENT_TYPE), kind, "{path}: {}", reply.text());
-        assert!(kind.contains("problem") || path == "/oauth/token", "{path}: {}", reply.text());
+        assert!(
+            kind.contains("problem") || path.starts_with("/oauth/"),
+            "{path}: {}",
+            reply.text()
+        );
         assert!(!reply.code().is_empty(), "{path}: a code in {}", reply.text());
     }
     if reply.status == 401 {
-        assert_eq!(reply.header(header::WWW_AUTHENTICATE), "Bearer", "{path}");
+        let how = reply.header(header::WWW_AUTHENTICATE);
+        let bearer = "Bearer resource_metadata=\"http://127.0.0.1:8420/.well-known/oauth-protected-resource\"";
+        let basic = "Basic realm=\"comity\", charset=\"UTF-8\"";
+        let right = if path.starts_with("/oauth/") { basic } else { bearer };
+        assert_eq!(how, right, "{path}");
     }
     reply
 }

@@ -8,6 +8,7 @@ use comity_store::postgres::Server;
 use comity_store::{Calls, Head, Place, Reader, Store, StoreError};
 
 use super::{App, LastWords, code_place};
+use crate::assertions::Assertions;
 use crate::calls::{self, CallBook};
 use crate::checker::{self, Checker};
 use crate::checkpoints::{CheckpointError, Checkpointer, Places};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub key_file: PathBuf,
     /// Where the key that signs checkpoints is, and the file that they go to.
     pub checkpoints: Places,
+    /// The URL under which this installation is reached: `iss` of what it signs.
+    pub issuer: String,
     /// What a password hash costs.
     pub password_cost: Cost,
     /// How other people's servers are called.
@@ -48,7 +51,8 @@ impl Settings {
     pub fn new(data: PathBuf, key_file: PathBuf, password_cost: Cost) -> Self {
         let checkpoints = Places::inside(&data);
         let (database, lease, outbound) = Default::default();
-        Self { data, database, lease, key_file, checkpoints, password_cost, outbound }
+        let issuer = "http://127.0.0.1:8420".to_owned();
+        Self { data, database, lease, key_file, checkpoints, issuer, password_cost, outbound }
     }
 
     /// The same on a PostgreSQL database, which has to be migrated.
@@ -157,6 +161,7 @@ impl App {
         let checkpoints =
             Checkpointer::start(&place, places, clock.clone(), node.moved(), metrics)?;
         let checker = checker(settings, &clock, &place, &node)?;
+        let assertions = Assertions::new(clock.now());
         let (keys, outbound) = (Arc::new(keys), Arc::new(outbound));
         let deliveries = if breach.is_some() {
             Deliveries::none()
@@ -178,6 +183,9 @@ impl App {
             deliveries,
             passwords,
             clock,
+            issuer: settings.issuer.clone(),
+            assertions,
+            signer: arc_swap::ArcSwapOption::empty(),
             stopping: tokio::sync::watch::Sender::new(false),
             breach,
             last_words: LastWords::default(),

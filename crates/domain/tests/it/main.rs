@@ -10,6 +10,7 @@ mod may;
 mod model;
 mod replay;
 mod scenarios;
+mod signing;
 mod snapshot;
 mod webhooks;
 mod world;

@@ -35,6 +35,7 @@ mod own_tools;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod outbox;
 mod postgres_promises;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/record.rs"]

@@ -123,6 +123,12 @@ CREATE TABLE checkpoint (
     note TEXT COLLATE "C"    NOT NULL
 );
 
+-- Private halves of the signing keys, sealed; gone once a key signs nothing more.
+CREATE TABLE signing_key (
+    kid    BYTEA PRIMARY KEY,
+    sealed BYTEA NOT NULL
+);
+
 -- Secrets by which recipients of pushes know us, sealed; the log holds their digests.
 CREATE TABLE recipient_secret (
     recipient BYTEA NOT NULL,

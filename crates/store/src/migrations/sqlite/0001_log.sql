@@ -75,6 +75,12 @@ CREATE TABLE checkpoint (
     note TEXT    NOT NULL
 ) STRICT;
 
+-- Private halves of the signing keys, sealed; gone once a key signs nothing more.
+CREATE TABLE signing_key (
+    kid    BLOB PRIMARY KEY,
+    sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Secrets by which recipients of pushes know us, sealed; the log holds their digests.
 CREATE TABLE recipient_secret (
     recipient BLOB NOT NULL,
