@@ -6,7 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use comity_app::App;
 use comity_domain::command::Command;
-use comity_domain::ids::{AccountId, OrganisationId, PersonId, RequestId, SessionId, UnitId, WebhookId};
+use comity_domain::ids::{
+    AccountId, OrganisationId, PersonId, RequestId, SessionId, UnitId, WebhookId,
+};
 use comity_domain::text::Subject;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -29,9 +29,9 @@ mod requests;
 pub mod routes;
 pub mod server;
 mod sessions;
-mod webhooks;
 mod shown;
 mod signing_keys;
+mod webhooks;
 
 pub use figures::figures;
 pub use routes::router;

@@ -13,8 +13,6 @@ use serde::Serialize;
 
 pub use comity_app::telling::time;
 
-
-
 /// An organisation named to somebody who may know it.
 #[derive(Debug, Serialize)]
 pub struct Organisation {

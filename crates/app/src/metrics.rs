@@ -391,7 +391,8 @@ impl Metrics {
         self.grants.set(gauge(levels.grants));
         self.people.set(gauge(levels.people));
         self.words.set(gauge(levels.words));
-        for last in [&self.checker_age, &self.checkpoint_age, &self.snapshot_age, &self.outbox_age] {
+        for last in [&self.checker_age, &self.checkpoint_age, &self.snapshot_age, &self.outbox_age]
+        {
             last.look(now);
         }
         let mut out = String::new();

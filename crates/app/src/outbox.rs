@@ -307,8 +307,7 @@ impl Work {
         };
         let message = webhooks::message(id, of.seq, of.index);
         let keys = &self.parts.keys;
-        let made =
-            webhooks::headers(&self.reader, keys, (id, webhook), &message, &body, now)?;
+        let made = webhooks::headers(&self.reader, keys, (id, webhook), &message, &body, now)?;
         let Some(headers) = made else {
             return Ok(Err("no_secret"));
         };
@@ -350,7 +349,10 @@ impl Work {
             Some(wait) if code != Some(410) => {
                 let asked = asked.map_or(0, |s| i64::from(s).saturating_mul(SECOND));
                 let wait = jittered(*wait).max(asked.min(LONGEST_WAIT));
-                self.held.insert(of.recipient, now.plus(wait.min(MOST_HELD.max(asked.min(LONGEST_WAIT)))));
+                self.held.insert(
+                    of.recipient,
+                    now.plus(wait.min(MOST_HELD.max(asked.min(LONGEST_WAIT)))),
+                );
                 Attempt::Again { due: now.plus(wait), code, problem }
             }
             _ => Attempt::Dead { code, problem },

@@ -148,8 +148,7 @@ impl App {
         webhook: WebhookId,
     ) -> Result<(Signing, Done), Failure> {
         let secret = Signing::fresh();
-        let command =
-            Command::RotateWebhook { owner, webhook, secret: secret.sealed(self.keys()) };
+        let command = Command::RotateWebhook { owner, webhook, secret: secret.sealed(self.keys()) };
         let done = self.run(caller, command).await?;
         Ok((secret, done))
     }
@@ -162,10 +161,10 @@ impl App {
         url: &str,
     ) -> Result<(), Failure> {
         use comity_domain::may::{self, Action, Thing};
-        let (action, thing) = owner.map_or(
-            (Action::ManagePlatformWebhooks, Thing::platform()),
-            |o| (Action::ManageWebhooks, Thing::organisation(o)),
-        );
+        let (action, thing) = owner
+            .map_or((Action::ManagePlatformWebhooks, Thing::platform()), |o| {
+                (Action::ManageWebhooks, Thing::organisation(o))
+            });
         may::check(&self.state(), caller, action, thing, self.now())?;
         self.outbound().check(url).map_err(|why| Refusal::invalid("url", why).into())
     }
@@ -201,11 +200,8 @@ mod tests {
     #[test]
     fn t43_a_signature_is_that_of_standard_webhooks() {
         let secret = Signing("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into());
-        let signed = secret.sign(
-            "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            1_614_265_330,
-            "{\"test\": 2432232314}",
-        );
+        let signed =
+            secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, "{\"test\": 2432232314}");
         assert_eq!(signed.as_deref(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
         assert!(!format!("{secret:?}").contains("MfK"));
     }

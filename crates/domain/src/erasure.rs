@@ -90,9 +90,7 @@ fn is_over(state: &State, subject: Subject, now: Instant) -> Result<(), Refusal>
             let stay = state.sessions.get(id).ok_or(Refusal::NotFound)?;
             still(stay.is_active(now), "the session is in progress; end it first")
         }
-        Subject::Webhook(id) => {
-            still(state.webhooks.get(id).is_some(), "remove the webhook first")
-        }
+        Subject::Webhook(id) => still(state.webhooks.get(id).is_some(), "remove the webhook first"),
     }
 }
 

@@ -25,8 +25,7 @@ pub fn pushes(before: &State, row: &Row, after: &State) -> Vec<Push> {
     if after.webhooks.is_empty() {
         return Vec::new();
     }
-    let mut to: Vec<OrganisationId> =
-        row.events.iter().flat_map(|e| &e.readers).copied().collect();
+    let mut to: Vec<OrganisationId> = row.events.iter().flat_map(|e| &e.readers).copied().collect();
     to.sort();
     to.dedup();
     let mut out = Vec::new();

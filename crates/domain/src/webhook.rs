@@ -312,11 +312,7 @@ fn own(
     state.webhooks.get(webhook).filter(|w| w.owner == owner).ok_or(Refusal::NotFound)
 }
 
-fn told(
-    state: &State,
-    owner: Option<OrganisationId>,
-    webhook: WebhookId,
-) -> Result<(), Refusal> {
+fn told(state: &State, owner: Option<OrganisationId>, webhook: WebhookId) -> Result<(), Refusal> {
     if own(state, owner, webhook)?.is_told(state) {
         Ok(())
     } else {

@@ -301,7 +301,12 @@ impl Outbox {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn expire(&self, recipient: u128, before: Instant, now: Instant) -> Result<u64, StoreError> {
+    pub fn expire(
+        &self,
+        recipient: u128,
+        before: Instant,
+        now: Instant,
+    ) -> Result<u64, StoreError> {
         let own = id(recipient);
         match &self.0 {
             Keeper::Sqlite(c) => Ok(c
@@ -401,8 +406,16 @@ impl Reader {
                 let mut ask = c.prepare_cached(SHOWN_SQLITE)?;
                 let rows = ask.query_map(params![own, only, seq, ix, limit], |r| {
                     Ok(shown((
-                        r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?,
-                        r.get(5)?, r.get(6)?, r.get(7)?, r.get(8)?, r.get(9)?,
+                        r.get(0)?,
+                        r.get(1)?,
+                        r.get(2)?,
+                        r.get(3)?,
+                        r.get(4)?,
+                        r.get(5)?,
+                        r.get(6)?,
+                        r.get(7)?,
+                        r.get(8)?,
+                        r.get(9)?,
                     )))
                 })?;
                 Ok(rows.collect::<Result<_, _>>()?)
@@ -412,8 +425,16 @@ impl Reader {
                 rows.iter()
                     .map(|r| {
                         Ok(shown((
-                            r.try_get(0)?, r.try_get(1)?, r.try_get(2)?, r.try_get(3)?, r.try_get(4)?,
-                            r.try_get(5)?, r.try_get(6)?, r.try_get(7)?, r.try_get(8)?, r.try_get(9)?,
+                            r.try_get(0)?,
+                            r.try_get(1)?,
+                            r.try_get(2)?,
+                            r.try_get(3)?,
+                            r.try_get(4)?,
+                            r.try_get(5)?,
+                            r.try_get(6)?,
+                            r.try_get(7)?,
+                            r.try_get(8)?,
+                            r.try_get(9)?,
                         )))
                     })
                     .collect()
@@ -461,12 +482,14 @@ impl Reader {
         let own = id(recipient);
         match self.engine() {
             Engine::Sqlite(files) => files.with(|c| {
-                let sql = "SELECT sealed FROM recipient_secret WHERE recipient = ?1 AND digest = ?2";
+                let sql =
+                    "SELECT sealed FROM recipient_secret WHERE recipient = ?1 AND digest = ?2";
                 let mut ask = c.prepare_cached(sql)?;
                 Ok(ask.query_row(params![own, digest.0], |r| r.get(0)).optional()?)
             }),
             Engine::Postgres(pool) => pool.with(|c| {
-                let sql = "SELECT sealed FROM recipient_secret WHERE recipient = $1 AND digest = $2";
+                let sql =
+                    "SELECT sealed FROM recipient_secret WHERE recipient = $1 AND digest = $2";
                 let rows = c.query(sql, &[&own.as_slice(), &digest.0.as_slice()])?;
                 Ok(rows.first().map(|r| r.try_get(0)).transpose()?)
             }),
@@ -474,8 +497,7 @@ impl Reader {
     }
 }
 
-type Columns =
-    (i64, i64, String, i64, i64, i64, i64, Option<i64>, Option<String>, Option<i64>);
+type Columns = (i64, i64, String, i64, i64, i64, i64, Option<i64>, Option<String>, Option<i64>);
 
 fn shown((seq, ix, kind, at, status, attempts, due, code, problem, done): Columns) -> Delivery {
     Delivery {
@@ -504,8 +526,10 @@ pub(crate) fn write_sqlite(
             let own = id(*recipient);
             tx.prepare_cached("DELETE FROM recipient_secret WHERE recipient = ?1 AND (?2 IS NULL OR digest <> ?2)")?
                 .execute(params![own, keep.map(|d| d.0)])?;
-            tx.prepare_cached("INSERT INTO recipient_secret (recipient, digest, sealed) VALUES (?1, ?2, ?3)")?
-                .execute(params![own, digest.0, sealed.0])?
+            tx.prepare_cached(
+                "INSERT INTO recipient_secret (recipient, digest, sealed) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![own, digest.0, sealed.0])?
         }
         SideWrite::Forget { recipient } => {
             let own = id(*recipient);

@@ -345,7 +345,8 @@ async fn deliveries(
     let below = match q.cursor.as_deref().map(|c| page::place(&app, &question, c)).transpose()? {
         None => None,
         Some(place) => {
-            let read = place.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+            let read =
+                place.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
             Some(read.ok_or_else(Problem::not_found)?)
         }
     };

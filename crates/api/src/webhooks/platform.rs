@@ -25,10 +25,7 @@ use crate::problem::Problem;
     description = "A key for operate.",
     responses((status = 200, description = "All of them.", body = Webhooks)),
 )]
-pub async fn list(
-    State(app): State<Arc<App>>,
-    who: Who,
-) -> Result<Json<Webhooks>, Problem> {
+pub async fn list(State(app): State<Arc<App>>, who: Who) -> Result<Json<Webhooks>, Problem> {
     super::list(app, who, None).await
 }
 

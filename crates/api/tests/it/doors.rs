@@ -13,8 +13,8 @@ mod oauth;
 mod pages;
 mod quiet;
 mod strict;
-mod webhooks;
 mod threats;
+mod webhooks;
 
 use std::sync::OnceLock;
 

@@ -62,31 +62,31 @@ impl FromStr for Net {
 
 /// IPv4 ranges that are not to be called.
 const REFUSED_V4: &[Net] = &[
-    Net::v4(0, 0, 0, 0, 8),          // this network
-    Net::v4(10, 0, 0, 0, 8),         // private
-    Net::v4(100, 64, 0, 0, 10),      // shared by carriers, and a cloud's metadata
-    Net::v4(127, 0, 0, 0, 8),        // loopback
-    Net::v4(168, 63, 129, 16, 32),   // a cloud's host agent, on an address that looks public
-    Net::v4(169, 254, 0, 0, 16),     // link-local, and the metadata of most clouds
-    Net::v4(172, 16, 0, 0, 12),      // private
-    Net::v4(192, 0, 0, 0, 24),       // protocol assignments, and a cloud's metadata
-    Net::v4(192, 0, 2, 0, 24),       // documentation
-    Net::v4(192, 88, 99, 0, 24),     // 6to4 relays
-    Net::v4(192, 168, 0, 0, 16),     // private
-    Net::v4(198, 18, 0, 0, 15),      // benchmarks
-    Net::v4(198, 51, 100, 0, 24),    // documentation
-    Net::v4(203, 0, 113, 0, 24),     // documentation
-    Net::v4(224, 0, 0, 0, 3),        // multicast, reserved, broadcast
+    Net::v4(0, 0, 0, 0, 8),        // this network
+    Net::v4(10, 0, 0, 0, 8),       // private
+    Net::v4(100, 64, 0, 0, 10),    // shared by carriers, and a cloud's metadata
+    Net::v4(127, 0, 0, 0, 8),      // loopback
+    Net::v4(168, 63, 129, 16, 32), // a cloud's host agent, on an address that looks public
+    Net::v4(169, 254, 0, 0, 16),   // link-local, and the metadata of most clouds
+    Net::v4(172, 16, 0, 0, 12),    // private
+    Net::v4(192, 0, 0, 0, 24),     // protocol assignments, and a cloud's metadata
+    Net::v4(192, 0, 2, 0, 24),     // documentation
+    Net::v4(192, 88, 99, 0, 24),   // 6to4 relays
+    Net::v4(192, 168, 0, 0, 16),   // private
+    Net::v4(198, 18, 0, 0, 15),    // benchmarks
+    Net::v4(198, 51, 100, 0, 24),  // documentation
+    Net::v4(203, 0, 113, 0, 24),   // documentation
+    Net::v4(224, 0, 0, 0, 3),      // multicast, reserved, broadcast
 ];
 
 /// What IPv6 assigns to the public internet; everything else is refused.
 const PUBLIC_V6: Net = Net::v6([0x2000, 0, 0], 3);
 /// Ranges in there that are not to be called.
 const REFUSED_V6: &[Net] = &[
-    Net::v6([0x2001, 0, 0], 23),       // protocol assignments: Teredo, benchmarks, ORCHID
-    Net::v6([0x2001, 0x0db8, 0], 32),  // documentation
-    Net::v6([0x2002, 0, 0], 16),       // 6to4
-    Net::v6([0x3fff, 0, 0], 20),       // documentation
+    Net::v6([0x2001, 0, 0], 23), // protocol assignments: Teredo, benchmarks, ORCHID
+    Net::v6([0x2001, 0x0db8, 0], 32), // documentation
+    Net::v6([0x2002, 0, 0], 16), // 6to4
+    Net::v6([0x3fff, 0, 0], 20), // documentation
 ];
 
 /// Whether an address is plainly somewhere on the public internet.

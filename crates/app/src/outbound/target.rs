@@ -72,7 +72,11 @@ fn is_near(host: &Host<&str>) -> bool {
 
 fn literal(rules: &Rules, address: IpAddr) -> Result<(), Why> {
     let text = address.to_string();
-    if rules.may_call(&text, address) { Ok(()) } else { Err("leads to an address that is not called") }
+    if rules.may_call(&text, address) {
+        Ok(())
+    } else {
+        Err("leads to an address that is not called")
+    }
 }
 
 fn domain(rules: &Rules, name: &str) -> Result<(), Why> {

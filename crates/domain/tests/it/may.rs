@@ -39,9 +39,20 @@ enum On {
 fn on(action: Action) -> On {
     use Action::*;
     match action {
-        PutApplication | MakeKey | RetireKey | SetClientKeys | RotateSigningKeys | SetPolicy
-        | PutLevel | ReadPlatform | LiftHalt | PutOrganisation | ReadAllEvents | Evaluate
-        | EraseWords | ManagePlatformWebhooks => On::Platform,
+        PutApplication
+        | MakeKey
+        | RetireKey
+        | SetClientKeys
+        | RotateSigningKeys
+        | SetPolicy
+        | PutLevel
+        | ReadPlatform
+        | LiftHalt
+        | PutOrganisation
+        | ReadAllEvents
+        | Evaluate
+        | EraseWords
+        | ManagePlatformWebhooks => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
         | RemoveMember | MakeEnrolment | ReadMembers | ReadRoles | ReadAccounts
         | ReadOrganisation | ReadCustomerId | RotateCustomerId | ReadSettings | ChangeSettings

@@ -102,8 +102,7 @@ fn inv12_a_webhook_is_told_what_its_owner_reads_and_nothing_else() {
     // What is nobody else's goes to the platform alone.
     let standing = Standing::Suspended;
     let brokers = t.brokers;
-    let (_, told) =
-        t.pushed(&operate, Command::SetStanding { organisation: brokers, standing });
+    let (_, told) = t.pushed(&operate, Command::SetStanding { organisation: brokers, standing });
     assert!(told.iter().all(|p| p.recipient != theirs.0), "suspended: nothing is told any more");
     assert!(told.iter().any(|p| p.recipient == all.0));
 }

@@ -94,17 +94,14 @@ fn inv12_inv26_each_is_told_its_part_and_as_the_feed_tells_it() {
     let scene = Scene::new();
     let (ana, pia, operate) =
         (scene.at("ana@marina"), scene.at("pia@harbor-help"), scene.known.operate.as_str());
-    let all: Vec<(Receiver<Post>, String)> = [
-        (ana, "organisations/marina"),
-        (pia, "organisations/harbor-help"),
-        (operate, "platform"),
-    ]
-    .into_iter()
-    .map(|(who, at)| {
-        let (port, arrived) = receiver(vec![OK]);
-        (arrived, scene.hook(who, at, port, Some(&["request_denied", "denial_noted"])))
-    })
-    .collect();
+    let all: Vec<(Receiver<Post>, String)> =
+        [(ana, "organisations/marina"), (pia, "organisations/harbor-help"), (operate, "platform")]
+            .into_iter()
+            .map(|(who, at)| {
+                let (port, arrived) = receiver(vec![OK]);
+                (arrived, scene.hook(who, at, port, Some(&["request_denied", "denial_noted"])))
+            })
+            .collect();
     let deny = format!("/v1/requests/{}/deny", scene.there.asked);
     let said = json!({ "reason": "Not in winter", "message": "Ask in spring" });
     scene.post(ana, &deny, &said).ok();
@@ -112,7 +109,10 @@ fn inv12_inv26_each_is_told_its_part_and_as_the_feed_tells_it() {
         let shown = scene.get(who, &format!("/v1/events?limit=200{query}")).ok();
         let items = shown["items"].as_array().unwrap().clone();
         let told = ["request_denied", "denial_noted"];
-        items.into_iter().filter(|i| told.contains(&i["event"]["event"].as_str().unwrap())).collect()
+        items
+            .into_iter()
+            .filter(|i| told.contains(&i["event"]["event"].as_str().unwrap()))
+            .collect()
     };
     let readers = [
         (feed(ana, "&organisation=marina"), 2),
@@ -189,8 +189,7 @@ fn t43_who_says_that_it_is_gone_is_told_nothing_more_and_it_is_on_record() {
 fn t48_an_erasure_between_event_and_delivery_leaves_no_word() {
     let scene = Scene::new();
     let operate = scene.known.operate.as_str();
-    let (port, arrived) =
-        receiver(vec!["HTTP/1.1 503 Later\r\ncontent-length: 0\r\n\r\n", OK]);
+    let (port, arrived) = receiver(vec!["HTTP/1.1 503 Later\r\ncontent-length: 0\r\n\r\n", OK]);
     scene.hook(operate, "platform", port, Some(&["account_made"]));
     let account = "/v1/organisations/marina/accounts/boat-77";
     let provision = scene.known.provision.as_str();
