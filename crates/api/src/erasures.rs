@@ -6,7 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use comity_app::App;
 use comity_domain::command::Command;
-use comity_domain::ids::{AccountId, OrganisationId, PersonId, RequestId, SessionId, UnitId};
+use comity_domain::ids::{
+    AccountId, OrganisationId, PersonId, RequestId, SessionId, UnitId, WebhookId,
+};
 use comity_domain::text::Subject;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,6 +27,7 @@ pub struct Erase {
     person: Option<PersonId>,
     request: Option<RequestId>,
     session: Option<SessionId>,
+    webhook: Option<WebhookId>,
 }
 
 impl Erase {
@@ -36,6 +39,7 @@ impl Erase {
             self.person.map(Subject::Person),
             self.request.map(Subject::Request),
             self.session.map(Subject::Session),
+            self.webhook.map(Subject::Webhook),
         ];
         let mut named = all.into_iter().flatten();
         named.next().filter(|_| named.next().is_none())
@@ -50,7 +54,7 @@ pub async fn erase(
     let subject = body.subject().ok_or_else(|| {
         Problem::field(
             "body",
-            "must name exactly one of organisation, unit, account, person, request and session",
+            "must name exactly one of organisation, unit, account, person, request, session and webhook",
         )
     })?;
     let done = who.run(&app, Command::EraseWords { subject }).await?;

@@ -1,7 +1,6 @@
 //! `GET /v1/events`: what happened, in order, each reader its own part. The position of an event
 //! is its row's `seq`; asking again with the last one goes on behind it, waiting if asked to.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +8,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
+pub(crate) use comity_app::telling::tell as show;
 use comity_app::{App, Failure};
 use comity_domain::command::Principal;
-use comity_domain::event::{Event, Row};
 use comity_domain::ids::OrganisationId;
 use comity_domain::may::{self, Action, Thing};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::auth::Who;
 use crate::input::{Query, organisation};
 use crate::limits::Counted;
 use crate::page;
 use crate::problem::Problem;
-use crate::shown;
 use crate::stream;
 
 /// The longest wait, in seconds.
@@ -110,48 +108,10 @@ pub(crate) fn allowed(app: &App, who: &Who, named: Option<OrganisationId>) -> Re
     }
 }
 
-/// An event as it is told: what stands for a secret stays in the log.
-fn without_digests(event: &Event) -> Value {
-    let mut told = event.told();
-    if let Value::Object(fields) = &mut told {
-        fields.retain(|name, _| !matches!(name.as_str(), "digest" | "token"));
-    }
-    told
-}
-
-/// The events of a row that `scope` may read, with the words that belong to them.
-pub(crate) fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
-    let reads = |readers: &[OrganisationId]| scope.is_none_or(|s| readers.contains(&s));
-    let caller = reads(&row.acting).then_some(&row.caller);
-    let mut out = Vec::new();
-    // Events and words are counted among what this reader sees: the rest is nobody else's business.
-    let mut places = BTreeMap::new();
-    for (ix, recorded) in row.events.iter().enumerate().filter(|(_, e)| reads(&e.readers)) {
-        let mut words = Map::new();
-        for (w, word) in (0u32..).zip(&row.words).filter(|(_, w)| w.event as usize == ix) {
-            let place = places.len();
-            places.insert(w, u32::try_from(place).unwrap_or(u32::MAX));
-            words.insert(place.to_string(), word.text.as_deref().map_or(Value::Null, Value::from));
-        }
-        let mut event = recorded.event.clone();
-        event.each_word(|w| *w = places.get(w).copied().unwrap_or(u32::MAX));
-        out.push(json!({
-            "seq": row.seq,
-            "index": out.len(),
-            "at": shown::time(row.at),
-            "command": row.kind,
-            "caller": caller,
-            "event": without_digests(&event),
-            "words": words,
-        }));
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use comity_domain::command::Caller;
-    use comity_domain::event::Recorded;
+    use comity_domain::event::{Event, Recorded, Row};
     use comity_domain::ids::{CommandId, PersonId};
     use comity_domain::text::{Subject, Word};
     use comity_domain::time::Instant;

@@ -39,6 +39,7 @@ mod shown;
 mod signing_keys;
 mod stream;
 mod versions;
+mod webhooks;
 
 pub use figures::figures;
 pub use routes::{limited_router, router};

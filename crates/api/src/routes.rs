@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::{
     again, authzen, checkpoints, confirm, erasures, feed, grants, imports, input, limits, locks,
     me, oauth, observe, organisations, platform, problem, requests, sessions, signing_keys,
+    webhooks,
 };
 
 /// The largest body, in bytes.
@@ -44,6 +45,12 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .route("/v1/platform/levels/{code}", put(platform::put_level))
         .route("/v1/platform/halts", get(platform::halts))
         .route("/v1/platform/halts/{halt}/lift", post(platform::lift_halt))
+        .route("/v1/platform/webhooks", get(webhooks::platform::list).post(webhooks::platform::make))
+        .route("/v1/platform/webhooks/{webhook}", get(webhooks::platform::one).put(webhooks::platform::change).delete(webhooks::platform::remove))
+        .route("/v1/platform/webhooks/{webhook}/rotate", post(webhooks::platform::rotate))
+        .route("/v1/platform/webhooks/{webhook}/test", post(webhooks::platform::test))
+        .route("/v1/platform/webhooks/{webhook}/deliveries", get(webhooks::platform::deliveries))
+        .route("/v1/platform/webhooks/{webhook}/redeliver", post(webhooks::platform::redeliver))
         .route("/v1/organisations/{organisation}/standing", put(organisations::set_standing))
         // provisioning: a key for provision, or the organisation's own Admin
         .route("/v1/organisations/{organisation}", get(organisations::one).put(organisations::put))
@@ -72,6 +79,12 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .route("/v1/organisations/{organisation}/settings", get(organisations::settings).put(organisations::change_settings))
         .route("/v1/organisations/{organisation}/locks", get(locks::list).post(locks::lock))
         .route("/v1/locks/{lock}", delete(locks::unlock))
+        .route("/v1/organisations/{organisation}/webhooks", get(webhooks::organisation::list).post(webhooks::organisation::make))
+        .route("/v1/organisations/{organisation}/webhooks/{webhook}", get(webhooks::organisation::one).put(webhooks::organisation::change).delete(webhooks::organisation::remove))
+        .route("/v1/organisations/{organisation}/webhooks/{webhook}/rotate", post(webhooks::organisation::rotate))
+        .route("/v1/organisations/{organisation}/webhooks/{webhook}/test", post(webhooks::organisation::test))
+        .route("/v1/organisations/{organisation}/webhooks/{webhook}/deliveries", get(webhooks::organisation::deliveries))
+        .route("/v1/organisations/{organisation}/webhooks/{webhook}/redeliver", post(webhooks::organisation::redeliver))
         // requests
         .route("/v1/organisations/{organisation}/requests", get(requests::list).post(requests::ask))
         .route("/v1/requests/{request}", get(requests::one))

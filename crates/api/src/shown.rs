@@ -11,10 +11,7 @@ use comity_domain::time::{DAY, Instant};
 use comity_domain::view;
 use serde::Serialize;
 
-/// An instant as RFC 3339 in UTC with milliseconds.
-pub fn time(at: Instant) -> String {
-    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| "never".into(), |t| format!("{t:.3}"))
-}
+pub use comity_app::telling::time;
 
 /// An organisation named to somebody who may know it.
 #[derive(Debug, Serialize)]

@@ -25,6 +25,8 @@ use crate::guard::Breach;
 use crate::keys::Keys;
 use crate::metrics::{Levels, Metrics};
 use crate::node::{Done, Node, NotDone};
+use crate::outbound::Outbound;
+use crate::outbox::Deliveries;
 use crate::people::passwords::{self, Passwords};
 use crate::random;
 use crate::signing::Signer;
@@ -93,7 +95,9 @@ pub struct App {
     checker: Checker,
     checkpoints: Checkpointer,
     reader: Arc<Reader>,
-    keys: Keys,
+    keys: Arc<Keys>,
+    outbound: Arc<Outbound>,
+    deliveries: Deliveries,
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
     issuer: String,
@@ -146,6 +150,7 @@ impl App {
     /// Stops cleanly: what was accepted is answered, what was counted is durable.
     pub fn stop(&self) {
         self.checker.stop();
+        self.deliveries.stop();
         // The writer first: as long as it runs it renews the index, and a call answered after the
         // book was closed would not be counted.
         self.node.stop();
@@ -232,6 +237,12 @@ impl App {
     #[must_use]
     pub fn checker(&self) -> &Checker {
         &self.checker
+    }
+
+    /// Who calls other people's servers.
+    #[must_use]
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
     }
 
     /// The derived keys.

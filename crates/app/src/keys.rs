@@ -87,7 +87,7 @@ fn derive(master: &[u8], label: &str) -> [u8; 32] {
     mac_of(master, label.as_bytes())
 }
 
-fn mac_of(key: &[u8], message: &[u8]) -> [u8; 32] {
+pub(crate) fn mac_of(key: &[u8], message: &[u8]) -> [u8; 32] {
     // HMAC takes keys of any length, so making one cannot fail.
     let Ok(mut mac) = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key) else {
         return [0; 32];

@@ -15,6 +15,8 @@
 //! - [`erasures`]: what an erasure leaves to do outside the log.
 //! - [`checker`]: whether what must always be true still is.
 //! - [`checkpoints`]: signing where the log stands.
+//! - [`telling`]: what happened, as each reader is told of it.
+//! - [`webhooks`], [`outbox`], [`outbound`]: telling it outside: signing, delivering, calling.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
@@ -35,12 +37,16 @@ pub mod keys;
 pub mod lease;
 pub mod metrics;
 pub mod node;
+pub mod outbound;
+pub mod outbox;
 pub mod people;
 pub mod random;
 pub mod signing;
 pub mod snapshots;
 pub mod start;
+pub mod telling;
 pub mod tokens;
+pub mod webhooks;
 mod writer;
 
 pub use app::{App, Failure, Settings, StartError};

@@ -185,6 +185,10 @@ pub struct Metrics {
     checker_age: Last,
     checkpoint_age: Last,
     snapshot_age: Last,
+    pushes: Counters<1>,
+    outbox_waiting: Gauge,
+    outbox_dead: Gauge,
+    outbox_age: Last,
 }
 
 /// Enters what it registers under its name.
@@ -267,6 +271,15 @@ impl Default for Metrics {
             checkpoint_age: names
                 .last("checkpoint_age_seconds", "Since the last checkpoint was written"),
             snapshot_age: names.last("snapshot_age_seconds", "Since the last snapshot was written"),
+            pushes: names.of(
+                "pushes",
+                "Tries to tell a webhook or stream something, by what came of them",
+                Family::default(),
+            ),
+            outbox_waiting: names.gauge("outbox_waiting", "Pushes that wait"),
+            outbox_dead: names.gauge("outbox_dead_letters", "Pushes that were given up"),
+            outbox_age: names
+                .last("outbox_oldest_age_seconds", "Since the oldest push that waits was queued"),
             registry,
         }
     }
@@ -355,6 +368,18 @@ impl Metrics {
         self.snapshot_age.note(at);
     }
 
+    /// A try to tell somebody something was `delivered`, `failed`, or was the last: `dead`.
+    pub fn pushed(&self, outcome: &'static str) {
+        self.pushes.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// So many pushes wait, the oldest since then, and so many were given up.
+    pub fn outbox(&self, waiting: u64, dead: u64, oldest: Option<Instant>) {
+        self.outbox_waiting.set(gauge(waiting));
+        self.outbox_dead.set(gauge(dead));
+        self.outbox_age.note(oldest.unwrap_or(Instant(i64::MIN)));
+    }
+
     /// Everything, as [`MEDIA_TYPE`].
     #[must_use]
     pub fn text(&self, levels: &Levels, now: Instant) -> String {
@@ -366,7 +391,8 @@ impl Metrics {
         self.grants.set(gauge(levels.grants));
         self.people.set(gauge(levels.people));
         self.words.set(gauge(levels.words));
-        for last in [&self.checker_age, &self.checkpoint_age, &self.snapshot_age] {
+        for last in [&self.checker_age, &self.checkpoint_age, &self.snapshot_age, &self.outbox_age]
+        {
             last.look(now);
         }
         let mut out = String::new();

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use comity_api::limits::{self, Proxies, Said};
 use comity_app::checkpoints::Places;
+use comity_app::outbound;
 use comity_store::postgres::Server;
 use serde::Deserialize;
 
@@ -59,6 +60,16 @@ pub struct Flags {
     /// Figures may be read beyond loopback: they are plain HTTP and ask nobody who they are
     #[arg(long, env = "COMITY_METRICS_BEYOND_LOOPBACK", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     metrics_beyond_loopback: Option<bool>,
+    /// Addresses and names that webhooks and event streams may be sent to beside the public
+    /// internet, separated by commas: 10.20.0.0/16, hooks.corp.example [default: none]
+    #[arg(long, env = "COMITY_OUTBOUND_ALLOW", value_name = "LIST")]
+    outbound_allow: Option<String>,
+    /// Certificate authorities trusted for them beside the system's, in PEM [default: none]
+    #[arg(long, env = "COMITY_OUTBOUND_CA", value_name = "FILE")]
+    outbound_ca: Option<PathBuf>,
+    /// Plain HTTP on this machine's loopback is allowed for them: for trying things out
+    #[arg(long, env = "COMITY_ALLOW_INSECURE_WEBHOOKS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    allow_insecure_webhooks: Option<bool>,
     /// What is logged: error, warn, info, debug, trace [default: info]
     #[arg(long, env = "COMITY_LOG", value_name = "LEVEL")]
     log: Option<String>,
@@ -83,6 +94,9 @@ struct File {
     client_header: Option<String>,
     metrics_listen: Option<String>,
     metrics_beyond_loopback: Option<bool>,
+    outbound_allow: Option<Vec<String>>,
+    outbound_ca: Option<PathBuf>,
+    allow_insecure_webhooks: Option<bool>,
     log: Option<String>,
     log_format: Option<String>,
     #[serde(default)]
@@ -110,6 +124,8 @@ pub struct Config {
     pub key_file: PathBuf,
     /// Where the key that signs checkpoints is, and where they are appended.
     pub checkpoints: Places,
+    /// How other people's servers are called.
+    pub outbound: outbound::Settings,
     /// What is logged.
     pub log: tracing::Level,
     /// Whether as JSON.
@@ -210,8 +226,23 @@ impl Flags {
             ..file.limits
         };
         let clients_unknown = behind_proxy && limits.proxies.trusted.is_empty();
+        let split = |text: &String| -> Vec<String> {
+            text.split(',').map(|e| e.trim().to_owned()).filter(|e| !e.is_empty()).collect()
+        };
+        let allowed = self.outbound_allow.as_ref().map(split).or(file.outbound_allow);
+        let insecure =
+            self.allow_insecure_webhooks.or(file.allow_insecure_webhooks).unwrap_or(false);
+        let rules = outbound::Rules::new(insecure, allowed.unwrap_or_default()).map_err(|entry| {
+            anyhow::anyhow!(
+                "outbound_allow: {entry:?} is neither a range of addresses, such as 10.20.0.0/16, nor a name in lower \
+                 case"
+            )
+        })?;
+        let extra_ca = self.outbound_ca.clone().or(file.outbound_ca);
+        let outbound = outbound::Settings { rules, extra_ca, ..outbound::Settings::default() };
         let file = self.config.clone();
         Ok(Config {
+            outbound,
             limits,
             clients_unknown,
             listen,
@@ -307,6 +338,8 @@ mod tests {
             ("metrics_listen = \"0.0.0.0:9464\"", "metrics_listen"),
             ("metrics_listen = \"9464\"", "metrics_listen"),
             ("log = \"loud\"", "log"),
+            ("outbound_allow = [\"*.example.com\"]", "outbound_allow"),
+            ("outbound_allow = [\"10.0.0.0/99\"]", "outbound_allow"),
             ("log_format = \"xml\"", "log_format"),
             ("database = \"mysql://x@y/z\"", "database"),
             ("database_file = \"nowhere\"", "database_file"),

@@ -86,7 +86,8 @@ fn start(config: &Config, own: String) -> anyhow::Result<Arc<App>> {
     let checkpoints = config.checkpoints.clone();
     let issuer = config.issuer.clone().unwrap_or(own);
     let settings = Settings::new(data, key_file, Cost::DEFAULT);
-    let settings = Settings { checkpoints, issuer, ..settings };
+    let outbound = config.outbound.clone();
+    let settings = Settings { checkpoints, issuer, outbound, ..settings };
     let settings = match &config.database {
         Some(server) => settings.on(server.clone()),
         None => settings,

@@ -12,7 +12,7 @@ use crate::grant::Narrowing;
 use crate::halt::HaltTarget;
 use crate::ids::{
     ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId,
-    RoleId, SessionId, SignInId,
+    RoleId, SessionId, SignInId, WebhookId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Settings, Standing};
@@ -23,6 +23,7 @@ use crate::signing::{FreshSigningKey, PublicKey};
 use crate::text::Subject;
 use crate::time::{Days, Instant};
 use crate::version::Seen;
+use crate::webhook::{Redelivery, Telling};
 
 /// Who is calling, as the door found out. The kernel judges it against the state at the head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +122,26 @@ impl From<Command> for Asked {
 /// Something sealed under the installation's key outside the domain; opaque here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed(pub Vec<u8>);
+
+/// A fresh secret of an endpoint: its digest for the log, the secret itself only sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreshSecret {
+    /// What the log knows of it.
+    pub digest: Digest32,
+    /// The secret, to sign with.
+    pub sealed: Sealed,
+}
+
+/// What a webhook is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSpec {
+    /// Where it is.
+    pub url: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The names of the events that it is told of; all without any.
+    pub kinds: Option<Vec<String>>,
+}
 
 /// A fresh customer ID: its digest for the log, the code itself only sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -327,6 +348,26 @@ pub enum Command {
     /// Make the signing keys that are missing, and rotate those that have signed for long enough.
     /// `fresh` are as many as that can take: two.
     TendSigningKeys { fresh: Vec<FreshSigningKey> },
+    // -- who is told outside ----------------------------------------------------------------------
+    /// Name an endpoint. Without an owner it is the platform's.
+    MakeWebhook { owner: Option<OrganisationId>, spec: WebhookSpec, secret: FreshSecret },
+    /// Change it whole, and turn it on or off.
+    ChangeWebhook {
+        owner: Option<OrganisationId>,
+        webhook: WebhookId,
+        spec: WebhookSpec,
+        active: bool,
+    },
+    /// A new secret.
+    RotateWebhook { owner: Option<OrganisationId>, webhook: WebhookId, secret: FreshSecret },
+    /// Send it a test.
+    TestWebhook { owner: Option<OrganisationId>, webhook: WebhookId },
+    /// Send something again.
+    Redeliver { owner: Option<OrganisationId>, webhook: WebhookId, what: Redelivery },
+    /// Remove it.
+    RemoveWebhook { owner: Option<OrganisationId>, webhook: WebhookId },
+    /// Turn off what takes nothing.
+    StopWebhook { webhook: WebhookId, standing: Telling },
     /// Note what fell due by the clock.
     NoteDue,
     /// Seal a segment of call records.
@@ -382,6 +423,13 @@ impl Command {
             Self::Restore { .. } => "restore",
             Self::Halt { .. } => "halt",
             Self::LiftHalt { .. } => "lift_halt",
+            Self::MakeWebhook { .. } => "make_webhook",
+            Self::ChangeWebhook { .. } => "change_webhook",
+            Self::RotateWebhook { .. } => "rotate_webhook",
+            Self::TestWebhook { .. } => "test_webhook",
+            Self::Redeliver { .. } => "redeliver",
+            Self::RemoveWebhook { .. } => "remove_webhook",
+            Self::StopWebhook { .. } => "stop_webhook",
             Self::NoteDue => "note_due",
             Self::SealCalls { .. } => "seal_calls",
         }

@@ -11,14 +11,17 @@ use crate::command::{Caller, Once, Sealed};
 use crate::event::{self, Event, Recorded, Row, W};
 use crate::ids::{CommandId, Digest32, GrantId, Ids, OrganisationId, PersonId, UnitId};
 use crate::organisation::Standing;
+use crate::outbox::{self, Push};
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::text::{Lookup, Subject, Word};
 use crate::time::Instant;
+use crate::webhook::Redelivery;
 
 /// What is written beside the log, in the same transaction. A closed list: no other code writes
 /// these tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are the words of `webhook.rs`
 pub enum SideWrite {
     /// A person's password hash, as a PHC string.
     Credential(PersonId, String),
@@ -36,6 +39,14 @@ pub enum SideWrite {
     /// Every word about the subject, or that goes with it, with its salt; a person's password hash
     /// too.
     EraseWords(Subject),
+    /// A recipient's secret, sealed; of the older ones only `keep` stays.
+    Secret { recipient: u128, digest: Digest32, sealed: Sealed, keep: Option<Digest32> },
+    /// Everything that is kept for a recipient: secrets and what waits.
+    Forget { recipient: u128 },
+    /// What this row makes to be told.
+    Pushes(Vec<Push>),
+    /// What is to be sent again.
+    Requeue { recipient: u128, what: Redelivery },
 }
 
 /// An accepted command: its row, what is written beside it, and the state after it.
@@ -181,7 +192,12 @@ impl<'a> Draft<'a> {
             let state = before.clone();
             return Decided { row: None, side: Vec::new(), state, touched: Touched::default() };
         }
-        Decided { row: Some(self.row), side: self.side, state: self.state, touched: self.touched }
+        let pushes = outbox::pushes(before, &self.row, &self.state);
+        let mut side = self.side;
+        if !pushes.is_empty() {
+            side.push(SideWrite::Pushes(pushes));
+        }
+        Decided { row: Some(self.row), side, state: self.state, touched: self.touched }
     }
 
     // -- what several nouns look up ---------------------------------------------------------------

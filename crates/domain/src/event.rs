@@ -17,7 +17,7 @@ use crate::grant::GrantEnd;
 use crate::halt::{self, HaltTarget};
 use crate::ids::{
     AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId,
-    PersonId, RequestId, RoleId, SessionId, SignInId, UnitId,
+    PersonId, RequestId, RoleId, SessionId, SignInId, UnitId, WebhookId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Party, Settings, Standing};
@@ -30,6 +30,7 @@ use crate::signing::PublicKey;
 use crate::state::State;
 use crate::text::{Subject, Word};
 use crate::time::{Days, Instant, Minutes, Window};
+use crate::webhook::{Redelivery, Telling};
 
 /// A place among the words of the event's row.
 pub type W = u32;
@@ -305,6 +306,34 @@ pub enum Event {
     HaltNoted { halt: HaltId, invariant: u8 },
     /// The operator lifted a halt.
     HaltLifted { halt: HaltId },
+    // -- who is told outside ----------------------------------------------------------------------
+    /// An endpoint was named that is told what happened. Without an owner it is the platform's;
+    /// without kinds it is told everything that its owner may read.
+    WebhookMade {
+        webhook: WebhookId,
+        owner: Option<OrganisationId>,
+        url: W,
+        description: Option<W>,
+        kinds: Option<Vec<Arc<str>>>,
+        digest: Digest32,
+    },
+    /// It has another address, description or choice of kinds.
+    WebhookChanged {
+        webhook: WebhookId,
+        url: W,
+        description: Option<W>,
+        kinds: Option<Vec<Arc<str>>>,
+    },
+    /// It is told from now on, or not any more.
+    WebhookStanding { webhook: WebhookId, standing: Telling },
+    /// It has a new secret; the old one signs beside it for a while.
+    WebhookSecretRotated { webhook: WebhookId, digest: Digest32, old_until: Instant },
+    /// Somebody tries whether it listens: this is what it is told.
+    WebhookTested { webhook: WebhookId },
+    /// What it was told, or could not be told, is sent again.
+    WebhookRedelivered { webhook: WebhookId, what: Redelivery },
+    /// It is gone.
+    WebhookRemoved { webhook: WebhookId },
     // -- what only the clock or the books cause ---------------------------------------------------
     /// Noted after the fact: no answer depends on it.
     ExpiryNoted { what: Due },
@@ -352,6 +381,14 @@ impl Event {
             | E::HaltNoted { .. }
             | E::HaltLifted { .. }
             | E::ExpiryNoted { .. }
+            // No right hangs on who is told.
+            | E::WebhookMade { .. }
+            | E::WebhookChanged { .. }
+            | E::WebhookStanding { .. }
+            | E::WebhookSecretRotated { .. }
+            | E::WebhookTested { .. }
+            | E::WebhookRedelivered { .. }
+            | E::WebhookRemoved { .. }
             | E::CallsSealed { .. } => false,
             E::OrganisationStanding { standing, .. }
             | E::UnitStanding { standing, .. }
@@ -429,6 +466,10 @@ impl Event {
             E::SessionStarted { reason, name, email, .. } => {
                 [name, email].into_iter().chain(reason).for_each(each);
             }
+            E::WebhookMade { url, description, .. }
+            | E::WebhookChanged { url, description, .. } => {
+                std::iter::once(url).chain(description).for_each(each);
+            }
             E::ApplicationDefined { .. }
             | E::KeyMade { .. }
             | E::KeyRetired { .. }
@@ -478,6 +519,11 @@ impl Event {
             | E::Halted { .. }
             | E::HaltNoted { .. }
             | E::HaltLifted { .. }
+            | E::WebhookStanding { .. }
+            | E::WebhookSecretRotated { .. }
+            | E::WebhookTested { .. }
+            | E::WebhookRedelivered { .. }
+            | E::WebhookRemoved { .. }
             | E::CallsSealed { .. } => {}
         }
     }
@@ -592,6 +638,15 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         }
         E::Halted { target, .. } => to.extend(halt::concerned(state, *target)),
         E::HaltLifted { .. } => {} // gone already: the draft names whom it concerns
+        E::WebhookMade { webhook, .. }
+        | E::WebhookChanged { webhook, .. }
+        | E::WebhookStanding { webhook, .. }
+        | E::WebhookSecretRotated { webhook, .. }
+        | E::WebhookTested { webhook }
+        | E::WebhookRedelivered { webhook, .. } => {
+            to.extend(state.webhooks.get(*webhook).and_then(|w| w.owner));
+        }
+        E::WebhookRemoved { .. } => {} // gone already: the draft names the owner
     }
     to.into_iter().filter(|o| *o != OrganisationId::MIN).collect()
 }

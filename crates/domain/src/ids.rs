@@ -163,6 +163,8 @@ id!(/// A customer's stop of one partner or one person.
     LockId, "lock");
 id!(/// Comity's own stop of what broke an invariant.
     HaltId, "halt");
+id!(/// An endpoint that is told what happened.
+    WebhookId, "whk");
 id!(/// One command, sent once, settled once.
     CommandId, "cmd");
 

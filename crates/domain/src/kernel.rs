@@ -15,7 +15,7 @@ use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
     application, assignment, erasure, grant, halt, lock, organisation, person, request, role,
-    session, settle, signing,
+    session, settle, signing, webhook,
 };
 
 pub use crate::apply::row as apply;
@@ -143,6 +143,17 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         }
         C::Halt { target, invariant } => halt::place(d, caller, target, invariant),
         C::LiftHalt { halt } => halt::lift(d, caller, halt),
+        C::MakeWebhook { owner, spec, secret } => webhook::make(d, caller, owner, spec, secret),
+        C::ChangeWebhook { owner, webhook: id, spec, active } => {
+            webhook::change(d, caller, owner, id, spec, active)
+        }
+        C::RotateWebhook { owner, webhook: id, secret } => {
+            webhook::rotate(d, caller, owner, id, secret)
+        }
+        C::TestWebhook { owner, webhook: id } => webhook::test(d, caller, owner, id),
+        C::Redeliver { owner, webhook: id, what } => webhook::redeliver(d, caller, owner, id, what),
+        C::RemoveWebhook { owner, webhook: id } => webhook::remove(d, caller, owner, id),
+        C::StopWebhook { webhook: id, standing } => webhook::stop(d, caller, id, standing),
         C::NoteDue => note_due(d, caller),
         C::SealCalls { segment, records, digest } => {
             may::system(caller)?;

@@ -6,7 +6,8 @@
 //! 1. [`ids`], [`time`], [`code`], [`text`], [`permission`]: values.
 //! 2. [`organisation`], [`person`], [`role`], [`application`]: who there is, and what roles permit.
 //! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`],
-//!    [`signing`]: one noun, one file: its states, its moves.
+//!    [`signing`]: one noun, one file: its states, its moves. [`webhook`], [`outbox`]: who is
+//!    told outside, and of what.
 //! 4. [`may`]: who may do what. [`rights`]: what a session may do. [`refusal`]: every "no".
 //! 5. [`command`], [`event`]: what can be asked, what can have happened. [`version`]: what somebody
 //!    saw of a thing before they changed it.
@@ -37,12 +38,16 @@ pub mod request;
 pub mod session;
 pub mod signing;
 
+pub mod outbox;
+pub mod webhook;
+
 pub mod may;
 pub mod refusal;
 pub mod rights;
 
 pub mod command;
 pub mod event;
+pub mod event_name;
 pub mod version;
 
 pub mod draft;

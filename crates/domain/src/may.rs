@@ -87,6 +87,9 @@ actions! {
     ReadEvents,
     Evaluate,
     EraseWords,
+    ReadWebhooks,
+    ManageWebhooks,
+    ManagePlatformWebhooks,
 }
 
 /// What an action is done to: who stands on which side of it.
@@ -168,7 +171,7 @@ fn needs(action: Action) -> Needs {
         | A::SetPolicy
         | A::PutLevel
         | A::SetStanding => Key(Operate),
-        A::ReadPlatform | A::LiftHalt => Key(Operate),
+        A::ReadPlatform | A::LiftHalt | A::ManagePlatformWebhooks => Key(Operate),
         A::PutOrganisation | A::MakeEnrolment | A::ReadAllEvents | A::EraseWords => Key(Provision),
         A::PutUnit
         | A::PutAccount
@@ -187,6 +190,9 @@ fn needs(action: Action) -> Needs {
         A::RotateCustomerId | A::Approve | A::Confirm | A::Unlock => Fresh(Customer, Decide),
         A::Ask | A::CancelRequest | A::GiveUp | A::Assign | A::Unassign => Portal(Provider, Assign),
         A::ReadRequest | A::ReadGrant | A::ReadHistory | A::ReadEvents => Portal(Either, Audit),
+        A::ReadWebhooks => Portal(Either, Audit),
+        // Who adds one takes the organisation's part of the log away with it.
+        A::ManageWebhooks => Fresh(Either, Manage),
         A::ReadAssignments => Portal(Either, Audit),
         A::CloseSession => Needs::OwnerOrSession,
         A::Evaluate => Key(DecideKey),

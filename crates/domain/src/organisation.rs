@@ -18,6 +18,7 @@ use crate::request::{self, RequestCancel};
 use crate::state::State;
 use crate::text::{self, Lookup, Subject, WordId};
 use crate::time::{Days, Minutes};
+use crate::webhook;
 
 /// Whether an organisation, unit or member takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -353,6 +354,8 @@ pub(crate) fn close(d: &mut Draft<'_>, id: OrganisationId) {
             d.emit(Event::GrantEnded { grant, cause: GrantEnd::Closed, by: None });
         }
     }
+    let told: Vec<_> = d.state.webhooks_of(Some(id)).collect();
+    told.into_iter().for_each(|webhook| webhook::end(d, webhook));
     request::cancel_pending(d, id, |_| true, RequestCancel::Closed);
     let asked: BTreeSet<OrganisationId> = d
         .state

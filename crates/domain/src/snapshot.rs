@@ -17,7 +17,7 @@ use crate::grant::Grant;
 use crate::halt::Halt;
 use crate::ids::{
     AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, UnitId,
+    RequestId, RoleId, SessionId, SignInId, UnitId, WebhookId,
 };
 use crate::lock::Lock;
 use crate::organisation::{Account, Organisation, Standing, Unit};
@@ -30,6 +30,7 @@ use crate::state::{Retire, State};
 use crate::table::{Sets, Slot, Table};
 use crate::text::{About, Lookup, Reference, Subject, WordId, Words};
 use crate::time::Instant;
+use crate::webhook::Webhook;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
 /// one that was forgotten.
@@ -86,6 +87,7 @@ facts! {
     sessions: Table<SessionId, Session>,
     locks: Table<LockId, Lock>,
     halts: Table<HaltId, Halt>,
+    webhooks: Table<WebhookId, Webhook>,
     members: OrdMap<(OrganisationId, PersonId), Member>,
     past_members: OrdMap<(OrganisationId, PersonId), Instant>,
     assignments: OrdMap<(Slot, Slot), Assignment>,
@@ -118,6 +120,7 @@ facts! {
     sessions_of,
     locks_on,
     halts_on,
+    webhooks_of,
 }
 
 /// The facts of a state as bytes.
@@ -244,6 +247,9 @@ fn affairs(state: &State, out: &mut Vec<Reference>) {
     }
     out.extend(state.sessions.rows().filter_map(|(_, s)| s.reason).map(plain));
     out.extend(state.locks.rows().filter_map(|(_, l)| l.reason).map(plain));
+    for (_, w) in state.webhooks.rows() {
+        out.extend(std::iter::once(w.url).chain(w.description).map(plain));
+    }
 }
 
 // -- what follows ---------------------------------------------------------------------------------
@@ -295,6 +301,8 @@ fn follow_affairs(state: &mut State) {
     state.session_tokens = map(state.sessions.rows().map(|(id, s)| (s.token, id)));
     state.sessions_under = set(state.sessions.rows().map(|(id, s)| (s.grant, id)));
     state.sessions_of = set(state.sessions.rows().map(|(id, s)| (s.person, id)));
+    let owned = |(id, w): (WebhookId, &Webhook)| (w.owner.unwrap_or(OrganisationId::MIN), id);
+    state.webhooks_of = set(state.webhooks.rows().map(owned));
     state.halts_on = map(state.halts.rows().map(|(id, h)| (h.target, id)));
     state.locks_on = map(state.locks.rows().map(|(id, l)| ((l.customer, l.target), id)));
 }

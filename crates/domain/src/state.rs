@@ -17,7 +17,7 @@ use crate::grant::Grant;
 use crate::halt::{Halt, HaltTarget};
 use crate::ids::{
     AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, UnitId,
+    RequestId, RoleId, SessionId, SignInId, UnitId, WebhookId,
 };
 use crate::lock::{Lock, LockTarget};
 use crate::organisation::{Account, Accounts, Organisation, Party, Standing, Unit};
@@ -29,6 +29,7 @@ use crate::signing::SigningKey;
 use crate::table::{SetIx, Sets, Slot, Table};
 use crate::text::{Subject, Words};
 use crate::time::Instant;
+use crate::webhook::Webhook;
 
 /// The state at one position.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct State {
     pub locks: Table<LockId, Lock>,
     /// Halts in force.
     pub halts: Table<HaltId, Halt>,
+    /// Endpoints that are told what happened; removed ones are gone.
+    pub webhooks: Table<WebhookId, Webhook>,
     /// All words.
     pub words: Words,
     /// Members, by organisation and person.
@@ -102,6 +105,8 @@ pub struct State {
     pub(crate) sessions_of: OrdSet<(PersonId, SessionId)>,
     pub(crate) locks_on: OrdMap<(OrganisationId, LockTarget), LockId>,
     pub(crate) halts_on: OrdMap<HaltTarget, HaltId>,
+    /// By owner; the platform's stand under [`OrganisationId::MIN`].
+    pub(crate) webhooks_of: OrdSet<(OrganisationId, WebhookId)>,
     /// What falls due by the clock and is not noted yet.
     pub(crate) due: OrdSet<(Instant, Due)>,
     pub(crate) retire: OrdSet<(Instant, Retire)>,
@@ -143,6 +148,7 @@ impl Default for State {
             sessions: Table::default(),
             locks: Table::default(),
             halts: Table::default(),
+            webhooks: Table::default(),
             words: Words::default(),
             members: OrdMap::new(),
             memberships: OrdSet::new(),
@@ -171,6 +177,7 @@ impl Default for State {
             sessions_of: OrdSet::new(),
             locks_on: OrdMap::new(),
             halts_on: OrdMap::new(),
+            webhooks_of: OrdSet::new(),
             due: OrdSet::new(),
             retire: OrdSet::new(),
         }
@@ -483,6 +490,15 @@ impl State {
             .range((customer, LockTarget::Organisation(OrganisationId::MIN))..)
             .take_while(move |((c, _), _)| *c == customer)
             .filter_map(|(_, id)| Some((*id, self.locks.get(*id)?)))
+    }
+
+    /// The webhooks of an organisation, or of the platform, oldest first.
+    pub fn webhooks_of(
+        &self,
+        owner: Option<OrganisationId>,
+    ) -> impl DoubleEndedIterator<Item = WebhookId> + '_ {
+        let owner = owner.unwrap_or(OrganisationId::MIN);
+        pairs(&self.webhooks_of, owner, WebhookId::MIN, WebhookId::MAX)
     }
 
     /// Whose words were erased, each with the row that did.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_security::MixedScript as _;
 
-use crate::ids::{AccountId, OrganisationId, PersonId, RequestId, SessionId, UnitId};
+use crate::ids::{AccountId, OrganisationId, PersonId, RequestId, SessionId, UnitId, WebhookId};
 use crate::refusal::Refusal;
 
 /// Where a word stands: row of the log, place within the row.
@@ -35,6 +35,8 @@ pub enum Subject {
     Request(RequestId),
     /// What was said on entering.
     Session(SessionId),
+    /// Where a webhook leads, and how it is described.
+    Webhook(WebhookId),
 }
 
 /// As its identifier, whose prefix says of which kind it is.
@@ -47,6 +49,7 @@ impl std::fmt::Display for Subject {
             Self::Person(id) => id.fmt(f),
             Self::Request(id) => id.fmt(f),
             Self::Session(id) => id.fmt(f),
+            Self::Webhook(id) => id.fmt(f),
         }
     }
 }

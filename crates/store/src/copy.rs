@@ -75,6 +75,30 @@ const TABLES: &[Table] = &[
     table("customer_id", "organisation", &[("organisation", Bytes), ("sealed", Bytes)]),
     table("signing_key", "kid", &[("kid", Bytes), ("sealed", Bytes)]),
     table(
+        "recipient_secret",
+        "recipient, digest",
+        &[("recipient", Bytes), ("digest", Bytes), ("sealed", Bytes)],
+    ),
+    table(
+        "outbox",
+        "recipient, seq, ix",
+        &[
+            ("recipient", Bytes),
+            ("seq", Number),
+            ("ix", Number),
+            ("kind", Text),
+            ("at", Number),
+            ("queued", Number),
+            ("status", Number),
+            ("attempts", Number),
+            ("due", Number),
+            ("code", Number),
+            ("problem", Text),
+            ("done", Number),
+        ],
+    ),
+    table("recipient_failing", "recipient", &[("recipient", Bytes), ("since", Number)]),
+    table(
         "session_history",
         "session",
         &[

@@ -16,6 +16,7 @@ mod quiet;
 mod restored;
 mod strict;
 mod threats;
+mod webhooks;
 
 use std::sync::OnceLock;
 
@@ -47,6 +48,10 @@ pub struct There {
     pub lock: String,
     /// A halt on a grant of nobody's.
     pub halt: String,
+    /// A webhook of Marina Bay's, which is told nothing that happens here.
+    pub webhook: String,
+    /// One of the platform's.
+    pub platform_webhook: String,
     /// The hash of what Ana would give for `asked` by [`terms`].
     pub summary: String,
     /// The version of Marina Bay's settings.
@@ -122,6 +127,11 @@ impl Scene {
         there.key = text(&town.post(&town.known.operate, "/v1/platform/keys", &key).ok()["id"]);
         town.runtime.block_on(town.app.tend_signing_keys()).unwrap();
         there.kid = town.runtime.block_on(town.app.signer()).unwrap().kid();
+        let hook = json!({ "url": "https://hooks.example.com/comity", "events": ["calls_sealed"] });
+        let made =
+            |who, at: &str| text(&town.post(who, &format!("/v1/{at}/webhooks"), &hook).ok()["id"]);
+        there.webhook = made(ana, "organisations/marina");
+        there.platform_webhook = made(&town.known.operate, "platform");
         let target = HaltTarget::Grant(GrantId(7));
         let halt = Command::Halt { target, invariant: 6 };
         let done = town.app.node().run_blocking(Caller::system(), halt).unwrap();

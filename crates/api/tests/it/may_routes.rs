@@ -77,6 +77,15 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("PUT", "/v1/platform/levels/{code}", Some(level)),
         ("GET", "/v1/platform/halts", None),
         ("POST", "/v1/platform/halts/{halt}/lift", None),
+        ("GET", "/v1/platform/webhooks", None),
+        ("POST", "/v1/platform/webhooks", Some(json!({ "url": "https://hooks.example.com/comity", "events": ["grant_ended"] }))),
+        ("GET", "/v1/platform/webhooks/{webhook}", None),
+        ("PUT", "/v1/platform/webhooks/{webhook}", Some(json!({ "url": "https://hooks.example.com/comity", "events": ["grant_ended"] }))),
+        ("DELETE", "/v1/platform/webhooks/{webhook}", None),
+        ("POST", "/v1/platform/webhooks/{webhook}/rotate", None),
+        ("POST", "/v1/platform/webhooks/{webhook}/test", None),
+        ("GET", "/v1/platform/webhooks/{webhook}/deliveries", None),
+        ("POST", "/v1/platform/webhooks/{webhook}/redeliver", Some(json!({ "since": "2026-01-01T00:00:00Z" }))),
         ("PUT", "/v1/organisations/{organisation}/standing", Some(json!({ "standing": "suspended" }))),
         ("GET", "/v1/organisations/{organisation}", None),
         ("PUT", "/v1/organisations/{organisation}", Some(json!({ "name": "Marina Bay II" }))),
@@ -109,6 +118,15 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/v1/organisations/{organisation}/locks", None),
         ("POST", "/v1/organisations/{organisation}/locks", Some(json!({ "organisation": harbor_help }))),
         ("DELETE", "/v1/locks/{lock}", None),
+        ("GET", "/v1/organisations/{organisation}/webhooks", None),
+        ("POST", "/v1/organisations/{organisation}/webhooks", Some(json!({ "url": "https://hooks.example.com/comity", "events": ["grant_ended"] }))),
+        ("GET", "/v1/organisations/{organisation}/webhooks/{webhook}", None),
+        ("PUT", "/v1/organisations/{organisation}/webhooks/{webhook}", Some(json!({ "url": "https://hooks.example.com/comity", "events": ["grant_ended"] }))),
+        ("DELETE", "/v1/organisations/{organisation}/webhooks/{webhook}", None),
+        ("POST", "/v1/organisations/{organisation}/webhooks/{webhook}/rotate", None),
+        ("POST", "/v1/organisations/{organisation}/webhooks/{webhook}/test", None),
+        ("GET", "/v1/organisations/{organisation}/webhooks/{webhook}/deliveries", None),
+        ("POST", "/v1/organisations/{organisation}/webhooks/{webhook}/redeliver", Some(json!({ "since": "2026-01-01T00:00:00Z" }))),
         ("GET", "/v1/organisations/{organisation}/requests", None),
         ("POST", "/v1/organisations/{organisation}/requests", Some(json!({ "customer_id": there.fjord_code, "level": "partner",
             "modes": ["direct"], "reason": "Hull" }))),
@@ -159,6 +177,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{key}", &there.key)
             .replace("{kid}", &there.kid)
             .replace("{halt}", &there.halt)
+            .replace("{webhook}", if route.starts_with("/v1/platform") { &there.platform_webhook } else { &there.webhook })
             .replace("{lock}", &there.lock)
             .replace("{request}", &there.asked)
             .replace("{grant}", &there.grant)

@@ -18,6 +18,8 @@ use crate::guard::{self, Breach};
 use crate::keys::{KeyError, Keys};
 use crate::lease::Lease;
 use crate::node::{self, Node};
+use crate::outbound::{self, Outbound};
+use crate::outbox::{Deliveries, Parts};
 use crate::people::passwords::{Cost, Passwords};
 use crate::snapshots::{Snapshots, Taker, file};
 use crate::start;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub issuer: String,
     /// What a password hash costs.
     pub password_cost: Cost,
+    /// How other people's servers are called.
+    pub outbound: outbound::Settings,
 }
 
 impl Settings {
@@ -46,8 +50,9 @@ impl Settings {
     #[must_use]
     pub fn new(data: PathBuf, key_file: PathBuf, password_cost: Cost) -> Self {
         let checkpoints = Places::inside(&data);
-        let (lease, issuer) = (Lease::default(), "http://127.0.0.1:8420".to_owned());
-        Self { data, database: None, lease, key_file, checkpoints, issuer, password_cost }
+        let (database, lease, outbound) = Default::default();
+        let issuer = "http://127.0.0.1:8420".to_owned();
+        Self { data, database, lease, key_file, checkpoints, issuer, password_cost, outbound }
     }
 
     /// The same on a PostgreSQL database, which has to be migrated.
@@ -120,6 +125,8 @@ impl App {
         clock: Arc<Clock>,
         guarded: bool,
     ) -> Result<Arc<Self>, StartError> {
+        let outbound =
+            Outbound::new(&settings.outbound).map_err(io("calls to other people's servers"))?;
         folders(settings)?;
         let (place, held) = start::place(&settings.data, settings.database.as_ref())?;
         let store = Store::at(&place)?;
@@ -155,6 +162,14 @@ impl App {
             Checkpointer::start(&place, places, clock.clone(), node.moved(), metrics)?;
         let checker = checker(settings, &clock, &place, &node)?;
         let assertions = Assertions::new(clock.now());
+        let (keys, outbound) = (Arc::new(keys), Arc::new(outbound));
+        let deliveries = if breach.is_some() {
+            Deliveries::none()
+        } else {
+            let (metrics, clock, node) = (node.metrics().clone(), clock.clone(), node.clone());
+            let (keys, outbound) = (keys.clone(), outbound.clone());
+            Deliveries::start(Parts { place, node, keys, clock, outbound, metrics })?
+        };
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
             node,
@@ -164,6 +179,8 @@ impl App {
             checkpoints,
             reader: Arc::new(reader),
             keys,
+            outbound,
+            deliveries,
             passwords,
             clock,
             issuer: settings.issuer.clone(),

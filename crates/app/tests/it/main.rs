@@ -31,6 +31,7 @@ mod faults;
 mod link;
 mod load;
 mod nodes;
+mod outbound;
 #[allow(dead_code, unreachable_pub)] // as `disk`
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;

@@ -89,7 +89,20 @@ pub(super) fn log(
     head(found, checks);
     guarded(config, reader, found, checks);
     right_key(reader, found, keys, checks);
+    outbox(reader, checks);
     clock(Some(found.last_at.0).filter(|_| found.last > 0), checks);
+}
+
+/// What could not be told to webhooks.
+fn outbox(reader: &Reader, checks: &mut Checks) {
+    let way_out = "look at the deliveries of each webhook with status=dead";
+    match reader.outbox_counts(None) {
+        Err(error) => checks.warn("outbox", format!("cannot be read: {error}"), way_out),
+        Ok(counts) if counts.dead > 0 => {
+            checks.warn("outbox", format!("{} dead letters", counts.dead), way_out);
+        }
+        Ok(counts) => checks.ok("outbox", format!("{} pushes wait, none is dead", counts.waiting)),
+    }
 }
 
 fn mode(path: &Path) -> Option<u32> {

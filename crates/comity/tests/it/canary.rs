@@ -142,6 +142,12 @@ impl Site {
         }
         let lock = json!({ "person": tess, "reason": "canary-lock" });
         self.server.expect(201, "POST", "/v1/organisations/canary-harbour/locks", &ana, lock);
+        let hooks = "/v1/organisations/canary-harbour/webhooks";
+        let hook = json!({ "url": "https://canary-hook.example.com/canary", "description": "canary-hook" });
+        let made = self.server.expect(201, "POST", hooks, &ana, hook);
+        self.marks.secret(&made, "/secret");
+        let test = format!("{hooks}/{}/test", string(&made, "/id"));
+        self.server.expect(202, "POST", &test, &ana, json!({}));
         self.mistakes(&ana);
     }
 

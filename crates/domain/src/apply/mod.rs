@@ -19,6 +19,7 @@ mod erasure;
 mod here;
 mod people;
 mod stays;
+mod telling;
 
 pub(crate) use access::drop_assignments;
 
@@ -172,6 +173,13 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         E::Halted { .. } | E::HaltNoted { .. } | E::HaltLifted { .. } => {
             stays::halts(state, c, event, touched);
         }
+        E::WebhookMade { .. }
+        | E::WebhookChanged { .. }
+        | E::WebhookStanding { .. }
+        | E::WebhookSecretRotated { .. }
+        | E::WebhookTested { .. }
+        | E::WebhookRedelivered { .. }
+        | E::WebhookRemoved { .. } => telling::webhooks(state, c, event),
         E::ExpiryNoted { what } => {
             let at = due_at(state, *what);
             state.due.remove(&(at, *what));

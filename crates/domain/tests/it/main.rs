@@ -13,4 +13,5 @@ mod replay;
 mod scenarios;
 mod signing;
 mod snapshot;
+mod webhooks;
 mod world;

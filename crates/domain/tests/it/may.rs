@@ -39,13 +39,24 @@ enum On {
 fn on(action: Action) -> On {
     use Action::*;
     match action {
-        PutApplication | MakeKey | RetireKey | SetClientKeys | RotateSigningKeys | SetPolicy
-        | PutLevel | ReadPlatform | LiftHalt | PutOrganisation | ReadAllEvents | Evaluate
-        | EraseWords => On::Platform,
+        PutApplication
+        | MakeKey
+        | RetireKey
+        | SetClientKeys
+        | RotateSigningKeys
+        | SetPolicy
+        | PutLevel
+        | ReadPlatform
+        | LiftHalt
+        | PutOrganisation
+        | ReadAllEvents
+        | Evaluate
+        | EraseWords
+        | ManagePlatformWebhooks => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
         | RemoveMember | MakeEnrolment | ReadMembers | ReadRoles | ReadAccounts
         | ReadOrganisation | ReadCustomerId | RotateCustomerId | ReadSettings | ChangeSettings
-        | ReadLocks | Lock | Unlock | ReadEvents => On::Customer,
+        | ReadLocks | Lock | Unlock | ReadEvents | ReadWebhooks | ManageWebhooks => On::Customer,
         Ask => On::Provider,
         SignOut | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
         CancelRequest | ReadRequest | Approve | Deny | ReadGrant | Confirm | Revoke | Narrow

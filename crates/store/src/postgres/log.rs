@@ -206,8 +206,11 @@ impl Log {
         head.root = head.edge.root();
         self.insert(batch, &stored, &head)?;
         self.project(batch)?;
-        for write in batch.iter().flat_map(|(_, side)| side) {
-            beside(self.session.get_mut(), write)?;
+        crate::outbox::push_postgres(self.session.get_mut(), batch)?;
+        for (row, side) in batch {
+            for write in side {
+                beside(self.session.get_mut(), row, write)?;
+            }
         }
         let keyed = batch.iter().flat_map(|(row, side)| {
             side.iter().filter_map(move |write| match write {
@@ -495,7 +498,7 @@ impl SessionColumns {
     }
 }
 
-fn beside(session: &mut Session, write: &SideWrite) -> Result<(), StoreError> {
+fn beside(session: &mut Session, row: &Row, write: &SideWrite) -> Result<(), StoreError> {
     match write {
         SideWrite::Credential(person, hash) => session.execute(
             "INSERT INTO credential (person, hash) VALUES ($1, $2) ON CONFLICT (person) DO UPDATE SET hash = excluded.hash",
@@ -522,6 +525,10 @@ fn beside(session: &mut Session, write: &SideWrite) -> Result<(), StoreError> {
             }
             session.execute("DELETE FROM word WHERE about = $1 OR also = $1", &[&named])?
         }
+        SideWrite::Secret { .. }
+        | SideWrite::Forget { .. }
+        | SideWrite::Pushes(_)
+        | SideWrite::Requeue { .. } => crate::outbox::write_postgres(session, row, write)?,
     };
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use comity_domain::application::{KeyUse, Policy};
 use comity_domain::assignment::{AssignmentEnd, Basis};
-use comity_domain::command::{Caller, Command};
+use comity_domain::command::{Caller, Command, FreshSecret, Sealed, WebhookSpec};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Due, Event, Recorded, Row};
 use comity_domain::grant::{GrantEnd, Narrowing};
@@ -20,6 +20,7 @@ use comity_domain::role::{Level, Mode};
 use comity_domain::session::SessionEnd;
 use comity_domain::text::Subject;
 use comity_domain::time::{DAY, Days, HOUR, Instant, MINUTE, Minutes};
+use comity_domain::webhook::{Redelivery, Telling};
 use comity_store::postgres::{Server, migrate};
 use comity_store::{Head, NodeId, Place, Reader, Store};
 use tempfile::TempDir;
@@ -113,7 +114,40 @@ pub fn long_story() -> World {
     w.must(&Caller::system(), Command::Halt { target, invariant: 6 });
     let halt = w.state.halt_on(target).unwrap();
     w.must(&w.operate(), Command::LiftHalt { halt });
+    let by_boss = w.sign_in(boss);
+    told(&mut w, &by_boss, Some(harbour));
+    let operate = w.operate();
+    told(&mut w, &operate, None);
     w
+}
+
+/// Everything that can become of a webhook.
+fn told(w: &mut World, caller: &Caller, owner: Option<OrganisationId>) {
+    let spec = |url: &str, kinds: Option<&[&str]>| WebhookSpec {
+        url: url.into(),
+        description: Some("For the harbour master".into()),
+        kinds: kinds.map(|kinds| kinds.iter().map(ToString::to_string).collect()),
+    };
+    let secret = |n: u8| FreshSecret { digest: Digest32([n; 32]), sealed: Sealed(vec![n; 40]) };
+    let made = spec("https://hooks.example.com/a", None);
+    w.must(caller, Command::MakeWebhook { owner, spec: made, secret: secret(1) });
+    let webhook = w.state.webhooks_of(owner).next().unwrap();
+    let narrower = || spec("https://hooks.example.com/b", Some(&["grant_ended", "session_ended"]));
+    for active in [false, true] {
+        let spec = narrower();
+        w.must(caller, Command::ChangeWebhook { owner, webhook, spec, active });
+    }
+    w.must(caller, Command::RotateWebhook { owner, webhook, secret: secret(2) });
+    w.must(caller, Command::TestWebhook { owner, webhook });
+    for what in [Redelivery::One(w.state.seq, 0), Redelivery::DeadSince(w.now)] {
+        w.must(caller, Command::Redeliver { owner, webhook, what });
+    }
+    for standing in [Telling::Failing, Telling::Gone] {
+        w.must(&Caller::system(), Command::StopWebhook { webhook, standing });
+        let spec = narrower();
+        w.must(caller, Command::ChangeWebhook { owner, webhook, spec, active: true });
+    }
+    w.must(caller, Command::RemoveWebhook { owner, webhook });
 }
 
 fn platform(w: &mut World) {

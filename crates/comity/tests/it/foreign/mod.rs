@@ -3,10 +3,11 @@
 //! They come from their registries into `target/tools` (`make tools`); each file here starts a real
 //! server and lets one of them do its work. Scripts stand beside the Rust file that runs them.
 
-mod oauth;
 mod clients;
 mod first_call;
+mod oauth;
 mod quick_start;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -141,3 +141,36 @@ CREATE TABLE command (
     PRIMARY KEY (principal, key_hash)
 );
 CREATE INDEX command_at ON command (at);
+
+-- Secrets by which recipients of pushes know us, sealed; the log holds their digests.
+CREATE TABLE recipient_secret (
+    recipient BYTEA NOT NULL,
+    digest    BYTEA NOT NULL,
+    sealed    BYTEA NOT NULL,
+    PRIMARY KEY (recipient, digest)
+);
+
+-- Pushes: which event is told to whom, written with its row. What it says is made when it is sent.
+CREATE TABLE outbox (
+    recipient BYTEA   NOT NULL,
+    seq       BIGINT NOT NULL,
+    ix        BIGINT NOT NULL,       -- counted among what the recipient reads of the row
+    kind      TEXT    COLLATE "C" NOT NULL,
+    at        BIGINT NOT NULL,       -- milliseconds, UTC: when it happened
+    queued    BIGINT NOT NULL,       -- then, or when somebody had it sent again
+    status    BIGINT NOT NULL,       -- 0 waits, 1 delivered, 2 dead
+    attempts  BIGINT NOT NULL,
+    due       BIGINT NOT NULL,       -- when it is tried next; while it is tried, until when it is somebody's
+    code      BIGINT,                -- the last answer's status
+    problem   TEXT COLLATE "C",                   -- why the last try failed: one of our own words
+    done      BIGINT,                -- when it was delivered or given up
+    PRIMARY KEY (recipient, seq, ix)
+);
+CREATE INDEX outbox_waiting ON outbox (recipient, due, seq, ix) WHERE status = 0;
+CREATE INDEX outbox_done ON outbox (done) WHERE status <> 0;
+
+-- Recipients that have taken nothing for a while.
+CREATE TABLE recipient_failing (
+    recipient BYTEA   PRIMARY KEY,
+    since     BIGINT NOT NULL
+);

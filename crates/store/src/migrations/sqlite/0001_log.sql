@@ -93,3 +93,36 @@ CREATE TABLE command (
     PRIMARY KEY (principal, key_hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX command_at ON command (at);
+
+-- Secrets by which recipients of pushes know us, sealed; the log holds their digests.
+CREATE TABLE recipient_secret (
+    recipient BLOB NOT NULL,
+    digest    BLOB NOT NULL,
+    sealed    BLOB NOT NULL,
+    PRIMARY KEY (recipient, digest)
+) STRICT, WITHOUT ROWID;
+
+-- Pushes: which event is told to whom, written with its row. What it says is made when it is sent.
+CREATE TABLE outbox (
+    recipient BLOB    NOT NULL,
+    seq       INTEGER NOT NULL,
+    ix        INTEGER NOT NULL,       -- counted among what the recipient reads of the row
+    kind      TEXT    NOT NULL,
+    at        INTEGER NOT NULL,       -- milliseconds, UTC: when it happened
+    queued    INTEGER NOT NULL,       -- then, or when somebody had it sent again
+    status    INTEGER NOT NULL,       -- 0 waits, 1 delivered, 2 dead
+    attempts  INTEGER NOT NULL,
+    due       INTEGER NOT NULL,       -- when it is tried next; while it is tried, until when it is somebody's
+    code      INTEGER,                -- the last answer's status
+    problem   TEXT,                   -- why the last try failed: one of our own words
+    done      INTEGER,                -- when it was delivered or given up
+    PRIMARY KEY (recipient, seq, ix)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX outbox_waiting ON outbox (recipient, due, seq, ix) WHERE status = 0;
+CREATE INDEX outbox_done ON outbox (done) WHERE status <> 0;
+
+-- Recipients that have taken nothing for a while.
+CREATE TABLE recipient_failing (
+    recipient BLOB    PRIMARY KEY,
+    since     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,195 @@
+//! Webhooks of an organisation. An Admin by a fresh sign-in changes them; Customer Support reads them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use comity_app::App;
+use comity_domain::ids::WebhookId;
+
+use super::{
+    Deliveries, DeliveriesQuery, PutWebhook, Redeliver, ShownWebhook, Webhooks, WithSecret,
+};
+use crate::auth::Who;
+use crate::input::{Body, Path, Query, organisation};
+use crate::problem::Problem;
+
+#[utoipa::path(
+    get,
+    path = "/v1/organisations/{organisation}/webhooks",
+    tag = "webhooks",
+    operation_id = "organisation_webhook_list",
+    summary = "Webhooks of an organisation",
+    description = "An Admin by a fresh sign-in changes them; Customer Support reads them.",
+    params(("organisation" = String, Path, description = "Comity's identifier or the builder's")),
+    responses((status = 200, description = "All of them.", body = Webhooks)),
+)]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(named): Path<String>,
+) -> Result<Json<Webhooks>, Problem> {
+    let owner = Some(organisation(&app.state(), &named)?);
+    super::list(app, who, owner).await
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/organisations/{organisation}/webhooks",
+    tag = "webhooks",
+    operation_id = "organisation_webhook_make",
+    summary = "Name an endpoint that is told what happened",
+    description = "At most ten. An Admin by a fresh sign-in changes them; Customer Support reads them.",
+    params(("organisation" = String, Path, description = "Comity's identifier or the builder's")),
+    request_body = PutWebhook,
+    responses((status = 201, description = "The webhook with its secret, shown once.", body = WithSecret)),
+)]
+pub async fn make(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(named): Path<String>,
+    Body(body): Body<PutWebhook>,
+) -> Result<Response, Problem> {
+    let owner = Some(organisation(&app.state(), &named)?);
+    super::make(app, who, owner, body).await
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/organisations/{organisation}/webhooks/{webhook}",
+    tag = "webhooks",
+    operation_id = "organisation_webhook_one",
+    summary = "One webhook",
+    description = "An Admin by a fresh sign-in changes them; Customer Support reads them.",
+    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
+    responses((status = 200, description = "The webhook.", body = ShownWebhook)),
+)]
+pub async fn one(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((named, webhook)): Path<(String, WebhookId)>,
+) -> Result<Json<ShownWebhook>, Problem> {
+    let owner = Some(organisation(&app.state(), &named)?);
+    super::one(app, who, owner, webhook).await
+}
+
+#[utoipa::path(
+    put,
+    path = "/v1/organisations/{organisation}/webhooks/{webhook}",
+    tag = "webhooks",
+    operation_id = "organisation_webhook_change",
+    summary = "Change a webhook whole, or turn it on or off",
+    description = "An Admin by a fresh sign-in changes them; Customer Support reads them.",
+    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
+    request_body = PutWebhook,
+    responses((status = 200, description = "The webhook as it is now.", body = ShownWebhook)),
+)]
+pub async fn change(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((named, webhook)): Path<(String, WebhookId)>,
+    Body(body): Body<PutWebhook>,
+) -> Result<Json<ShownWebhook>, Problem> {
+    let owner = Some(organisation(&app.state(), &named)?);
+    super::change(app, who, owner, webhook, body).await
+}
+
+#[utoipa::path(
+    delete,
+    path = "/v1/organisations/{organisation}/webhooks/{webhook}",
+    tag = "webhooks",
+    operation_id = "organisation_webhook_remove",
+    summary = "Remove a webhook",
+    description = "What waits for it is forgotten. An Admin by a fresh sign-in changes them; Customer Support reads them.",
+    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
+    responses((status = 204, description = "It is gone.")),
+)]
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((named, webhook)): Path<(String, WebhookId)>,
+) -> Result<StatusCode, Problem> {
+    let owner = Some(organisation(&app.state(), &named)?);
+    super::remove(app, who, owner, webhook).await
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/organisations/{organisation}/webhooks/{webhook}/rotate",
+    tag = "webhooks",
+    operation_id = "organisation_webhook_rotate",
+    summary = "Give a webhook a new secret",
+    description = "The old one signs beside it for 24 hours. An Admin by a fresh sign-in changes them; Customer Support reads them.",
+    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
+    responses((status = 200, description = "The webhook with its new secret, shown once.", body = WithSecret)),
+)]
+pub async fn rotate(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((named, webhook)): Path<(String, WebhookId)>,
+) -> Result<Json<WithSecret>, Problem> {
+    let owner = Some(organisation(&app.state(), &named)?);
+    super::rotate(app, who, owner, webhook).await
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/organisations/{organisation}/webhooks/{webhook}/test",
+    tag = "webhooks",
+    operation_id = "organisation_webhook_test",
+    summary = "Send a webhook a test",
+    description = "It is told the event webhook_tested, whatever it is told otherwise. An Admin by a fresh sign-in changes them; Customer Support reads them.",
+    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
+    responses((status = 202, description = "It is on its way.")),
+)]
+pub async fn test(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((named, webhook)): Path<(String, WebhookId)>,
+) -> Result<StatusCode, Problem> {
+    let owner = Some(organisation(&app.state(), &named)?);
+    super::test(app, who, owner, webhook).await
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/organisations/{organisation}/webhooks/{webhook}/deliveries",
+    tag = "webhooks",
+    operation_id = "organisation_webhook_deliveries",
+    summary = "What was sent to a webhook, and what came of it",
+    description = "Newest first; with status=dead the dead letters. An Admin by a fresh sign-in changes them; Customer Support reads them.",
+    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook"), DeliveriesQuery),
+    responses((status = 200, description = "A page.", body = Deliveries)),
+)]
+pub async fn deliveries(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((named, webhook)): Path<(String, WebhookId)>,
+    Query(q): Query<DeliveriesQuery>,
+) -> Result<Json<Deliveries>, Problem> {
+    let owner = Some(organisation(&app.state(), &named)?);
+    super::deliveries(app, who, owner, webhook, q).await
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/organisations/{organisation}/webhooks/{webhook}/redeliver",
+    tag = "webhooks",
+    operation_id = "organisation_webhook_redeliver",
+    summary = "Send something again",
+    description = "One delivery by seq and index, or every dead letter of what happened since an instant. An Admin by a fresh sign-in changes them; Customer Support reads them.",
+    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
+    request_body = Redeliver,
+    responses((status = 202, description = "It is on its way.")),
+)]
+pub async fn redeliver(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((named, webhook)): Path<(String, WebhookId)>,
+    Body(body): Body<Redeliver>,
+) -> Result<StatusCode, Problem> {
+    let owner = Some(organisation(&app.state(), &named)?);
+    super::redeliver(app, who, owner, webhook, body).await
+}

@@ -1,0 +1,101 @@
+//! What each event is called outside: in the log, in the feed and in what is pushed.
+
+use crate::event::Event;
+
+/// Writes the list of names down once.
+macro_rules! names {
+    ($($event:ident => $name:literal,)*) => {
+        /// The names of all events.
+        pub const ALL: &[&str] = &[$($name),*];
+
+        impl Event {
+            /// Its name, as it stands in the log.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$event { .. } => $name,)*
+                }
+            }
+        }
+    };
+}
+
+names! {
+    ApplicationDefined => "application_defined",
+    KeyMade => "key_made",
+    KeyRetired => "key_retired",
+    PolicySet => "policy_set",
+    LevelDefined => "level_defined",
+    OrganisationMade => "organisation_made",
+    OrganisationRenamed => "organisation_renamed",
+    OrganisationStanding => "organisation_standing",
+    CustomerIdSet => "customer_id_set",
+    SettingsChanged => "settings_changed",
+    UnitMade => "unit_made",
+    UnitRenamed => "unit_renamed",
+    UnitStanding => "unit_standing",
+    AccountMade => "account_made",
+    AccountRenamed => "account_renamed",
+    AccountRemoved => "account_removed",
+    RoleMade => "role_made",
+    RoleChanged => "role_changed",
+    RoleDeleted => "role_deleted",
+    PersonMade => "person_made",
+    PersonRenamed => "person_renamed",
+    EmailVerified => "email_verified",
+    MemberJoined => "member_joined",
+    MemberChanged => "member_changed",
+    MemberStanding => "member_standing",
+    MemberRolesSet => "member_roles_set",
+    MemberLeft => "member_left",
+    EnrolmentMade => "enrolment_made",
+    PasswordSet => "password_set",
+    SignedIn => "signed_in",
+    SignedOut => "signed_out",
+    SignedOutEverywhere => "signed_out_everywhere",
+    RequestAsked => "request_asked",
+    RequestAddressed => "request_addressed",
+    RequestCancelled => "request_cancelled",
+    CancellationNoted => "cancellation_noted",
+    RequestDenied => "request_denied",
+    DenialNoted => "denial_noted",
+    RequestApproved => "request_approved",
+    GrantMade => "grant_made",
+    GrantConfirmed => "grant_confirmed",
+    GrantNarrowed => "grant_narrowed",
+    GrantEnded => "grant_ended",
+    GrantUnattended => "grant_unattended",
+    Assigned => "assigned",
+    AssignmentTrimmed => "assignment_trimmed",
+    AssignmentSuspended => "assignment_suspended",
+    AssignmentEnded => "assignment_ended",
+    SessionStarted => "session_started",
+    SessionShortened => "session_shortened",
+    SessionEnded => "session_ended",
+    LockPlaced => "lock_placed",
+    LockLifted => "lock_lifted",
+    WordsErased => "words_erased",
+    Restored => "restored",
+    Halted => "halted",
+    HaltNoted => "halt_noted",
+    HaltLifted => "halt_lifted",
+    ExpiryNoted => "expiry_noted",
+    CallsSealed => "calls_sealed",
+    ClientKeysSet => "client_keys_set",
+    SigningKeyMade => "signing_key_made",
+    SigningKeyCurrent => "signing_key_current",
+    SigningKeyRetired => "signing_key_retired",
+    WebhookMade => "webhook_made",
+    WebhookChanged => "webhook_changed",
+    WebhookStanding => "webhook_standing",
+    WebhookSecretRotated => "webhook_secret_rotated",
+    WebhookTested => "webhook_tested",
+    WebhookRedelivered => "webhook_redelivered",
+    WebhookRemoved => "webhook_removed",
+}
+
+/// The name as it stands here, if it is one.
+#[must_use]
+pub fn known(name: &str) -> Option<&'static str> {
+    ALL.iter().find(|n| **n == name).copied()
+}
