@@ -264,7 +264,7 @@ fn allowed(
 }
 
 impl Allowed {
-    #[expect(clippy::unused_self, reason = "nothing is checked for who may not")]
+    /// Nothing is checked for who may not.
     fn check(&self, spec: WebhookSpec) -> Result<Described, Refusal> {
         let description = spec.description.filter(|t| !t.trim().is_empty());
         let description = description.map(|t| text::prose("description", &t)).transpose()?;

@@ -353,7 +353,7 @@ async fn deliveries(
     let (reading, only) = (app.clone(), q.status.map(Status::stored));
     let found = blocking(move || reading.deliveries(id, only, below, limit + 1)).await?;
     let more = found.len() > limit;
-    let last = found.iter().take(limit).last().filter(|_| more);
+    let last = found.iter().take(limit).next_back().filter(|_| more);
     let next = last.map(|d| page::cursor(&app, &question, &format!("{}-{}", d.seq, d.index)));
     let items = found.into_iter().take(limit).map(|d| show_delivery(id, d)).collect();
     Ok(Json(Deliveries { items, next }))

@@ -225,9 +225,8 @@ fn problem(error: &reqwest::Error) -> &'static str {
         if let Some(refused) = found.downcast_ref::<Refused>() {
             return refused.0;
         }
-        // rustls wraps what is wrong with a certificate into an I/O error of this kind.
         if let Some(io) = found.downcast_ref::<io::Error>()
-            && io.kind() == io::ErrorKind::InvalidData
+            && is_of_tls(io)
         {
             return "tls";
         }
@@ -240,6 +239,12 @@ fn problem(error: &reqwest::Error) -> &'static str {
     } else {
         "no_answer"
     }
+}
+
+/// What is wrong with a certificate comes as an I/O error of this kind, perhaps wrapped into others.
+fn is_of_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    error.kind() == io::ErrorKind::InvalidData || inner.is_some_and(is_of_tls)
 }
 
 /// Why a name was not followed.
