@@ -172,7 +172,7 @@ fn lines(yard: &mut Yard, at: usize) -> (String, Vec<String>) {
 
 fn line(out: &mut String, what: &str, variants: &str, cells: &[(u16, String)]) {
     let cells: String = cells.iter().map(|(status, _)| format!("{status:<5}")).collect();
-    writeln!(out, "{what:<66}{variants:<34}{}", cells.trim_end()).unwrap();
+    writeln!(out, "{what:<66}{variants:<36}{}", cells.trim_end()).unwrap();
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn t12_inv13_the_matrix_is_the_one_that_was_reviewed() {
         writeln!(table, "  {short:<5} {long}").unwrap();
     }
     let heads: String = CALLERS.iter().map(|(short, _)| format!("{short:<5}")).collect();
-    writeln!(table, "\n{:<66}{:<34}{}", "route, place", "object", heads.trim_end()).unwrap();
+    writeln!(table, "\n{:<66}{:<36}{}", "route, place", "object", heads.trim_end()).unwrap();
     let mut told_apart: Vec<String> = Vec::new();
     for (lines, apart) in parts.into_values() {
         table += &lines;
