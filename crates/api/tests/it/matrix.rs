@@ -111,10 +111,8 @@ fn judge_slot(call: &Call, slot: &Slot, faces: &Faces) -> Vec<String> {
     };
     for (ix, (caller, _)) in CALLERS.iter().enumerate() {
         let what = || format!("{} {} {} as {caller}", call.method, call.route, slot.name);
-        if !["oper", "prov"].contains(caller) {
-            if foreign[ix].1 != missing[ix].1 {
-                told_apart.push(format!("{}: {}\n{}", what(), foreign[ix].1, missing[ix].1));
-            }
+        if !["oper", "prov"].contains(caller) && foreign[ix].1 != missing[ix].1 {
+            told_apart.push(format!("{}: {}\n{}", what(), foreign[ix].1, missing[ix].1));
         }
         let own_close = *caller == "sess" && call.route.ends_with("/close");
         let own_question = *caller == "dec" && call.route.starts_with("/access/");
