@@ -111,10 +111,8 @@ fn judge_slot(call: &Call, slot: &Slot, faces: &Faces) -> Vec<String> {
     };
     for (ix, (caller, _)) in CALLERS.iter().enumerate() {
         let what = || format!("{} {} {} as {caller}", call.method, call.route, slot.name);
-        if !["oper", "prov"].contains(caller) {
-            if foreign[ix].1 != missing[ix].1 {
-                told_apart.push(format!("{}: {}\n{}", what(), foreign[ix].1, missing[ix].1));
-            }
+        if !["oper", "prov"].contains(caller) && foreign[ix].1 != missing[ix].1 {
+            told_apart.push(format!("{}: {}\n{}", what(), foreign[ix].1, missing[ix].1));
         }
         let own_close = *caller == "sess" && call.route.ends_with("/close");
         let own_question = *caller == "dec" && call.route.starts_with("/access/");
@@ -172,7 +170,7 @@ fn lines(yard: &mut Yard, at: usize) -> (String, Vec<String>) {
 
 fn line(out: &mut String, what: &str, variants: &str, cells: &[(u16, String)]) {
     let cells: String = cells.iter().map(|(status, _)| format!("{status:<5}")).collect();
-    writeln!(out, "{what:<66}{variants:<34}{}", cells.trim_end()).unwrap();
+    writeln!(out, "{what:<66}{variants:<36}{}", cells.trim_end()).unwrap();
 }
 
 #[test]
@@ -200,7 +198,7 @@ fn t12_inv13_the_matrix_is_the_one_that_was_reviewed() {
         writeln!(table, "  {short:<5} {long}").unwrap();
     }
     let heads: String = CALLERS.iter().map(|(short, _)| format!("{short:<5}")).collect();
-    writeln!(table, "\n{:<66}{:<34}{}", "route, place", "object", heads.trim_end()).unwrap();
+    writeln!(table, "\n{:<66}{:<36}{}", "route, place", "object", heads.trim_end()).unwrap();
     let mut told_apart: Vec<String> = Vec::new();
     for (lines, apart) in parts.into_values() {
         table += &lines;

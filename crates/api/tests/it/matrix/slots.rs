@@ -93,7 +93,7 @@ fn beside() -> Vec<(&'static str, &'static str, &'static str, &'static str, At)>
         ("GET", "/v1/events", "?organisation=", "organisation", Query("organisation")),
         ("GET", "/v1/audit/checkpoints", "?organisation=", "organisation", Query("organisation")),
         ("GET", "/v1/audit/checkpoints/latest", "?organisation=", "organisation", Query("organisation")),
-        ("GET", "/v1/organisations/{organisation}/sessions", "?partner=", "organisation", Query("partner")),
+        ("GET", "/v1/organisations/{organisation}/sessions", "?partner=", org, Query("partner")),
         ("GET", "/v1/organisations/{organisation}/sessions", "?person=", person, Query("person")),
         ("POST", "/v1/organisations/{organisation}/locks", "body organisation", org, Field("organisation")),
         ("POST", "/v1/organisations/{organisation}/locks", "body person", person, Field("person")),
