@@ -8,15 +8,17 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use comity_app::{App, Failure};
-use comity_domain::command::Principal;
+use comity_domain::command::{Caller, Principal};
 use comity_domain::event::{Event, Row};
 use comity_domain::ids::OrganisationId;
 use comity_domain::may::{self, Action, Thing};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::input::{Query, organisation};
+use crate::openapi::values;
 use crate::page;
 use crate::problem::Problem;
 use crate::shown;
@@ -24,24 +26,74 @@ use crate::shown;
 /// The longest wait, in seconds.
 const MOST_WAIT: u64 = 25;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct FeedQuery {
+    /// Only rows of the log behind this one: `after` of the answer before.
     #[serde(default)]
+    #[param(required = false, example = 0)]
     after: u64,
     /// Whose part; a person must say, a platform key reads all.
+    #[param(nullable = false, example = "marina")]
     organisation: Option<String>,
+    /// Of how many rows at most; 50 unless given.
+    #[param(nullable = false, minimum = 1, maximum = 200, example = 50)]
     limit: Option<usize>,
     /// Seconds to wait for something new.
     #[serde(default)]
+    #[param(required = false, maximum = 25, example = 0)]
     wait: u64,
 }
 
+/// What happened.
+#[derive(Serialize, ToSchema)]
+pub struct Events {
+    /// In order.
+    items: Vec<ShownEvent>,
+    /// Where to go on: the next `after`.
+    after: u64,
+}
+
+/// One thing that happened, as its reader may see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Event, examples(json!({ "seq": 12, "index": 0, "at": "2027-01-31T12:00:00.000Z", "command": "put_unit",
+    "caller": { "principal": { "key": "key_01kf4e9ab7c3x8m2v5r6t0w1yz" }, "door": "api" },
+    "event": { "event": "unit_made", "organisation": "org_01kf4e9ab7c3x8m2v5r6t0w1yz", "unit": "unit_01kf4e9ab7c3x8m2v5r6t0w1yz",
+        "external": 0, "name": 1 },
+    "words": { "0": "north-pier", "1": "North pier" } })))]
+pub struct ShownEvent {
+    /// Its row of the log.
+    seq: u64,
+    /// Its place among what the reader sees of that row.
+    index: usize,
+    #[schema(value_type = values::Instant)]
+    at: String,
+    /// The command that it came of.
+    command: String,
+    /// Who called, for the side that acted.
+    #[schema(required, value_type = Option<values::Open>)]
+    caller: Option<Caller>,
+    /// What happened: `event` is its name; texts are places in `words`.
+    #[schema(value_type = values::Open)]
+    event: Value,
+    /// Names and free texts by their place, null once erased.
+    #[schema(value_type = values::Open)]
+    words: Map<String, Value>,
+}
+
+/// What happened.
+///
+/// Who may: provision, or Support of the organisation named. Each reader sees their own part. Ask again with the `after` of
+/// the answer; with `wait` the answer comes as soon as there is something new, or empty after that time.
+#[utoipa::path(get, path = "/v1/events", operation_id = "listEvents", tag = "Events", security(("key" = []), ("signIn" = [])),
+    params(FeedQuery),
+    responses((status = 200, description = "What there is.", body = Events)))]
 pub async fn events(
     State(app): State<Arc<App>>,
     who: Who,
     Query(q): Query<FeedQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Events>, Problem> {
     let limit = page::limit(q.limit)?;
     if q.wait > MOST_WAIT {
         return Err(Problem::field("wait", format!("must be at most {MOST_WAIT} seconds")));
@@ -73,8 +125,8 @@ pub async fn events(
             }
         }
         let last = rows.last().map_or(position.max(q.after), |r| r.seq);
-        let items: Vec<Value> = rows.iter().flat_map(|row| show(row, named)).collect();
-        return Ok(Json(json!({ "items": items, "after": last })));
+        let items = rows.iter().flat_map(|row| show(row, named)).collect();
+        return Ok(Json(Events { items, after: last }));
     }
 }
 
@@ -109,7 +161,7 @@ fn without_digests(event: &Event) -> Value {
 }
 
 /// The events of a row that `scope` may read, with the words that belong to them.
-fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
+fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<ShownEvent> {
     let reads = |readers: &[OrganisationId]| scope.is_none_or(|s| readers.contains(&s));
     let caller = reads(&row.acting).then_some(&row.caller);
     let mut out = Vec::new();
@@ -124,26 +176,26 @@ fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<Value> {
         }
         let mut event = recorded.event.clone();
         event.each_word(|w| *w = places.get(w).copied().unwrap_or(u32::MAX));
-        out.push(json!({
-            "seq": row.seq,
-            "index": out.len(),
-            "at": shown::time(row.at),
-            "command": row.kind,
-            "caller": caller,
-            "event": without_digests(&event),
-            "words": words,
-        }));
+        out.push(ShownEvent {
+            seq: row.seq,
+            index: out.len(),
+            at: shown::time(row.at),
+            command: row.kind.to_string(),
+            caller: caller.cloned(),
+            event: without_digests(&event),
+            words,
+        });
     }
     out
 }
 
 #[cfg(test)]
 mod tests {
-    use comity_domain::command::Caller;
     use comity_domain::event::Recorded;
     use comity_domain::ids::{CommandId, PersonId};
     use comity_domain::text::{Subject, Word};
     use comity_domain::time::Instant;
+    use serde_json::json;
 
     use super::*;
 
@@ -168,12 +220,15 @@ mod tests {
             words: vec![word(0), word(1), word(2)],
         };
         let shown = show(&row, Some(ours));
-        assert_eq!((shown.len(), &shown[0]["index"]), (1, &json!(0)));
+        assert_eq!((shown.len(), shown[0].index), (1, 0));
         assert_eq!(
-            (&shown[0]["event"]["name"], &shown[0]["words"]),
+            (&shown[0].event["name"], &json!(shown[0].words)),
             (&json!(0), &json!({"0": "Zoë"}))
         );
         let all = show(&row, None);
-        assert_eq!((&all[2]["event"]["name"], &all[2]["words"]), (&json!(2), &json!({"2": "Zoë"})));
+        assert_eq!(
+            (&all[2].event["name"], &json!(all[2].words)),
+            (&json!(2), &json!({"2": "Zoë"}))
+        );
     }
 }

@@ -17,6 +17,7 @@ use comity_domain::text::Lookup;
 use comity_domain::time::Instant;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::problem::Problem;
 
@@ -182,13 +183,14 @@ pub async fn one_normal_form(request: Request, next: Next) -> Response {
         next.run(request).await
     };
     let headers = response.headers_mut();
+    // What only shows this program itself says by itself how long it may be kept and what it may run.
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
@@ -202,7 +204,8 @@ pub fn organisation(state: &State, text: &str) -> Result<OrganisationId, Problem
 }
 
 /// Accounts as people write them: `"all"`, or a list of the builder's identifiers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Accounts)]
 #[serde(untagged)]
 pub enum WireAccounts {
     /// `"all"`.
@@ -212,7 +215,7 @@ pub enum WireAccounts {
 }
 
 /// The word `all`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum AllWord {
     /// `all`
     #[serde(rename = "all")]

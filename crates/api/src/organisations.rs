@@ -1,34 +1,30 @@
-//! Organisations, units, accounts, roles, members; the customer's own affairs.
+//! Organisations, their units and accounts.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use comity_app::tokens::{Kind, Secret};
-use comity_app::{App, Failure};
-use comity_domain::command::{Command, PutMember};
+use comity_app::App;
+use comity_domain::command::Command;
 use comity_domain::event::Event;
-use comity_domain::ids::{AccountId, OrganisationId, PersonId, UnitId};
+use comity_domain::ids::{AccountId, OrganisationId, UnitId};
 use comity_domain::may::{self, Action, Thing};
-use comity_domain::organisation::{Settings, Standing};
-use comity_domain::permission::Permissions;
-use comity_domain::person::PortalRole;
+use comity_domain::organisation::Standing;
 use comity_domain::state::State as World;
 use comity_domain::text::Lookup;
-use comity_domain::time::{Days, Minutes};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::auth::Who;
-use crate::input::{Body, Path, Query, if_match, organisation};
+use crate::input::{Body, Path, Query, organisation};
+use crate::openapi::values;
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
 
 /// The state and the organisation, if the caller may do `action` there.
-fn seen(
+pub fn seen(
     app: &App,
     who: &Who,
     named: &str,
@@ -42,17 +38,28 @@ fn seen(
 
 // -- the organisation -----------------------------------------------------------------------------
 
-#[derive(Deserialize)]
+/// What an organisation is called.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "name": "Marina Bay" })))]
 #[serde(deny_unknown_fields)]
 pub struct PutOrganisation {
+    /// The name shown to others.
+    #[schema(min_length = 1, max_length = 120)]
     name: String,
 }
 
-#[derive(Serialize)]
+/// A tenant of the builder's product.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Organisation, examples(json!({ "id": "org_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "marina", "name": "Marina Bay",
+    "standing": "active" })))]
 pub struct ShownOrganisation {
+    #[schema(value_type = values::OrganisationId)]
     id: OrganisationId,
+    /// The builder's identifier.
     external_id: String,
+    /// The name shown to others.
     name: String,
+    #[schema(value_type = values::Standing)]
     standing: Standing,
 }
 
@@ -66,6 +73,14 @@ fn shown_organisation(state: &World, id: OrganisationId) -> Option<ShownOrganisa
     })
 }
 
+/// Make or rename an organisation.
+///
+/// Who may: provision. `{organisation}` is the builder's identifier. A new one gets a customer ID and a default unit.
+#[utoipa::path(put, path = "/v1/organisations/{organisation}", operation_id = "putOrganisation", tag = "Provisioning", security(("key" = [])),
+    request_body = PutOrganisation,
+    responses((status = 200, description = "It was there, and is so now.", body = ShownOrganisation),
+        (status = 201, description = "It was made.", body = ShownOrganisation)),
+    extensions(("x-refusals" = json!("taken not_active"))))]
 pub async fn put(
     State(app): State<Arc<App>>,
     who: Who,
@@ -85,11 +100,16 @@ pub async fn put(
 }
 
 /// 201 when the row made the thing, 200 when it changed or kept it.
-fn made(done: &comity_app::node::Done, what: fn(&Event) -> bool) -> StatusCode {
+pub fn made(done: &comity_app::node::Done, what: fn(&Event) -> bool) -> StatusCode {
     let new = done.row.as_ref().is_some_and(|row| row.events.iter().any(|e| what(&e.event)));
     if new { StatusCode::CREATED } else { StatusCode::OK }
 }
 
+/// An organisation.
+///
+/// Who may: provision, or a member of it.
+#[utoipa::path(get, path = "/v1/organisations/{organisation}", operation_id = "getOrganisation", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
+    responses((status = 200, description = "The organisation.", body = ShownOrganisation)))]
 pub async fn one(
     State(app): State<Arc<App>>,
     who: Who,
@@ -99,38 +119,79 @@ pub async fn one(
     shown_organisation(&state, id).map(Json).ok_or_else(Problem::not_found)
 }
 
-#[derive(Deserialize)]
+/// Whether an organisation takes part.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "standing": "suspended" })))]
 #[serde(deny_unknown_fields)]
 pub struct SetStanding {
+    #[schema(value_type = values::Standing)]
     standing: Standing,
 }
 
+/// Suspend, resume or close an organisation.
+///
+/// Who may: operate. Suspending ends sessions; closing ends grants and cannot be undone.
+#[utoipa::path(put, path = "/v1/organisations/{organisation}/standing", operation_id = "setStanding", tag = "Platform", security(("key" = [])),
+    request_body = SetStanding,
+    responses((status = 200, description = "The organisation.", body = ShownOrganisation)),
+    extensions(("x-refusals" = json!("wrong_state not_active"))))]
 pub async fn set_standing(
     State(app): State<Arc<App>>,
     who: Who,
     Path(named): Path<String>,
     Body(body): Body<SetStanding>,
-) -> Result<Json<Option<ShownOrganisation>>, Problem> {
+) -> Result<Json<ShownOrganisation>, Problem> {
     let id = organisation(&app.state(), &named)?;
     let done =
         app.run(&who.0, Command::SetStanding { organisation: id, standing: body.standing }).await?;
-    Ok(Json(shown_organisation(&done.state, id)))
+    shown_organisation(&done.state, id).map(Json).ok_or_else(Problem::not_found)
 }
 
 // -- units ----------------------------------------------------------------------------------------
 
-#[derive(Deserialize)]
+/// What a unit is.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "name": "North pier" })))]
 #[serde(deny_unknown_fields)]
 pub struct PutUnit {
+    /// The name shown to others.
+    #[schema(min_length = 1, max_length = 120)]
     name: String,
+    /// Whether it takes part.
     #[serde(default = "yes")]
+    #[schema(default = true)]
     active: bool,
 }
 
-fn yes() -> bool {
+/// A part of an organisation.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Unit, examples(json!({ "id": "unit_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "north-pier", "name": "North pier", "standing": "active" })))]
+pub struct ShownUnit {
+    #[schema(value_type = values::UnitId)]
+    id: UnitId,
+    /// The builder's identifier; the default unit has none.
+    #[schema(required)]
+    external_id: Option<String>,
+    /// Its name; the default unit has none.
+    #[schema(required)]
+    name: Option<String>,
+    #[schema(value_type = values::Standing)]
+    standing: Standing,
+}
+
+/// What is meant where nothing is said.
+pub fn yes() -> bool {
     true
 }
 
+/// Make or change a unit.
+///
+/// Who may: provision, or an Admin of the organisation.
+#[utoipa::path(put, path = "/v1/organisations/{organisation}/units/{id}", operation_id = "putUnit", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
+    request_body = PutUnit,
+    responses((status = 200, description = "It was there, and is so now.", body = ShownUnit),
+        (status = 201, description = "It was made.", body = ShownUnit)),
+    extensions(("x-refusals" = json!("taken not_active wrong_state"))))]
 pub async fn put_unit(
     State(app): State<Arc<App>>,
     who: Who,
@@ -146,27 +207,28 @@ pub async fn put_unit(
     };
     let done = app.run(&who.0, command).await?;
     let unit = done.state.words.find(Lookup::Unit(id), external.trim()).map(UnitId);
-    Ok((
-        made(&done, |e| matches!(e, Event::UnitMade { .. })),
-        Json(unit.and_then(|u| shown_unit(&done.state, u))),
-    )
-        .into_response())
+    let shown = unit.and_then(|u| shown_unit(&done.state, u)).ok_or_else(Problem::not_found)?;
+    Ok((made(&done, |e| matches!(e, Event::UnitMade { .. })), Json(shown)).into_response())
 }
 
-fn shown_unit(state: &World, id: UnitId) -> Option<Value> {
+fn shown_unit(state: &World, id: UnitId) -> Option<ShownUnit> {
     let u = state.units.get(id)?;
-    let text = |w: Option<_>| w.map(|w| state.words.show(w));
-    Some(
-        json!({ "id": id, "external_id": text(u.external), "name": text(u.name), "standing": u.standing }),
-    )
+    let text = |w: Option<_>| w.map(|w| state.words.show(w).to_owned());
+    Some(ShownUnit { id, external_id: text(u.external), name: text(u.name), standing: u.standing })
 }
 
+/// The units of an organisation.
+///
+/// Who may: provision, or Support of the organisation. The oldest first.
+#[utoipa::path(get, path = "/v1/organisations/{organisation}/units", operation_id = "listUnits", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
+    params(Paging),
+    responses((status = 200, description = "A page of them.", body = Page<ShownUnit>)))]
 pub async fn units(
     State(app): State<Arc<App>>,
     who: Who,
     Path(named): Path<String>,
     Query(paging): Query<Paging>,
-) -> Result<Json<Page<Value>>, Problem> {
+) -> Result<Json<Page<ShownUnit>>, Problem> {
     let (state, id) = seen(&app, &who, &named, Action::ReadAccounts)?;
     Ok(Json(page::by_id(
         &app,
@@ -180,13 +242,41 @@ pub async fn units(
 
 // -- accounts -------------------------------------------------------------------------------------
 
-#[derive(Deserialize)]
+/// What an account is.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "name": "Boat 1", "unit": "north-pier" })))]
 #[serde(deny_unknown_fields)]
 pub struct PutAccount {
+    /// The name shown to others.
+    #[schema(min_length = 1, max_length = 120)]
     name: String,
+    /// The builder's identifier of the unit that it lives in; the default unit unless given.
     unit: Option<String>,
 }
 
+/// A thing inside a customer that can be shared on its own.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account, examples(json!({ "id": "acct_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "boat-1", "name": "Boat 1", "unit": "north-pier" })))]
+pub struct ShownAccount {
+    #[schema(value_type = values::AccountId)]
+    id: AccountId,
+    /// The builder's identifier.
+    external_id: String,
+    /// The name shown to others.
+    name: String,
+    /// The builder's identifier of its unit; null for the default unit.
+    #[schema(required)]
+    unit: Option<String>,
+}
+
+/// Make or change an account.
+///
+/// Who may: provision, or an Admin of the organisation.
+#[utoipa::path(put, path = "/v1/organisations/{organisation}/accounts/{id}", operation_id = "putAccount", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
+    request_body = PutAccount,
+    responses((status = 200, description = "It was there, and is so now.", body = ShownAccount),
+        (status = 201, description = "It was made.", body = ShownAccount)),
+    extensions(("x-refusals" = json!("taken not_active wrong_state"))))]
 pub async fn put_account(
     State(app): State<Arc<App>>,
     who: Who,
@@ -202,21 +292,28 @@ pub async fn put_account(
     };
     let done = app.run(&who.0, command).await?;
     let account = done.state.words.find(Lookup::Account(id), external.trim()).map(AccountId);
-    Ok((
-        made(&done, |e| matches!(e, Event::AccountMade { .. })),
-        Json(account.and_then(|a| shown_account(&done.state, a))),
-    )
-        .into_response())
+    let shown =
+        account.and_then(|a| shown_account(&done.state, a)).ok_or_else(Problem::not_found)?;
+    Ok((made(&done, |e| matches!(e, Event::AccountMade { .. })), Json(shown)).into_response())
 }
 
-fn shown_account(state: &World, id: AccountId) -> Option<Value> {
+fn shown_account(state: &World, id: AccountId) -> Option<ShownAccount> {
     let a = state.accounts.get(id)?;
-    let unit = state.units.get(a.unit).and_then(|u| u.external).map(|w| state.words.show(w));
-    Some(
-        json!({ "id": id, "external_id": state.words.show(a.external), "name": state.words.show(a.name), "unit": unit }),
-    )
+    let text = |w| state.words.show(w).to_owned();
+    Some(ShownAccount {
+        id,
+        external_id: text(a.external),
+        name: text(a.name),
+        unit: state.units.get(a.unit).and_then(|u| u.external).map(text),
+    })
 }
 
+/// Remove an account.
+///
+/// Who may: provision, or an Admin of the organisation. It leaves every grant that lists it.
+#[utoipa::path(delete, path = "/v1/organisations/{organisation}/accounts/{id}", operation_id = "removeAccount", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
+    responses((status = 204, description = "It is gone.")),
+    extensions(("x-refusals" = json!("not_active"))))]
 pub async fn remove_account(
     State(app): State<Arc<App>>,
     who: Who,
@@ -227,12 +324,18 @@ pub async fn remove_account(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The accounts of an organisation.
+///
+/// Who may: provision, or Support of the organisation. The oldest first.
+#[utoipa::path(get, path = "/v1/organisations/{organisation}/accounts", operation_id = "listAccounts", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
+    params(Paging),
+    responses((status = 200, description = "A page of them.", body = Page<ShownAccount>)))]
 pub async fn accounts(
     State(app): State<Arc<App>>,
     who: Who,
     Path(named): Path<String>,
     Query(paging): Query<Paging>,
-) -> Result<Json<Page<Value>>, Problem> {
+) -> Result<Json<Page<ShownAccount>>, Problem> {
     let (state, id) = seen(&app, &who, &named, Action::ReadAccounts)?;
     Ok(Json(page::by_id(
         &app,
@@ -242,246 +345,4 @@ pub async fn accounts(
         state.accounts_of(id),
         |a| shown_account(&state, a),
     )?))
-}
-
-// -- roles ----------------------------------------------------------------------------------------
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PutRole {
-    name: String,
-    permissions: Vec<String>,
-}
-
-pub async fn put_role(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path((named, code)): Path<(String, String)>,
-    Body(body): Body<PutRole>,
-) -> Result<Response, Problem> {
-    // What is sent is judged before anything is looked up, so that a mistake says the same about an
-    // organisation that is there and one that is not.
-    let permissions = Permissions::parse("permissions", &body.permissions)?;
-    let id = organisation(&app.state(), &named)?;
-    let command =
-        Command::PutRole { organisation: id, code: code.clone(), name: body.name, permissions };
-    let done = app.run(&who.0, command).await?;
-    let role = done.state.role_by_code(id, &code);
-    Ok((
-        made(&done, |e| matches!(e, Event::RoleMade { .. })),
-        Json(role.and_then(|r| shown_role(&done.state, r))),
-    )
-        .into_response())
-}
-
-fn shown_role(state: &World, id: comity_domain::ids::RoleId) -> Option<Value> {
-    let r = state.roles.get(id)?;
-    let (version, permissions) = (r.newest(), r.versions.last());
-    Some(
-        json!({ "id": id, "code": r.code, "name": r.name, "version": version, "permissions": permissions }),
-    )
-}
-
-pub async fn delete_role(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path((named, code)): Path<(String, String)>,
-) -> Result<StatusCode, Problem> {
-    let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::DeleteRole { organisation: id, code }).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-pub async fn roles(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path(named): Path<String>,
-    Query(paging): Query<Paging>,
-) -> Result<Json<Page<Value>>, Problem> {
-    let (state, id) = seen(&app, &who, &named, Action::ReadRoles)?;
-    let mut ids: Vec<_> = state.roles_of(id).map(|(id, _)| id).collect();
-    ids.sort(); // by age, like every list
-    Ok(Json(page::by_id(
-        &app,
-        &format!("roles/{id}"),
-        &paging,
-        Order::OldestFirst,
-        ids.into_iter(),
-        |r| shown_role(&state, r),
-    )?))
-}
-
-// -- members --------------------------------------------------------------------------------------
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WireMember {
-    name: String,
-    email: String,
-    #[serde(default)]
-    email_verified: bool,
-    unit: Option<String>,
-    portal_role: Option<PortalRole>,
-    #[serde(default = "yes")]
-    active: bool,
-}
-
-pub async fn put_member(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path((named, external)): Path<(String, String)>,
-    Body(body): Body<WireMember>,
-) -> Result<Response, Problem> {
-    let id = organisation(&app.state(), &named)?;
-    let command = Command::PutMember(PutMember {
-        organisation: id,
-        external: external.clone(),
-        name: body.name,
-        email: body.email,
-        email_verified: body.email_verified,
-        unit: body.unit,
-        portal: body.portal_role,
-        active: body.active,
-    });
-    let done = app.run(&who.0, command).await?;
-    let person = done.state.words.find(Lookup::Member(id), external.trim()).map(PersonId);
-    Ok((
-        made(&done, |e| matches!(e, Event::MemberJoined { .. })),
-        Json(person.and_then(|p| shown_member(&done.state, id, p))),
-    )
-        .into_response())
-}
-
-fn shown_member(state: &World, organisation: OrganisationId, id: PersonId) -> Option<Value> {
-    let (m, p) = (state.members.get(&(organisation, id))?, state.people.get(id)?);
-    let unit = state.units.get(m.unit).and_then(|u| u.external).map(|w| state.words.show(w));
-    Some(
-        json!({ "person": id, "external_id": state.words.show(m.external), "name": state.words.show(p.name),
-        "email": state.words.show(p.email), "email_verified": p.email_verified, "unit": unit,
-        "portal_role": m.portal, "standing": m.standing, "enrolled": p.has_password }),
-    )
-}
-
-pub async fn remove_member(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path((named, external)): Path<(String, String)>,
-) -> Result<StatusCode, Problem> {
-    let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::RemoveMember { organisation: id, external }).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-pub async fn members(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path(named): Path<String>,
-    Query(paging): Query<Paging>,
-) -> Result<Json<Page<Value>>, Problem> {
-    let (state, id) = seen(&app, &who, &named, Action::ReadMembers)?;
-    let ids: Vec<_> = state.members_of(id).map(|(person, _)| person).collect();
-    Ok(Json(page::by_id(
-        &app,
-        &format!("members/{id}"),
-        &paging,
-        Order::OldestFirst,
-        ids.into_iter(),
-        |p| shown_member(&state, id, p),
-    )?))
-}
-
-pub async fn make_enrolment(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path((named, external)): Path<(String, String)>,
-) -> Result<Response, Problem> {
-    let id = organisation(&app.state(), &named)?;
-    let secret = Secret::new(Kind::Enrolment);
-    app.run(&who.0, Command::MakeEnrolment { organisation: id, external, digest: secret.digest() })
-        .await?;
-    let shown =
-        json!({ "token": secret.reveal(), "note": "Shown once, good once, for seven days." });
-    Ok((StatusCode::CREATED, Json(shown)).into_response())
-}
-
-// -- the customer's own affairs -------------------------------------------------------------------
-
-async fn shown_code(app: Arc<App>, id: OrganisationId) -> Result<Json<Value>, Problem> {
-    let reading = app.clone();
-    let code = tokio::task::spawn_blocking(move || reading.customer_id(id)).await;
-    let code = code.map_err(|e| Problem::from(Failure::Broken(e.to_string())))??;
-    let on = app.state().organisations.get(id).is_some_and(|o| o.settings.customer_id_on);
-    Ok(Json(json!({ "customer_id": code, "on": on })))
-}
-
-pub async fn customer_id(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path(named): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let (_, id) = seen(&app, &who, &named, Action::ReadCustomerId)?;
-    shown_code(app, id).await
-}
-
-pub async fn rotate(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path(named): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::RotateCustomerId { organisation: id, code: app.fresh_code() }).await?;
-    shown_code(app, id).await
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WireSettings {
-    customer_id_on: bool,
-    session_minutes: u32,
-    longest_grant_days: u32,
-    retention_days: u32,
-    blocked_partners: BTreeSet<OrganisationId>,
-}
-
-fn shown_settings(state: &World, id: OrganisationId) -> Result<Response, Problem> {
-    let o = state.organisations.get(id).ok_or_else(Problem::not_found)?;
-    let s = &o.settings;
-    let body = WireSettings {
-        customer_id_on: s.customer_id_on,
-        session_minutes: s.session_cap.0,
-        longest_grant_days: s.longest_grant.0,
-        retention_days: s.retention.0,
-        blocked_partners: s.blocked.clone(),
-    };
-    Ok(([(header::ETAG, format!("\"{}\"", o.version))], Json(body)).into_response())
-}
-
-pub async fn settings(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path(named): Path<String>,
-) -> Result<Response, Problem> {
-    let (state, id) = seen(&app, &who, &named, Action::ReadSettings)?;
-    shown_settings(&state, id)
-}
-
-pub async fn change_settings(
-    State(app): State<Arc<App>>,
-    who: Who,
-    Path(named): Path<String>,
-    headers: HeaderMap,
-    Body(body): Body<WireSettings>,
-) -> Result<Response, Problem> {
-    let version = if_match(&headers)?;
-    let id = organisation(&app.state(), &named)?;
-    let settings = Settings {
-        customer_id_on: body.customer_id_on,
-        session_cap: Minutes(body.session_minutes),
-        longest_grant: Days(body.longest_grant_days),
-        retention: Days(body.retention_days),
-        blocked: body.blocked_partners,
-    };
-    let command = Command::ChangeSettings { organisation: id, settings, version };
-    let done = app.run(&who.0, command).await?;
-    shown_settings(&done.state, id)
 }

@@ -9,8 +9,8 @@ use axum::routing::{delete, get, post, put};
 use comity_app::App;
 
 use crate::{
-    authzen, checkpoints, erasures, feed, grants, input, locks, me, oauth, observe, organisations,
-    platform, problem, requests, sessions,
+    authzen, checkpoints, docs, erasures, feed, grants, halts, input, levels, locks, me, members,
+    oauth, observe, openapi, organisations, platform, problem, requests, roles, sessions, settings,
 };
 
 /// The largest body, in bytes.
@@ -29,10 +29,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/platform/keys", get(platform::keys).post(platform::make_key))
         .route("/v1/platform/keys/{key}", delete(platform::retire_key))
         .route("/v1/platform/policy", get(platform::policy).put(platform::set_policy))
-        .route("/v1/platform/levels", get(platform::levels))
-        .route("/v1/platform/levels/{code}", put(platform::put_level))
-        .route("/v1/platform/halts", get(platform::halts))
-        .route("/v1/platform/halts/{halt}/lift", post(platform::lift_halt))
+        .route("/v1/platform/levels", get(levels::levels))
+        .route("/v1/platform/levels/{code}", put(levels::put_level))
+        .route("/v1/platform/halts", get(halts::halts))
+        .route("/v1/platform/halts/{halt}/lift", post(halts::lift_halt))
         .route("/v1/organisations/{organisation}/standing", put(organisations::set_standing))
         // provisioning: a key for provision, or the organisation's own Admin
         .route("/v1/organisations/{organisation}", get(organisations::one).put(organisations::put))
@@ -40,11 +40,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/organisations/{organisation}/units/{id}", put(organisations::put_unit))
         .route("/v1/organisations/{organisation}/accounts", get(organisations::accounts))
         .route("/v1/organisations/{organisation}/accounts/{id}", put(organisations::put_account).delete(organisations::remove_account))
-        .route("/v1/organisations/{organisation}/roles", get(organisations::roles))
-        .route("/v1/organisations/{organisation}/roles/{id}", put(organisations::put_role).delete(organisations::delete_role))
-        .route("/v1/organisations/{organisation}/members", get(organisations::members))
-        .route("/v1/organisations/{organisation}/members/{id}", put(organisations::put_member).delete(organisations::remove_member))
-        .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(organisations::make_enrolment))
+        .route("/v1/organisations/{organisation}/roles", get(roles::roles))
+        .route("/v1/organisations/{organisation}/roles/{id}", put(roles::put_role).delete(roles::delete_role))
+        .route("/v1/organisations/{organisation}/members", get(members::members))
+        .route("/v1/organisations/{organisation}/members/{id}", put(members::put_member).delete(members::remove_member))
+        .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(members::make_enrolment))
         .route("/v1/erasures", post(erasures::erase))
         // people
         .route("/v1/sign-in", post(me::sign_in))
@@ -53,9 +53,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/me", get(me::me))
         .route("/v1/me/tenants", get(me::tenants))
         // the customer's own affairs
-        .route("/v1/organisations/{organisation}/customer-id", get(organisations::customer_id))
-        .route("/v1/organisations/{organisation}/customer-id/rotate", post(organisations::rotate))
-        .route("/v1/organisations/{organisation}/settings", get(organisations::settings).put(organisations::change_settings))
+        .route("/v1/organisations/{organisation}/customer-id", get(settings::customer_id))
+        .route("/v1/organisations/{organisation}/customer-id/rotate", post(settings::rotate))
+        .route("/v1/organisations/{organisation}/settings", get(settings::settings).put(settings::change_settings))
         .route("/v1/organisations/{organisation}/locks", get(locks::list).post(locks::lock))
         .route("/v1/locks/{lock}", delete(locks::unlock))
         // requests
@@ -82,6 +82,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/events", get(feed::events))
         .route("/v1/audit/checkpoints", get(checkpoints::list))
         .route("/v1/audit/checkpoints/latest", get(checkpoints::latest))
+        // the document of all this, and the page that shows it
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(docs::page))
+        .route("/docs/{file}", get(docs::file))
         // standards
         .route("/oauth/token", post(oauth::token))
         .route("/access/v1/evaluation", post(authzen::evaluation))

@@ -14,7 +14,7 @@ use comity_app::App;
 use comity_app::app::WAIT_MS;
 use comity_decision::decide::Answer;
 use comity_domain::command::Principal;
-use comity_domain::ids::{AccountId, ApplicationId, OrganisationId};
+use comity_domain::ids::{AccountId, ApplicationId, GrantId, OrganisationId, SessionId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::permission::Permission;
 use comity_domain::refusal::Reason;
@@ -22,15 +22,20 @@ use comity_domain::rights::Resource;
 use comity_domain::role::Mode;
 use comity_domain::state::State as World;
 use comity_domain::text::Lookup;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::input::{Body, organisation};
+use crate::openapi::values;
 use crate::problem::Problem;
 use crate::shown;
 
-#[derive(Deserialize)]
+/// A question: may this session do this to that, now?
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "subject": { "type": "partner_session", "id": "cmt_session_0123456789abcdefghjkmnpqrs" },
+    "action": { "name": "bookings:write" }, "resource": { "type": "account", "id": "boat-1" } })))]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
     subject: Entity,
@@ -39,25 +44,34 @@ pub struct Evaluation {
     /// One entry means something here: `at_least`, a position of the log that the answer has to
     /// reflect.
     #[serde(default)]
+    #[schema(value_type = values::Open, required = false)]
     context: Map<String, Value>,
 }
 
 /// AuthZEN lets any entity carry properties; no rule here reads them.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Entity {
+    /// Of a subject `partner_session`; of a resource `account`, or `organisation` for a call that concerns no account.
     #[serde(rename = "type")]
     kind: String,
+    /// Of a subject the token of the session; of a resource the builder's identifier or Comity's.
+    #[schema(max_length = 800)]
     id: String,
     #[serde(default, rename = "properties")]
+    #[schema(value_type = values::Open, required = false)]
     _properties: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
+/// What would be done.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ActionName {
+    /// One permission `resource:verb`, without a star.
+    #[schema(pattern = "^[a-z0-9_-]{1,64}:[a-z0-9_-]{1,64}$")]
     name: String,
     #[serde(default, rename = "properties")]
+    #[schema(value_type = values::Open, required = false)]
     _properties: Map<String, Value>,
 }
 
@@ -84,6 +98,13 @@ fn resource(state: &World, customer: OrganisationId, kind: &str, id: &str) -> Re
         .map_or(Resource::Unknown, |(id, a)| Resource::Account(id, a.organisation, a.unit))
 }
 
+/// May this session do this to that, now?
+///
+/// Who may: decide. AuthZEN 1.0. Each question that is answered is counted as one call of the session. 503 counts as a no.
+#[utoipa::path(post, path = "/access/v1/evaluation", operation_id = "evaluate", tag = "Standards", security(("key" = [])),
+    request_body = Evaluation,
+    responses((status = 200, description = "Yes or no, with the reason.", body = Decision)),
+    extensions(("x-refusals" = json!("stale busy"))))]
 pub async fn evaluation(
     State(app): State<Arc<App>>,
     who: Who,
@@ -136,28 +157,84 @@ fn not_now(reason: Reason) -> Response {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.sentence()).into_response()
 }
 
+/// Somebody or something, by kind and identifier.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NamedEntity)]
+struct Named {
+    /// `person` or `organisation`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Comity's identifier.
+    id: String,
+}
+
+/// A decision.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({ "decision": false, "context": { "reason": "session_unknown",
+    "message": "This token belongs to no session; enter the customer again.", "seq": 1042, "at": "2027-01-31T12:00:00.000Z" } })))]
+pub struct Decision {
+    /// Yes or no.
+    decision: bool,
+    context: Context,
+}
+
+/// Why, and what is known of the session.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DecisionContext)]
+struct Context {
+    /// The stable word: `allowed`, or why not.
+    reason: &'static str,
+    /// The same for the person who was refused.
+    message: &'static str,
+    /// The position of the log whose state was decided on.
+    seq: u64,
+    #[schema(value_type = values::Instant)]
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Named, required = false)]
+    actor: Option<Named>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Named, required = false)]
+    subject: Option<Named>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::SessionId, required = false)]
+    session: Option<SessionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::GrantId, required = false)]
+    grant: Option<GrantId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::OrganisationId, required = false)]
+    organisation: Option<OrganisationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::Mode, required = false)]
+    mode: Option<Mode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::Instant, required = false)]
+    deadline: Option<String>,
+}
+
 fn show(answer: &Answer) -> Response {
     let reason = answer.reason;
     if matches!(reason, Reason::Stale | Reason::Busy) {
         return not_now(reason);
     }
-    let mut context = json!({
-        "reason": reason.code(),
-        "message": reason.sentence(),
-        "seq": answer.seq,
-        "at": shown::time(answer.at),
-    });
-    if let Some(s) = &answer.session {
-        let actor = json!({ "type": "person", "id": s.actor });
-        let subject = match s.mode {
-            Mode::ActAs => json!({ "type": "organisation", "id": s.customer }),
-            Mode::Direct | Mode::View => actor.clone(),
-        };
-        let more = json!({ "actor": actor, "subject": subject, "session": s.session, "grant": s.grant,
-            "organisation": s.customer, "mode": s.mode, "deadline": shown::time(s.deadline) });
-        if let (Value::Object(context), Value::Object(more)) = (&mut context, more) {
-            context.extend(more);
-        }
-    }
-    Json(json!({ "decision": answer.is_yes(), "context": context })).into_response()
+    let person = |id| Named { kind: "person", id };
+    let known = answer.session.as_ref();
+    let context = Context {
+        reason: reason.code(),
+        message: reason.sentence(),
+        seq: answer.seq,
+        at: shown::time(answer.at),
+        actor: known.map(|s| person(s.actor.to_string())),
+        subject: known.map(|s| match s.mode {
+            Mode::ActAs => Named { kind: "organisation", id: s.customer.to_string() },
+            Mode::Direct | Mode::View => person(s.actor.to_string()),
+        }),
+        session: known.map(|s| s.session),
+        grant: known.map(|s| s.grant),
+        organisation: known.map(|s| s.customer),
+        mode: known.map(|s| s.mode),
+        deadline: known.map(|s| shown::time(s.deadline)),
+    };
+    Json(Decision { decision: answer.is_yes(), context }).into_response()
 }

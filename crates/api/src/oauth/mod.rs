@@ -22,8 +22,10 @@ use comity_domain::role::Mode;
 use comity_domain::time::SECOND;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::input::too_large;
+use crate::openapi::values;
 use crate::problem::Problem;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -31,30 +33,73 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// How a customer is named as an RFC 8693 `resource`.
 const CUSTOMER: &str = "urn:comity:organisation:";
 
-#[derive(Deserialize)]
+/// What is exchanged for what.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TokenRequest, examples(json!({ "grant_type": EXCHANGE, "subject_token": "cmt_signin_0123456789abcdefghjkmnpqrs",
+    "subject_token_type": ACCESS_TOKEN, "audience": "https://api.boats.example",
+    "resource": "urn:comity:organisation:org_01kf4e9ab7c3x8m2v5r6t0w1yz" })))]
 #[serde(deny_unknown_fields)]
 struct Exchange {
+    /// `urn:ietf:params:oauth:grant-type:token-exchange`.
     grant_type: String,
+    /// The person's own sign-in.
     subject_token: String,
+    /// `urn:ietf:params:oauth:token-type:access_token`.
     subject_token_type: String,
+    /// The same, or left out.
+    #[schema(nullable = false)]
     requested_token_type: Option<String>,
+    /// The application's audience.
     audience: String,
+    /// `urn:comity:organisation:org_…`: the customer.
     resource: String,
+    /// Under which grant, where several fit.
+    #[schema(value_type = values::GrantId, required = false)]
     grant: Option<String>,
+    /// How; `direct` unless given.
+    #[schema(value_type = values::Mode, required = false)]
     mode: Option<String>,
+    /// Why; needed for `act_as`.
+    #[schema(nullable = false)]
     reason: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A partner session, with its token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TokenAnswer)]
 struct Entered {
+    /// The token, for one application.
     access_token: String,
+    /// What kind of token it is.
     issued_token_type: &'static str,
+    /// `Bearer`.
     token_type: &'static str,
+    /// Seconds.
     expires_in: i64,
+    /// The permissions, with spaces between them.
     scope: String,
+    #[schema(value_type = values::SessionId)]
     session: String,
+    #[schema(value_type = values::GrantId)]
     grant: String,
+    #[schema(value_type = values::Mode)]
     mode: Mode,
+}
+
+/// Why not, in OAuth's words (RFC 6749, section 5.2).
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({ "error": "invalid_grant", "error_description": "subject_token is not a sign-in in force.", "code": "unauthenticated" })))]
+pub struct OAuthError {
+    /// The protocol's word.
+    error: String,
+    /// What is wrong and what to do, for people; may change.
+    error_description: String,
+    /// Comity's stable word.
+    code: String,
+    /// The grants to choose from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<values::GrantId>, required = false)]
+    grants: Option<Vec<String>>,
 }
 
 /// An OAuth error: `error` is the protocol's, `code` is Comity's.
@@ -67,6 +112,14 @@ fn invalid(description: &str) -> Response {
     wrong(StatusCode::BAD_REQUEST, "invalid_request", "invalid", description)
 }
 
+/// Enter a customer.
+///
+/// Who may: whoever holds a sign-in, which is the `subject_token`. RFC 8693.
+#[utoipa::path(post, path = "/oauth/token", operation_id = "exchangeToken", tag = "Standards", security(),
+    request_body(content = Exchange, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "Entered: a partner session for one application.", body = Entered),
+        (status = 400, description = "Why not, in OAuth's words.", body = OAuthError),
+        (status = 503, description = "`temporarily_unavailable`.", body = OAuthError)))]
 pub async fn token(State(app): State<Arc<App>>, request: Request) -> Response {
     match exchange(&app, request).await {
         Ok(entered) => ([(header::CACHE_CONTROL, "no-store")], Json(entered)).into_response(),

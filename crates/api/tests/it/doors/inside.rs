@@ -7,7 +7,16 @@ use super::Scene;
 use crate::may_routes::calls;
 
 /// Routes that look at no bearer token.
-const OPEN: [&str; 5] = ["/healthz", "/readyz", "/v1/sign-in", "/v1/enrol", "/oauth/token"];
+const OPEN: [&str; 8] = [
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+    "/docs/{file}",
+    "/v1/sign-in",
+    "/v1/enrol",
+    "/oauth/token",
+];
 
 #[test]
 fn t08_a_partner_session_opens_nothing_but_its_own_close() {
