@@ -183,9 +183,10 @@ pub async fn one_normal_form(request: Request, next: Next) -> Response {
         next.run(request).await
     };
     let headers = response.headers_mut();
-    // What only shows this program itself says by itself how long it may be kept and what it may run.
+    // What only shows this program itself, and public keys, may be kept for a while and say so; the
+    // page of the document also says what it may run.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     for (name, value) in [
-        (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),

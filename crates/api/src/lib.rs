@@ -37,6 +37,7 @@ pub mod server;
 mod sessions;
 mod settings;
 mod shown;
+mod signing_keys;
 
 pub use figures::figures;
 pub use routes::router;

@@ -17,7 +17,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
     authzen, checkpoints, docs, erasures, feed, grants, halts, levels, locks, me, members, oauth,
-    organisations, platform, problem, requests, roles, sessions, settings,
+    organisations, platform, problem, requests, roles, sessions, settings, signing_keys,
 };
 
 /// What stands beside the handlers.
@@ -60,7 +60,9 @@ use crate::{
         grants::assignments, grants::assign, grants::unassign,
         sessions::history, sessions::one, sessions::close, sessions::end,
         feed::events, checkpoints::list, checkpoints::latest,
-        oauth::token, authzen::evaluation,
+        oauth::exchange::token, oauth::introspect::introspect, oauth::revoke::revoke,
+        oauth::metadata::jwks, oauth::metadata::server, oauth::metadata::resource, authzen::evaluation,
+        signing_keys::list, signing_keys::rotate, signing_keys::compromise, signing_keys::set_client_keys,
         document, docs::page, docs::file,
     ),
     components(schemas(problem::Problem, values::Mode)),
@@ -94,10 +96,13 @@ pub fn document_value() -> Value {
         http.description = Some(meaning.into());
         components.add_security_scheme(name, SecurityScheme::Http(http));
     }
+    let mut basic = Http::new(HttpAuthScheme::Basic);
+    basic.description = Some(
+        "An application by its code and one of its keys for `decide`, each form-encoded.".into(),
+    );
+    components.add_security_scheme("client", SecurityScheme::Http(basic));
     let mut document = serde_json::to_value(&written).unwrap_or_default();
-    if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
-        components.insert("examples".into(), refusals::examples());
-    }
+    lists_name_what_they_hold(&mut document);
     let needs_nothing = schemas_that_need_nothing(&document);
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     for (path, operations) in paths.into_iter().flatten() {
@@ -107,7 +112,28 @@ pub fn document_value() -> Value {
             bodies_that_need_nothing(&needs_nothing, operation);
         }
     }
+    let written = document.to_string();
+    let mut examples = refusals::examples();
+    examples.retain(|code, _| written.contains(&format!("#/components/examples/{code}\"")));
+    if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
+        components.insert("examples".into(), examples.into());
+    }
     document
+}
+
+/// A list of a kind is written out by the macro; it shall point at the kind, so that a generator
+/// makes one type of it.
+fn lists_name_what_they_hold(document: &mut Value) {
+    let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    let Some(schemas) = schemas else { return };
+    let names: Vec<String> = schemas.keys().cloned().collect();
+    for (list, schema) in schemas.iter_mut() {
+        let held = list.strip_prefix("Items_").or_else(|| list.strip_prefix("Page_"));
+        let held = held.filter(|held| names.iter().any(|n| n == held));
+        if let (Some(held), Some(items)) = (held, schema.pointer_mut("/properties/items/items")) {
+            *items = json!({ "$ref": format!("#/components/schemas/{held}") });
+        }
+    }
 }
 
 /// What a segment of a path names, by its name and what stands before it.
@@ -130,6 +156,9 @@ fn meaning(path: &str, name: &str) -> (&'static str, &'static str, &'static str)
         ("request", _) => ("An access request.", "RequestId", "req_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("grant", _) => ("A grant.", "GrantId", "grant_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("session", _) => ("A session.", "SessionId", "sess_01kf4e9ab7c3x8m2v5r6t0w1yz"),
+        ("kid", _) => {
+            ("A signing key, by its thumbprint.", "", "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
+        }
         ("file", _) => ("A file of the page.", "", "swagger-ui.css"),
         _ => ("", "", ""),
     }

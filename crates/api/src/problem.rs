@@ -105,6 +105,12 @@ impl Problem {
         self.code
     }
 
+    /// Which field is wrong.
+    #[must_use]
+    pub fn wrong_field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
     /// The grants to choose from.
     #[must_use]
     pub fn grants(&self) -> &[String] {

@@ -11,6 +11,7 @@ use comity_app::App;
 use crate::{
     authzen, checkpoints, docs, erasures, feed, grants, halts, input, levels, locks, me, members,
     oauth, observe, openapi, organisations, platform, problem, requests, roles, sessions, settings,
+    signing_keys,
 };
 
 /// The largest body, in bytes.
@@ -28,6 +29,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/platform/applications/{code}", put(platform::put_application))
         .route("/v1/platform/keys", get(platform::keys).post(platform::make_key))
         .route("/v1/platform/keys/{key}", delete(platform::retire_key))
+        .route("/v1/platform/applications/{code}/client-keys", put(signing_keys::set_client_keys))
+        .route("/v1/platform/signing-keys", get(signing_keys::list))
+        .route("/v1/platform/signing-keys/rotate", post(signing_keys::rotate))
+        .route("/v1/platform/signing-keys/{kid}/compromise", post(signing_keys::compromise))
         .route("/v1/platform/policy", get(platform::policy).put(platform::set_policy))
         .route("/v1/platform/levels", get(levels::levels))
         .route("/v1/platform/levels/{code}", put(levels::put_level))
@@ -87,11 +92,17 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::file))
         // standards
-        .route("/oauth/token", post(oauth::token))
+        .route("/oauth/token", post(oauth::exchange::token))
+        .route("/oauth/introspect", post(oauth::introspect::introspect))
+        .route("/oauth/revoke", post(oauth::revoke::revoke))
+        .route("/oauth/jwks", get(oauth::metadata::jwks))
+        .route("/.well-known/oauth-authorization-server", get(oauth::metadata::server))
+        .route("/.well-known/oauth-protected-resource", get(oauth::metadata::resource))
         .route("/access/v1/evaluation", post(authzen::evaluation))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(middleware::from_fn_with_state(app.clone(), oauth::metadata::say_where))
         .layer(middleware::from_fn(input::one_normal_form))
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)

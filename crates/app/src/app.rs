@@ -19,6 +19,7 @@ use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
 use comity_store::{CallRecord, Place, Reader, StoreError};
 
+use crate::assertions::Assertions;
 use crate::calls::CallBook;
 use crate::checker::Checker;
 use crate::checkpoints::Checkpointer;
@@ -29,6 +30,7 @@ use crate::metrics::{Levels, Metrics};
 use crate::node::{Done, Node, NotDone};
 use crate::people::passwords::{self, Passwords};
 use crate::random;
+use crate::signing::Signer;
 use crate::snapshots::Snapshots;
 use crate::tokens::{self, Kind, Secret};
 
@@ -95,6 +97,10 @@ pub struct App {
     keys: Keys,
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
+    issuer: String,
+    assertions: Assertions,
+    /// The signing key in force, opened.
+    pub(crate) signer: arc_swap::ArcSwapOption<Signer>,
     stopping: tokio::sync::watch::Sender<bool>,
     breach: Option<Breach>,
     last_words: LastWords,
@@ -213,7 +219,7 @@ impl App {
 
     /// The pool of readers.
     #[must_use]
-    pub fn reader(&self) -> &Reader {
+    pub fn reader(&self) -> &Arc<Reader> {
         &self.reader
     }
 
@@ -233,6 +239,18 @@ impl App {
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Who signs, as others name it: the URL under which the doors are reached.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The statements by which applications have proven themselves.
+    #[must_use]
+    pub fn assertions(&self) -> &Assertions {
+        &self.assertions
     }
 
     /// The clock.
@@ -266,16 +284,17 @@ impl App {
     /// Who shows this bearer token or key; `None` if it opens nothing now.
     #[must_use]
     pub fn caller(&self, secret: &str, door: Door) -> Option<Caller> {
-        let (kind, digest) = tokens::parse(secret)?;
         let state = self.state();
-        let principal = match kind {
-            Kind::SignIn => {
+        let principal = match tokens::parse(secret) {
+            Some((Kind::SignIn, digest)) => {
                 let sign_in = state.sign_in_by_digest(digest)?;
                 Principal::Person { person: state.sign_ins.get(sign_in)?.person, sign_in }
             }
-            Kind::Key => Principal::Key(state.key_by_digest(digest)?),
-            Kind::Session => Principal::PartnerSession(state.session_by_token(digest)?),
-            Kind::Enrolment => return None,
+            Some((Kind::Key, digest)) => Principal::Key(state.key_by_digest(digest)?),
+            Some((Kind::Session, _)) | None => {
+                Principal::PartnerSession(self.opened(secret)?.session)
+            }
+            Some((Kind::Enrolment, _)) => return None,
         };
         let caller = Caller { principal, door };
         comity_domain::may::authentic(&state, &caller, self.now()).ok().map(|()| caller)
@@ -407,9 +426,11 @@ impl App {
         resource: impl FnOnce(&State, OrganisationId) -> Resource,
     ) -> Answer {
         let index = self.node.index();
+        let nothing = Digest32([0; 32]); // the digest of no token
         let digest = match tokens::parse(token) {
             Some((Kind::Session, digest)) => digest,
-            _ => Digest32([0; 32]), // opens nothing
+            Some(_) => nothing,
+            None => self.opened(token).map_or(nothing, |opened| opened.digest),
         };
         // What the resource is called is the builder's word, and means something only inside the
         // session's customer.

@@ -2,7 +2,9 @@
 //!
 //! - [`clock`], [`random`]: the only places where time and chance are read.
 //! - [`keys`]: the installation's key file and what is derived from it.
-//! - [`tokens`]: how secrets look outside, and their digests.
+//! - [`tokens`]: how secrets look outside, and their digests; [`access`]: which session a token
+//!   opens; [`assertions`]: how an application proves itself by a key of its own.
+//! - [`jws`], [`signing`]: signed tokens as bytes; Comity's own keys and signature.
 //! - [`node`]: a node as others hold it; `writer`: collect commands, append, apply, publish;
 //!   [`lease`]: what several nodes over one log wait for.
 //! - [`start`], [`snapshots`]: from a snapshot or the whole log to a state; taking and confirming.
@@ -16,7 +18,9 @@
 //! - [`history`]: past and present sessions with their counts.
 //! - [`app`]: all of it together, as a door holds it.
 
+pub mod access;
 pub mod app;
+pub mod assertions;
 pub mod calls;
 pub mod checker;
 pub mod checkpoints;
@@ -24,12 +28,14 @@ pub mod clock;
 pub mod erasures;
 pub mod guard;
 pub mod history;
+pub mod jws;
 pub mod keys;
 pub mod lease;
 pub mod metrics;
 pub mod node;
 pub mod people;
 pub mod random;
+pub mod signing;
 pub mod snapshots;
 pub mod start;
 pub mod tokens;

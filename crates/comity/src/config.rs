@@ -38,6 +38,10 @@ pub struct Flags {
     /// [default: checkpoints in the data folder]
     #[arg(long, env = "COMITY_CHECKPOINT_FILE", value_name = "FILE")]
     checkpoint_file: Option<PathBuf>,
+    /// URL under which Comity is reached from outside, without a path; it stands in what Comity signs
+    /// [default: http:// and the address to listen on, if that is loopback]
+    #[arg(long, env = "COMITY_ISSUER", value_name = "URL")]
+    issuer: Option<String>,
     /// A trusted proxy in front of Comity speaks TLS; needed to listen beyond loopback
     #[arg(long, env = "COMITY_BEHIND_PROXY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     behind_proxy: Option<bool>,
@@ -59,6 +63,7 @@ pub struct Flags {
 #[serde(deny_unknown_fields)]
 struct File {
     listen: Option<String>,
+    issuer: Option<String>,
     data: Option<PathBuf>,
     database: Option<Url>,
     database_file: Option<PathBuf>,
@@ -77,6 +82,8 @@ struct File {
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// The URL under which it is reached from outside; `None` for the address that is listened on.
+    pub issuer: Option<String>,
     /// Where figures for monitoring are read.
     pub metrics_listen: Option<SocketAddr>,
     /// The config file.
@@ -141,6 +148,14 @@ impl Flags {
                  put a proxy that speaks TLS in front and set behind_proxy = true"
             );
         }
+        let issuer = self.issuer.clone().or(file.issuer);
+        let issuer = issuer.map(|text| issuer_of(&text)).transpose()?;
+        if issuer.is_none() && !listen.ip().is_loopback() {
+            bail!(
+                "issuer: {listen} is not a loopback address, so name the URL under which Comity is reached from \
+                 outside, such as https://access.example.com"
+            );
+        }
         let metrics_listen = self
             .metrics_listen
             .clone()
@@ -174,6 +189,7 @@ impl Flags {
         let file = self.config.clone();
         Ok(Config {
             listen,
+            issuer,
             metrics_listen,
             file,
             data,
@@ -185,6 +201,26 @@ impl Flags {
             log_json,
         })
     }
+}
+
+/// The URL in its only spelling: a scheme and a host, and a port where it is not the scheme's own.
+/// Others compare it byte for byte (RFC 8414, section 3.3).
+fn issuer_of(text: &str) -> anyhow::Result<String> {
+    let url = url::Url::parse(text).with_context(|| format!("issuer: {text:?} is not a URL"))?;
+    let loopback = match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+        bail!("issuer: {text:?} must begin with https://, or with http:// on loopback only");
+    }
+    let plain = url.origin().ascii_serialization();
+    if text.trim_end_matches('/') != plain || text.len() > plain.len() + 1 {
+        bail!("issuer: {text:?} must be {plain:?}: no user, no path, no query, no fragment");
+    }
+    Ok(plain)
 }
 
 /// Whether a flag was given as one, and not by the environment.
@@ -220,6 +256,16 @@ mod tests {
         for (text, key) in [
             ("listen = \"0.0.0.0:8420\"", "listen"),
             ("listen = \"here\"", "listen"),
+            ("listen = \"0.0.0.0:8420\"\nbehind_proxy = true", "issuer"),
+            ("issuer = \"http://access.example.com\"", "issuer"),
+            ("issuer = \"https://access.example.com/comity\"", "issuer"),
+            ("issuer = \"https://access.example.com?x\"", "issuer"),
+            ("issuer = \"https://access.example.com#x\"", "issuer"),
+            ("issuer = \"https://me@access.example.com\"", "issuer"),
+            ("issuer = \"https://Access.example.com\"", "issuer"),
+            ("issuer = \"https://access.example.com:443\"", "issuer"),
+            ("issuer = \"access.example.com\"", "issuer"),
+            ("issuer = \"\"", "issuer"),
             ("metrics_listen = \"0.0.0.0:9464\"", "metrics_listen"),
             ("metrics_listen = \"9464\"", "metrics_listen"),
             ("log = \"loud\"", "log"),
@@ -233,6 +279,12 @@ mod tests {
             let error = format!("{:#}", with_file(text).unwrap_err());
             assert!(error.contains(key), "{text}: {error}");
         }
-        assert!(with_file("listen = \"0.0.0.0:8420\"\nbehind_proxy = true").is_ok());
+        let open = "listen = \"0.0.0.0:8420\"\nbehind_proxy = true\n";
+        let named = with_file(&format!("{open}issuer = \"https://access.example.com/\"")).unwrap();
+        assert_eq!(named.issuer.as_deref(), Some("https://access.example.com"));
+        for loopback in ["http://127.0.0.1:8420", "http://[::1]:8420", "http://localhost:8420"] {
+            let named = with_file(&format!("issuer = \"{loopback}\"")).unwrap();
+            assert_eq!(named.issuer.as_deref(), Some(loopback));
+        }
     }
 }

@@ -36,13 +36,17 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         };
         let watch = stopwatch();
         let starting = config.clone();
+        let own = format!("http://{}", listener.local_addr()?);
         // Not on an async thread: on PostgreSQL this waits for the network.
-        let app = tokio::task::spawn_blocking(move || start(&starting)).await??;
+        let app = tokio::task::spawn_blocking(move || start(&starting, own)).await??;
         let version = env!("CARGO_PKG_VERSION");
         let address = listener.local_addr()?;
         say(&format!("Comity {version} on http://{address}"));
         if let Some(figures) = &figures {
             say(&format!("  metrics   http://{}/metrics", figures.local_addr()?));
+        }
+        if let Some(issuer) = &config.issuer {
+            say(&format!("  issuer    {issuer}"));
         }
         say(&format!("  data      {}", config.data.display()));
         let made =
@@ -69,10 +73,12 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn start(config: &Config) -> anyhow::Result<Arc<App>> {
+fn start(config: &Config, own: String) -> anyhow::Result<Arc<App>> {
     let (data, key_file) = (config.data.clone(), config.key_file.clone());
     let checkpoints = config.checkpoints.clone();
-    let settings = Settings { checkpoints, ..Settings::new(data, key_file, Cost::DEFAULT) };
+    let issuer = config.issuer.clone().unwrap_or(own);
+    let settings = Settings::new(data, key_file, Cost::DEFAULT);
+    let settings = Settings { checkpoints, issuer, ..settings };
     let settings = match &config.database {
         Some(server) => settings.on(server.clone()),
         None => settings,
@@ -97,6 +103,7 @@ pub async fn run(
             let _ = is_over.await;
         }))
     });
+    tokio::spawn(tend(app.clone()));
     let stopping = app.clone();
     let stop = async move {
         let name = told.next().await.0;
@@ -120,6 +127,34 @@ pub async fn run(
     }
     tracing::info!(rows = app.state().seq, up_s = watch().as_secs(), "stopped");
 }
+
+/// Sees to it that there are signing keys, and that none signs for too long. On several nodes the
+/// first one does it.
+async fn tend(app: Arc<App>) {
+    if app.breach().is_some() {
+        return; // nothing is changed until the operator has resolved it
+    }
+    loop {
+        let pause = match app.tend_signing_keys().await {
+            Ok(false) => TEND_EVERY,
+            Ok(true) => {
+                tracing::info!("signing keys were made or rotated");
+                TEND_EVERY
+            }
+            Err(error) => {
+                tracing::warn!(?error, "signing keys could not be looked after");
+                std::time::Duration::from_secs(1)
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = app.stopping() => return,
+        }
+    }
+}
+
+/// How often the signing keys are looked at: they are due after months, and a restore is rare.
+const TEND_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The signals that tell the process to stop. Made before anything else is: one that comes while
 /// the server starts must not end it half-way.

@@ -11,8 +11,12 @@ use crate::ids::{ApplicationId, Digest32, KeyId};
 use crate::may::{self, Action, Thing};
 use crate::permission::Permissions;
 use crate::refusal::Refusal;
+use crate::signing::PublicKey;
 use crate::text;
 use crate::time::{Days, Minutes};
+
+/// How many keys an application may prove itself by: one in use, one to come, and some to spare.
+pub const MOST_CLIENT_KEYS: usize = 8;
 
 /// A service of the builder's product that asks decisions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +27,8 @@ pub struct Application {
     pub audience: Arc<str>,
     /// Its permission words: a token for it never permits anything else.
     pub permissions: Permissions,
+    /// The keys by which it proves itself (RFC 7523), sorted; none for only by its secrets.
+    pub client_keys: Vec<PublicKey>,
 }
 
 /// What a key is for. Never all by default.
@@ -95,12 +101,16 @@ pub(crate) fn put(
     if d.state.application_by_audience(&audience).is_some_and(|id| Some(id) != existing) {
         return Err(Refusal::Taken("audience"));
     }
-    let wanted = Application { code, audience, permissions };
+    let client_keys = existing
+        .and_then(|id| d.state.applications.get(id))
+        .map(|a| a.client_keys.clone())
+        .unwrap_or_default();
+    let wanted = Application { code, audience, permissions, client_keys };
     if existing.and_then(|id| d.state.applications.get(id)) == Some(&wanted) {
         return Ok(());
     }
     let application = existing.unwrap_or_else(|| ApplicationId(d.id()));
-    let Application { code, audience, permissions } = wanted;
+    let Application { code, audience, permissions, .. } = wanted;
     d.emit(Event::ApplicationDefined { application, code, audience, permissions });
     Ok(())
 }
@@ -147,6 +157,36 @@ pub(crate) fn retire_key(d: &mut Draft<'_>, caller: &Caller, key: KeyId) -> Resu
         return Err(Refusal::WrongState("the last key for operate: make another first"));
     }
     d.emit(Event::KeyRetired { key });
+    Ok(())
+}
+
+/// Sets by which keys an application proves itself.
+pub(crate) fn set_client_keys(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    application: ApplicationId,
+    mut keys: Vec<PublicKey>,
+) -> Result<(), Refusal> {
+    may::check(&d.state, caller, Action::SetClientKeys, Thing::platform(), d.now())?;
+    let known = d.state.applications.get(application).ok_or(Refusal::NotFound)?;
+    keys.sort();
+    keys.dedup();
+    if keys.len() > MOST_CLIENT_KEYS {
+        return Err(Refusal::invalid("keys", format!("may name {MOST_CLIENT_KEYS} keys at most")));
+    }
+    let other = |key: &PublicKey| {
+        d.state.signing_keys.contains_key(&key.thumbprint())
+            || d.state
+                .applications
+                .iter()
+                .any(|(id, a)| id != application && a.client_keys.contains(key))
+    };
+    if keys.iter().any(other) {
+        return Err(Refusal::Taken("keys"));
+    }
+    if known.client_keys != keys {
+        d.emit(Event::ClientKeysSet { application, keys });
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use crate::organisation::{Accounts, Settings, Standing};
 use crate::permission::Permissions;
 use crate::person::PortalRole;
 use crate::role::{Level, Mode, Modes};
+use crate::signing::{FreshSigningKey, PublicKey};
 use crate::text::Subject;
 use crate::time::{Days, Instant};
 
@@ -145,6 +146,10 @@ pub struct Enter {
     pub mode: Mode,
     /// Why; required for `act_as`.
     pub reason: Option<String>,
+    /// Only so much of what the grant permits; `None` for all of it.
+    pub scope: Option<Permissions>,
+    /// Whether the token shall be one that services check offline; the grant has to allow that.
+    pub jwt: bool,
     /// The digest of the session's token.
     pub token: Digest32,
 }
@@ -181,6 +186,12 @@ pub enum Command {
     MakeKey { usage: KeyUse, application: Option<ApplicationId>, digest: Digest32 },
     /// Retire a key.
     RetireKey { key: KeyId },
+    /// Set by which keys an application proves itself; none for only by its secrets.
+    SetClientKeys { application: ApplicationId, keys: Vec<PublicKey> },
+    /// Let the next signing key sign from now on.
+    RotateSigningKeys { fresh: FreshSigningKey },
+    /// A signing key may be in foreign hands.
+    CompromiseSigningKey { kid: Digest32, fresh: FreshSigningKey },
     /// Set the platform's policy.
     SetPolicy { policy: Policy },
     /// Define a level, or a new version of it.
@@ -270,6 +281,9 @@ pub enum Command {
     /// Go on from a restored copy: nothing that opened something before it opens anything now.
     /// `erased` is what was erased since the copy was made.
     Restore { fork: u64, erased: Vec<Subject> },
+    /// Make the signing keys that are missing, and rotate those that have signed for long enough.
+    /// `fresh` are as many as that can take: two.
+    TendSigningKeys { fresh: Vec<FreshSigningKey> },
     /// Note what fell due by the clock.
     NoteDue,
     /// Seal a segment of call records.
@@ -284,6 +298,10 @@ impl Command {
             Self::PutApplication { .. } => "put_application",
             Self::MakeKey { .. } => "make_key",
             Self::RetireKey { .. } => "retire_key",
+            Self::SetClientKeys { .. } => "set_client_keys",
+            Self::RotateSigningKeys { .. } => "rotate_signing_keys",
+            Self::CompromiseSigningKey { .. } => "compromise_signing_key",
+            Self::TendSigningKeys { .. } => "tend_signing_keys",
             Self::SetPolicy { .. } => "set_policy",
             Self::PutLevel { .. } => "put_level",
             Self::SetStanding { .. } => "set_standing",
@@ -342,6 +360,7 @@ impl Command {
                 | Self::RemoveAccount { .. }
                 | Self::DeleteRole { .. }
                 | Self::RetireKey { .. }
+                | Self::CompromiseSigningKey { .. }
                 | Self::SignOut
                 | Self::SignOutEverywhere
                 | Self::SetStanding { standing: Standing::Suspended | Standing::Closed, .. }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::apply::{self, Context, Touched};
 use crate::command::{Caller, Sealed};
 use crate::event::{self, Event, Recorded, Row, W};
-use crate::ids::{CommandId, GrantId, Ids, OrganisationId, PersonId, UnitId};
+use crate::ids::{CommandId, Digest32, GrantId, Ids, OrganisationId, PersonId, UnitId};
 use crate::organisation::Standing;
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -24,6 +24,10 @@ pub enum SideWrite {
     Credential(PersonId, String),
     /// An organisation's customer ID, sealed.
     CustomerId(OrganisationId, Sealed),
+    /// The private half of a signing key, sealed.
+    SigningKey(Digest32, Sealed),
+    /// That of a key which signs nothing more.
+    DropSigningKey(Digest32),
     /// Every word about the subject, or that goes with it, with its salt; a person's password hash
     /// too.
     EraseWords(Subject),

@@ -29,6 +29,7 @@ use crate::organisation::{self, Standing};
 use crate::refusal::Refusal;
 use crate::request::RequestPhase;
 use crate::session::SessionEnd;
+use crate::signing;
 use crate::state::State;
 use crate::text::Subject;
 use crate::time::Instant;
@@ -193,6 +194,7 @@ pub(crate) fn restore(
     for session in inside {
         d.emit(Event::SessionEnded { session, cause: SessionEnd::Restored });
     }
+    signing::restored(d);
     d.emit(Event::Restored { fork });
     for subject in erased {
         if !d.state.erased.contains_key(subject) {

@@ -26,6 +26,7 @@ use crate::person::PortalRole;
 use crate::request::RequestCancel;
 use crate::role::{Level, Mode, Modes, PinnedLevel, PinnedRole};
 use crate::session::SessionEnd;
+use crate::signing::PublicKey;
 use crate::state::State;
 use crate::text::{Subject, Word};
 use crate::time::{Days, Instant, Minutes, Window};
@@ -80,6 +81,15 @@ pub enum Event {
     KeyMade { key: KeyId, usage: KeyUse, application: Option<ApplicationId>, digest: Digest32 },
     /// A key was retired.
     KeyRetired { key: KeyId },
+    /// By which keys an application proves itself was set.
+    ClientKeysSet { application: ApplicationId, keys: Vec<PublicKey> },
+    /// A signing key was made: the next one. Its private half is nowhere in the log.
+    SigningKeyMade { kid: Digest32, public: PublicKey },
+    /// The next signing key signs from now on.
+    SigningKeyCurrent { kid: Digest32 },
+    /// A signing key signs nothing more. What it signed runs out by itself, or, `at_once`, counts
+    /// no longer.
+    SigningKeyRetired { kid: Digest32, at_once: bool },
     /// The policy was set.
     PolicySet { policy: Policy },
     /// A level got a new version, its first or a later one.
@@ -256,6 +266,7 @@ pub enum Event {
         deadline: Instant,
         token: Digest32,
         reserved: u64,
+        scope: Option<Permissions>,
         reason: Option<W>,
         name: W,
         email: W,
@@ -316,6 +327,8 @@ impl Event {
             | E::EmailVerified { .. }
             | E::MemberJoined { .. }
             | E::KeyMade { .. }
+            | E::SigningKeyMade { .. }
+            | E::SigningKeyCurrent { .. }
             | E::SignedIn { .. }
             // No right hangs on a request; what an approval gives is the grant.
             | E::RequestAsked { .. }
@@ -338,6 +351,8 @@ impl Event {
             | E::MemberStanding { standing, .. } => *standing != Standing::Active,
             E::ApplicationDefined { .. }
             | E::KeyRetired { .. }
+            | E::ClientKeysSet { .. }
+            | E::SigningKeyRetired { .. }
             | E::PolicySet { .. }
             | E::LevelDefined { .. }
             | E::CustomerIdSet { .. }
@@ -409,6 +424,10 @@ impl Event {
             E::ApplicationDefined { .. }
             | E::KeyMade { .. }
             | E::KeyRetired { .. }
+            | E::ClientKeysSet { .. }
+            | E::SigningKeyMade { .. }
+            | E::SigningKeyCurrent { .. }
+            | E::SigningKeyRetired { .. }
             | E::PolicySet { .. }
             | E::LevelDefined { .. }
             | E::OrganisationStanding { .. }
@@ -476,6 +495,10 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         E::ApplicationDefined { .. }
         | E::KeyMade { .. }
         | E::KeyRetired { .. }
+        | E::ClientKeysSet { .. }
+        | E::SigningKeyMade { .. }
+        | E::SigningKeyCurrent { .. }
+        | E::SigningKeyRetired { .. }
         | E::PolicySet { .. }
         | E::LevelDefined { .. }
         | E::HaltNoted { .. }

@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::{
     application, assignment, erasure, grant, halt, lock, organisation, person, request, role,
-    session, settle,
+    session, settle, signing,
 };
 
 pub use crate::apply::row as apply;
@@ -51,6 +51,12 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
             application::make_key(d, caller, usage, application, digest)
         }
         C::RetireKey { key } => application::retire_key(d, caller, key),
+        C::SetClientKeys { application, keys } => {
+            application::set_client_keys(d, caller, application, keys)
+        }
+        C::RotateSigningKeys { fresh } => signing::rotate(d, caller, fresh),
+        C::CompromiseSigningKey { kid, fresh } => signing::compromise(d, caller, kid, fresh),
+        C::TendSigningKeys { fresh } => signing::tend(d, caller, fresh),
         C::SetPolicy { policy } => application::set_policy(d, caller, policy),
         C::PutLevel { code, level } => role::put_level(d, caller, &code, level),
         C::SetStanding { organisation, standing } => {

@@ -5,8 +5,8 @@
 //!
 //! 1. [`ids`], [`time`], [`code`], [`text`], [`permission`]: values.
 //! 2. [`organisation`], [`person`], [`role`], [`application`]: who there is, and what roles permit.
-//! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`]: one noun,
-//!    one file: its states, its moves.
+//! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`],
+//!    [`signing`]: one noun, one file: its states, its moves.
 //! 4. [`may`]: who may do what. [`rights`]: what a session may do. [`refusal`]: every "no".
 //! 5. [`command`], [`event`]: what can be asked, what can have happened.
 //! 6. [`kernel`], [`draft`], `settle`: a command becomes a row; its consequences.
@@ -34,6 +34,7 @@ pub mod halt;
 pub mod lock;
 pub mod request;
 pub mod session;
+pub mod signing;
 
 pub mod may;
 pub mod refusal;

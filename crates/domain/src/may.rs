@@ -36,6 +36,8 @@ actions! {
     PutApplication,
     MakeKey,
     RetireKey,
+    SetClientKeys,
+    RotateSigningKeys,
     SetPolicy,
     PutLevel,
     SetStanding,
@@ -160,6 +162,8 @@ fn needs(action: Action) -> Needs {
         A::PutApplication
         | A::MakeKey
         | A::RetireKey
+        | A::SetClientKeys
+        | A::RotateSigningKeys
         | A::SetPolicy
         | A::PutLevel
         | A::SetStanding => Key(Operate),

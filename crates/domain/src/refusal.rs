@@ -57,6 +57,8 @@ pub enum Refusal {
     GrantRequired(Vec<GrantId>),
     /// This mode is not given.
     ModeNotGranted,
+    /// Tokens that services check offline are not given.
+    JwtNotGranted,
     /// Too many sessions at once.
     SessionExists,
     /// A name, code or address is taken.
@@ -115,6 +117,7 @@ impl Refusal {
             Self::NoAccess => "no_access",
             Self::GrantRequired(_) => "grant_required",
             Self::ModeNotGranted => "mode_not_granted",
+            Self::JwtNotGranted => "jwt_not_granted",
             Self::SessionExists => "session_exists",
             Self::Taken(_) => "taken",
             Self::InUse(_) => "in_use",
@@ -145,6 +148,7 @@ impl Refusal {
             | Self::Locked
             | Self::NotActive(_)
             | Self::ModeNotGranted
+            | Self::JwtNotGranted
             | Self::SessionExists
             | Self::Taken(_)
             | Self::InUse(_)
@@ -203,6 +207,10 @@ impl Refusal {
                 "Several grants fit; name the one under which you enter.".into()
             }
             Self::ModeNotGranted => "The grant does not allow this mode.".into(),
+            Self::JwtNotGranted => {
+                "The customer did not allow tokens that are checked offline; ask for an opaque one."
+                    .into()
+            }
             Self::SessionExists => {
                 "You have as many sessions here as are allowed at once; end one first.".into()
             }

@@ -11,6 +11,7 @@ pub(crate) fn retire(state: &mut State, what: Retire, at: Instant) {
         Retire::Grant(id) => grant(state, id),
         Retire::Session(id) => session(state, id),
         Retire::SignIn(id) => sign_in(state, id),
+        Retire::SigningKey(kid) => drop(state.signing_keys.remove(&kid)),
         Retire::PastMember(organisation, person) => {
             // A person who came back and left again is remembered from the later leaving.
             let due = state

@@ -48,8 +48,8 @@ pub struct Compiled {
 /// What a live session may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
-    /// Level, mode and the application's words, where they hold anything back: each has to permit
-    /// it.
+    /// Level, mode, the application's words and the session's scope, where they hold anything
+    /// back: each has to permit it.
     pub ceilings: Vec<Permissions>,
     /// The assignment's roles, each as the grant pinned it and as it is now: one role has to permit
     /// it in both forms. Kept apart because multiplying sets out costs as much as somebody likes.
@@ -63,7 +63,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Level ∩ grant's roles ∩ assignment's roles ∩ mode ∩ the application's words.
+    /// Level ∩ grant's roles ∩ assignment's roles ∩ mode ∩ the application's words ∩ the scope.
     #[must_use]
     pub fn permits(&self, asked: Permission<'_>) -> bool {
         self.ceilings.iter().all(|c| c.permits(asked))
@@ -155,7 +155,7 @@ pub fn compile(state: &State, id: SessionId) -> Option<Compiled> {
         SessionState::Ended { cause, .. } => Err(cause.reason()),
         SessionState::Running => match stands(state, session) {
             Some(cause) => Err(cause.reason()),
-            None => rights(state, session),
+            None => of(state, session),
         },
     };
     Some(Compiled {
@@ -173,7 +173,8 @@ pub fn compile(state: &State, id: SessionId) -> Option<Compiled> {
     })
 }
 
-fn rights(state: &State, session: &Session) -> Result<Rights, Reason> {
+/// What a session that stands may do.
+pub(crate) fn of(state: &State, session: &Session) -> Result<Rights, Reason> {
     let grant = state.grants.get(session.grant).ok_or(Reason::GrantEnded)?;
     let assignment =
         state.assignment(session.grant, session.person).ok_or(Reason::AssignmentLost)?;
@@ -186,6 +187,7 @@ fn rights(state: &State, session: &Session) -> Result<Rights, Reason> {
         .collect();
     let ceilings = [level.ceiling.clone(), session.mode.ceiling(), application.permissions.clone()]
         .into_iter()
+        .chain(session.scope.clone())
         .filter(|ceiling| !ceiling.covers_all())
         .collect();
     // The side is checked again for each listed account, so that an account that left is out even

@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::grant::{Grant, GrantPhase};
 use crate::ids::{ApplicationId, Digest32, GrantId, OrganisationId, PersonId, SessionId};
 use crate::may::{self, Action, Thing};
+use crate::permission::Permissions;
 use crate::refusal::{Reason, Refusal};
 use crate::role::Mode;
 use crate::settle;
@@ -46,6 +47,8 @@ pub struct Session {
     pub deadline: Instant,
     /// The digest of its token.
     pub token: Digest32,
+    /// Only so much of what the grant permits; `None` for all of it.
+    pub scope: Option<Permissions>,
     /// Why, as the person said it.
     pub reason: Option<WordId>,
     /// Whether it still runs, as far as the log says.
@@ -201,7 +204,8 @@ pub(crate) fn enter(d: &mut Draft<'_>, caller: &Caller, enter: Enter) -> Result<
         .ok_or_else(|| Refusal::invalid("audience", "names no application of this platform"))?;
     let id = choose(&d.state, person, &enter, now)?;
     let grant = d.state.grants.get(id).ok_or(Refusal::NotFound)?.clone();
-    if let Some(cause) = would_stand(d, id, &grant, person, enter.mode) {
+    let would_be = Session { grant: id, application, ..would_be(d, &grant, person, enter.mode) };
+    if let Some(cause) = crate::rights::stands(&d.state, &would_be) {
         return Err(match cause {
             SessionEnd::Locked => Refusal::Locked,
             SessionEnd::Suspended => Refusal::NotActive("organisation, unit or membership"),
@@ -213,9 +217,15 @@ pub(crate) fn enter(d: &mut Draft<'_>, caller: &Caller, enter: Enter) -> Result<
     if enter.mode == Mode::ActAs && reason.is_none() {
         return Err(Refusal::invalid("reason", "is needed to act as the customer"));
     }
+    if enter.jwt && !grant.jwt {
+        return Err(Refusal::JwtNotGranted);
+    }
+    if let Some(scope) = &enter.scope {
+        within(&d.state, &would_be, scope)?;
+    }
     not_too_many(&d.state, id, person, enter.mode, now)?;
     d.acting_for(grant.provider.organisation);
-    start(d, id, &grant, person, application, enter.mode, reason, enter.token)
+    start(d, &grant, would_be, enter, reason)
 }
 
 /// The one grant that fits; several that fit have to be chosen from.
@@ -266,26 +276,33 @@ fn choose(
     }
 }
 
-/// Judged by the same rule that later keeps the session alive.
-fn would_stand(
-    d: &Draft<'_>,
-    id: GrantId,
-    grant: &Grant,
-    person: PersonId,
-    mode: Mode,
-) -> Option<SessionEnd> {
-    let session = Session {
-        grant: id,
+/// As it would run: judged by the same rules that later keep it alive and say what it may do.
+fn would_be(d: &Draft<'_>, grant: &Grant, person: PersonId, mode: Mode) -> Session {
+    Session {
+        grant: GrantId::MIN,
         person,
         application: ApplicationId::MIN,
         mode,
         started: d.now(),
         deadline: grant.window.end,
         token: Digest32([0; 32]),
+        scope: None,
         reason: None,
         state: SessionState::Running,
-    };
-    crate::rights::stands(&d.state, &session)
+    }
+}
+
+/// A scope may ask for less than the session would hold, and never for more.
+fn within(state: &State, session: &Session, scope: &Permissions) -> Result<(), Refusal> {
+    if scope.is_empty() {
+        return Err(Refusal::invalid("scope", "must name a permission; leave it out for all"));
+    }
+    let held = crate::rights::of(state, session).map(|r| r.shown()).unwrap_or_default();
+    if held.covers(scope) {
+        return Ok(());
+    }
+    let held: Vec<String> = held.texts().collect();
+    Err(Refusal::invalid("scope", format!("must be within {}", held.join(" "))))
 }
 
 fn not_too_many(
@@ -305,17 +322,15 @@ fn not_too_many(
     if live >= most { Err(Refusal::SessionExists) } else { Ok(()) }
 }
 
-#[allow(clippy::too_many_arguments)] // the parts of one session
 fn start(
     d: &mut Draft<'_>,
-    id: GrantId,
     grant: &Grant,
-    person: PersonId,
-    application: ApplicationId,
-    mode: Mode,
+    would_be: Session,
+    enter: Enter,
     reason: Option<std::sync::Arc<str>>,
-    token: Digest32,
 ) -> Result<(), Refusal> {
+    let Session { grant: id, person, application, mode, .. } = would_be;
+    let Enter { token, scope, .. } = enter;
     let customer: OrganisationId = grant.customer.organisation;
     let own = d.state.organisations.get(customer).ok_or(Refusal::NotFound)?;
     let level = d.state.level(&grant.level).ok_or(Refusal::NotFound)?;
@@ -341,6 +356,7 @@ fn start(
         deadline,
         token,
         reserved: CALLS_RESERVED,
+        scope,
         reason: reason.map(|r| d.word_with(Subject::Session(session), Subject::Person(person), r)),
         name: d.word(Subject::Person(person), name),
         email: d.word(Subject::Person(person), email),

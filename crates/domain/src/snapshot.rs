@@ -25,6 +25,7 @@ use crate::person::{Member, Person, SignIn};
 use crate::request::{Request, RequestState};
 use crate::role::{Level, Role};
 use crate::session::Session;
+use crate::signing::SigningKey;
 use crate::state::{Retire, State};
 use crate::table::{Sets, Slot, Table};
 use crate::text::{About, Lookup, Reference, Subject, WordId, Words};
@@ -73,6 +74,7 @@ facts! {
     levels: OrdMap<Arc<str>, Vector<Level>>,
     applications: Table<ApplicationId, Application>,
     keys: Table<KeyId, Key>,
+    signing_keys: OrdMap<Digest32, SigningKey>,
     organisations: Table<OrganisationId, Organisation>,
     units: Table<UnitId, Unit>,
     accounts: Table<AccountId, Account>,

@@ -25,6 +25,7 @@ use crate::person::{Member, Person, SignIn};
 use crate::request::Request;
 use crate::role::{Level, PinnedLevel, PinnedRole, Role, built_in_levels};
 use crate::session::Session;
+use crate::signing::SigningKey;
 use crate::table::{SetIx, Sets, Slot, Table};
 use crate::text::{Subject, Words};
 use crate::time::Instant;
@@ -44,6 +45,8 @@ pub struct State {
     pub applications: Table<ApplicationId, Application>,
     /// Keys, retired ones included.
     pub keys: Table<KeyId, Key>,
+    /// Signing keys that are published, by thumbprint.
+    pub signing_keys: OrdMap<Digest32, SigningKey>,
     /// Organisations, closed ones included.
     pub organisations: Table<OrganisationId, Organisation>,
     /// Units.
@@ -112,6 +115,7 @@ pub(crate) enum Retire {
     Session(SessionId),
     SignIn(SignInId),
     PastMember(OrganisationId, PersonId),
+    SigningKey(Digest32),
 }
 
 impl Default for State {
@@ -127,6 +131,7 @@ impl Default for State {
             levels,
             applications: Table::default(),
             keys: Table::default(),
+            signing_keys: OrdMap::new(),
             organisations: Table::default(),
             units: Table::default(),
             accounts: Table::default(),

@@ -73,6 +73,7 @@ const TABLES: &[Table] = &[
     table("audit_index", "organisation, seq", &[("organisation", Bytes), ("seq", Number)]),
     table("credential", "person", &[("person", Bytes), ("hash", Text)]),
     table("customer_id", "organisation", &[("organisation", Bytes), ("sealed", Bytes)]),
+    table("signing_key", "kid", &[("kid", Bytes), ("sealed", Bytes)]),
     table(
         "session_history",
         "session",

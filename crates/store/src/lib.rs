@@ -11,7 +11,6 @@
 //! - What is read was written by this log: every leaf and root recomputes.
 //! - Readers never wait for the writer, and never see half a batch.
 
-mod base64;
 mod calls;
 mod checkpoint;
 mod codec;

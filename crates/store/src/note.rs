@@ -8,9 +8,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use crate::base64;
 use crate::merkle::Hash;
 
 /// The algorithm byte of Ed25519 in key hashes and verifier keys.
@@ -41,7 +42,7 @@ pub struct Checkpoint {
 /// The text that is signed: three lines.
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}\n{}\n", self.origin, self.size, base64::encode(&self.root))
+        write!(f, "{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(&self.root))
     }
 }
 
@@ -54,7 +55,7 @@ impl Checkpoint {
         let origin = lines.next().filter(|o| !o.is_empty())?.to_owned();
         let digits = lines.next()?;
         let size: u64 = digits.parse().ok()?;
-        let root = base64::decode(lines.next()?)?.try_into().ok()?;
+        let root = STANDARD.decode(lines.next()?).ok()?.try_into().ok()?;
         let plain = size.to_string() == digits && lines.all(|line| !line.is_empty());
         plain.then_some(Self { origin, size, root })
     }
@@ -119,7 +120,7 @@ impl Signer {
         let text = Checkpoint { origin, size, root }.to_string();
         let mut blob = self.verifier.hash().to_vec();
         blob.extend(self.pair.sign(text.as_bytes()).as_ref());
-        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, base64::encode(&blob))
+        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(&blob))
     }
 }
 
@@ -134,7 +135,7 @@ impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hash = u32::from_be_bytes(self.hash());
         let key = [&[ED25519_TYPE][..], &self.key].concat();
-        write!(f, "{}+{hash:08x}+{}", self.name, base64::encode(&key))
+        write!(f, "{}+{hash:08x}+{}", self.name, STANDARD.encode(&key))
     }
 }
 
@@ -145,7 +146,7 @@ impl FromStr for Verifier {
         let (Some(name), Some(_), Some(key)) = (pieces.next(), pieces.next(), pieces.next()) else {
             return Err(NoteError::Shape);
         };
-        let key = base64::decode(key).ok_or(NoteError::Shape)?;
+        let key = STANDARD.decode(key).map_err(|_| NoteError::Shape)?;
         let (ED25519_TYPE, key) = key.split_first().map(|(t, k)| (*t, k)).unwrap_or_default()
         else {
             return Err(NoteError::Shape);
@@ -191,7 +192,7 @@ impl Verifier {
         for line in signatures.split('\n') {
             let line = line.strip_prefix("\u{2014} ").ok_or(NoteError::Shape)?;
             let (name, blob) = line.split_once(' ').ok_or(NoteError::Shape)?;
-            let blob = base64::decode(blob).ok_or(NoteError::Shape)?;
+            let blob = STANDARD.decode(blob).map_err(|_| NoteError::Shape)?;
             let (hash, signature) = blob.split_first_chunk::<4>().ok_or(NoteError::Shape)?;
             if name != self.name || *hash != self.hash() {
                 continue;
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn only_plain_checkpoints_are_read() {
-        let root = base64::encode(&[1; 32]);
+        let root = STANDARD.encode(&[1; 32]);
         assert!(Checkpoint::parse(&format!("o\n1\n{root}\n")).is_some());
         assert!(Checkpoint::parse(&format!("o\n1\n{root}\nextension\n")).is_some());
         for bad in ["01", "+1", "-1", "", "1 ", "18446744073709551616"] {

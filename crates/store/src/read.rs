@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use comity_domain::event::Row;
-use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
+use comity_domain::ids::{Digest32, GrantId, OrganisationId, PersonId, SessionId};
 use comity_domain::text::{About, Reference, Word};
 use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -237,6 +237,21 @@ impl Reader {
             let mut ask =
                 c.prepare_cached("SELECT sealed FROM customer_id WHERE organisation = ?1")?;
             Ok(ask.query_row([id(organisation.0)], |r| r.get(0)).optional()?)
+        })
+    }
+
+    /// The sealed private half of a signing key; `None` once it signs nothing more.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn signing_key(&self, kid: Digest32) -> Result<Option<Vec<u8>>, StoreError> {
+        let files = match &self.0 {
+            Engine::Sqlite(files) => files,
+            Engine::Postgres(pool) => return pool.with(|c| pg::signing_key(c, kid)),
+        };
+        files.with(|c| {
+            let mut ask = c.prepare_cached("SELECT sealed FROM signing_key WHERE kid = ?1")?;
+            Ok(ask.query_row([kid.0], |r| r.get(0)).optional()?)
         })
     }
 

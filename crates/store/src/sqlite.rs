@@ -336,6 +336,12 @@ fn beside(tx: &Transaction<'_>, write: &SideWrite) -> Result<(), StoreError> {
         SideWrite::CustomerId(organisation, sealed) => tx
             .prepare_cached("INSERT INTO customer_id (organisation, sealed) VALUES (?1, ?2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed")?
             .execute(params![id(organisation.0), sealed.0])?,
+        SideWrite::SigningKey(kid, sealed) => tx
+            .prepare_cached("INSERT INTO signing_key (kid, sealed) VALUES (?1, ?2)")?
+            .execute(params![kid.0, sealed.0])?,
+        SideWrite::DropSigningKey(kid) => {
+            tx.prepare_cached("DELETE FROM signing_key WHERE kid = ?1")?.execute([kid.0])?
+        }
         SideWrite::EraseWords(of) => crate::erasure::words(tx, of)?,
     };
     Ok(())

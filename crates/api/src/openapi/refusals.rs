@@ -65,8 +65,19 @@ pub const CODES: &[Code] = &[
     ),
 ];
 
+/// What every form of OAuth's can meet.
+const OF_OAUTH: [(&str, &str); 3] = [
+    ("413", "The form is too large."),
+    ("500", "A fault of ours."),
+    ("503", "Not now: try again."),
+];
+
 /// What the routes of its kind can say, whatever they do.
 fn common(path: &str, method: &str, operation: &Map<String, Value>) -> Vec<&'static str> {
+    // What belongs to OAuth says no in OAuth's words, save before it is asked.
+    if operation.get("requestBody").is_some() && path.starts_with("/oauth/") {
+        return vec!["bad_path", "timeout"];
+    }
     let mut codes = vec!["bad_path", "broken", "timeout", "unavailable", "stale"];
     let public = operation
         .get("security")
@@ -115,10 +126,17 @@ pub fn declare(path: &str, method: &str, operation: &mut Value) {
         .map(|words| words.split_whitespace().map(str::to_owned).collect())
         .unwrap_or_default();
     let common = common(path, method, operation);
+    let in_oauth = path.starts_with("/oauth/") && operation.contains_key("requestBody");
     let says = |c: &&Code| common.contains(&c.code) || own.iter().any(|o| o == c.code);
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
         return;
     };
+    for (status, says) in OF_OAUTH.iter().filter(|_| in_oauth) {
+        responses.entry(*status).or_insert_with(|| {
+            let schema = json!({ "$ref": "#/components/schemas/OauthError" });
+            json!({ "description": says, "content": { "application/json": { "schema": schema } } })
+        });
+    }
     let said: Vec<&Code> = CODES.iter().filter(says).collect();
     let mut statuses: Vec<u16> = said.iter().map(|c| c.status).collect();
     statuses.dedup();
@@ -130,14 +148,14 @@ pub fn declare(path: &str, method: &str, operation: &mut Value) {
 }
 
 /// A problem with each code, for the answers to point at.
-pub fn examples() -> Value {
+pub fn examples() -> Map<String, Value> {
     let example = |c: &Code| {
         let status = axum::http::StatusCode::from_u16(c.status).unwrap_or_default();
         let problem = json!({ "type": "about:blank", "title": status.canonical_reason(), "status": c.status,
             "code": c.code, "detail": format!("{}.", c.meaning) });
         (c.code.to_owned(), json!({ "summary": c.meaning, "value": problem }))
     };
-    CODES.iter().map(example).collect::<Map<String, Value>>().into()
+    CODES.iter().map(example).collect()
 }
 
 fn answer(response: &mut Value, status: u16, codes: &[&Code]) {

@@ -9,9 +9,11 @@ mod feed;
 mod foreign;
 mod halts;
 mod inside;
+mod oauth;
 mod pages;
 mod quiet;
 mod strict;
+mod threats;
 
 use std::sync::OnceLock;
 
@@ -50,6 +52,8 @@ pub struct There {
     pub fjord_code: String,
     /// A key that nobody uses.
     pub key: String,
+    /// The signing key in force, by its thumbprint.
+    pub kid: String,
     /// An enrolment token of Nina, a new member of Marina Bay.
     pub enrolment: String,
 }
@@ -114,6 +118,8 @@ impl Scene {
         there.fjord_code = text(&read["customer_id"]);
         let key = json!({ "use": "provision" });
         there.key = text(&town.post(&town.known.operate, "/v1/platform/keys", &key).ok()["id"]);
+        town.runtime.block_on(town.app.tend_signing_keys()).unwrap();
+        there.kid = town.runtime.block_on(town.app.signer()).unwrap().kid();
         let target = HaltTarget::Grant(GrantId(7));
         let halt = Command::Halt { target, invariant: 6 };
         let done = town.app.node().run_blocking(Caller::system(), halt).unwrap();

@@ -139,6 +139,12 @@ impl House {
     /// Sends a form to the token endpoint.
     #[track_caller]
     pub fn exchange(&self, fields: &[(&str, &str)]) -> Reply {
+        self.form("/oauth/token", None, fields)
+    }
+
+    /// Sends a form, with this in `Authorization`, or nothing.
+    #[track_caller]
+    pub fn form(&self, path: &str, proof: Option<&str>, fields: &[(&str, &str)]) -> Reply {
         let escaped = |s: &str| -> String {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
             s.bytes()
@@ -146,8 +152,11 @@ impl House {
                 .collect()
         };
         let form: Vec<String> = fields.iter().map(|(k, v)| format!("{k}={}", escaped(v))).collect();
-        let request = Request::post("/oauth/token")
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let mut request =
+            Request::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(proof) = proof {
+            request = request.header(header::AUTHORIZATION, proof);
+        }
         self.send(request.body(Body::from(form.join("&"))).unwrap())
     }
 
@@ -204,8 +213,9 @@ pub async fn send(router: &Router, request: Request<Body>) -> Reply {
         panic!("not as /openapi.json says: {why}\n{}", reply.text());
     }
     let shows_itself = path == "/openapi.json" || path == "/docs" || path.starts_with("/docs/");
+    let keys = path == "/oauth/jwks" && reply.status == 200; // public, and read by many
     let all = [
-        (header::CACHE_CONTROL, "no-store"),
+        (header::CACHE_CONTROL, if keys { "public, max-age=300" } else { "no-store" }),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -221,11 +231,19 @@ pub async fn send(router: &Router, request: Request<Body>) -> Reply {
             "application/problem+json"
         };
         assert_eq!(reply.header(header::CONTENT_TYPE), kind, "{path}: {}", reply.text());
-        assert!(kind.contains("problem") || path == "/oauth/token", "{path}: {}", reply.text());
+        assert!(
+            kind.contains("problem") || path.starts_with("/oauth/"),
+            "{path}: {}",
+            reply.text()
+        );
         assert!(!reply.code().is_empty(), "{path}: a code in {}", reply.text());
     }
     if reply.status == 401 {
-        assert_eq!(reply.header(header::WWW_AUTHENTICATE), "Bearer", "{path}");
+        let how = reply.header(header::WWW_AUTHENTICATE);
+        let bearer = "Bearer resource_metadata=\"http://127.0.0.1:8420/.well-known/oauth-protected-resource\"";
+        let basic = "Basic realm=\"comity\", charset=\"UTF-8\"";
+        let right = if path.starts_with("/oauth/") { basic } else { bearer };
+        assert_eq!(how, right, "{path}");
     }
     reply
 }

@@ -55,6 +55,10 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/readyz", None),
         ("GET", "/v1/platform/applications", None),
         ("PUT", "/v1/platform/applications/{code}", some(json!({ "audience": audience, "permissions": ["boats:*"] }))),
+        ("PUT", "/v1/platform/applications/{code}/client-keys", Some(json!({ "keys": [] }))),
+        ("GET", "/v1/platform/signing-keys", None),
+        ("POST", "/v1/platform/signing-keys/rotate", None),
+        ("POST", "/v1/platform/signing-keys/{kid}/compromise", None),
         ("GET", "/v1/platform/keys", None),
         ("POST", "/v1/platform/keys", Some(json!({ "use": "provision" }))),
         ("DELETE", "/v1/platform/keys/{key}", None),
@@ -119,6 +123,11 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/docs", None),
         ("GET", "/docs/{file}", None),
         ("POST", "/oauth/token", Some(json!({}))),
+        ("POST", "/oauth/introspect", Some(json!({}))),
+        ("POST", "/oauth/revoke", Some(json!({}))),
+        ("GET", "/oauth/jwks", None),
+        ("GET", "/.well-known/oauth-authorization-server", None),
+        ("GET", "/.well-known/oauth-protected-resource", None),
         ("POST", "/access/v1/evaluation", Some(evaluation)),
     ];
     rows.into_iter().map(|(method, route, body)| {
@@ -131,6 +140,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{id}", id)
             .replace("{code}", if route.contains("levels") { "surveyor" } else { "boats" })
             .replace("{key}", &there.key)
+            .replace("{kid}", &there.kid)
             .replace("{halt}", &there.halt)
             .replace("{lock}", &there.lock)
             .replace("{request}", &there.asked)
@@ -221,7 +231,8 @@ fn the_table_is_the_one_that_was_reviewed() {
     let mut table = String::from(
         "What each caller is told, by route. The organisation is the customer's but for asking, the session is\n\
          the partner session's own, and bodies are what a fitting caller would send. At /oauth/token the caller is\n\
-         the subject_token.\n\n",
+         the subject_token, at /oauth/introspect the secret of the application boats, at /oauth/revoke what is\n\
+         given back.\n\n",
     );
     for (short, long) in CALLERS {
         writeln!(table, "  {short:<5} {long}").unwrap();
@@ -233,10 +244,11 @@ fn the_table_is_the_one_that_was_reviewed() {
         for (caller, _) in CALLERS {
             let call = calls(&scene).swap_remove(at);
             let token = token(&scene, caller);
-            let reply = if call.route == "/oauth/token" {
-                scene.enter(token, "marina", &[])
-            } else {
-                scene.send(call.request(token, None))
+            let reply = match call.route {
+                "/oauth/token" => scene.enter(token, "marina", &[]),
+                "/oauth/introspect" => scene.introspect("boats", token, &scene.there.token),
+                "/oauth/revoke" => scene.form(call.route, None, &[("token", token)]),
+                _ => scene.send(call.request(token, None)),
             };
             cells.insert(caller, reply.status);
             if call.method != "GET" && reply.status < 300 {

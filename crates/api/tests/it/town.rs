@@ -221,6 +221,12 @@ impl Town {
         self.exchange(&fields)
     }
 
+    /// Asks about a token, as an application with one of its secrets.
+    pub fn introspect(&self, application: &str, secret: &str, token: &str) -> Reply {
+        let proof = basic(application, secret);
+        self.form("/oauth/introspect", Some(&proof), &[("token", token)])
+    }
+
     /// Asks for a decision.
     pub fn evaluate(
         &self,
@@ -234,4 +240,11 @@ impl Town {
             "resource": { "type": kind, "id": id } });
         self.post(key, "/access/v1/evaluation", &body)
     }
+}
+
+/// `Authorization: Basic` (RFC 6749, section 2.3.1).
+pub fn basic(name: &str, secret: &str) -> String {
+    use base64::Engine as _;
+    let joined = format!("{name}:{secret}");
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(joined))
 }

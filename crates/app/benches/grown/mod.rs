@@ -142,6 +142,7 @@ impl Stage {
             deadline: self.at.plus(60 * MINUTE),
             token: Digest32::of(&session.0.to_be_bytes()),
             reserved: 256,
+            scope: None,
             reason: Some(0),
             name: 1,
             email: 2,

@@ -8,6 +8,7 @@ use comity_store::postgres::Server;
 use comity_store::{Calls, Head, Place, Reader, Store, StoreError};
 
 use super::{App, LastWords, code_place};
+use crate::assertions::Assertions;
 use crate::calls::{self, CallBook};
 use crate::checker::{self, Checker};
 use crate::checkpoints::{CheckpointError, Checkpointer, Places};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub key_file: PathBuf,
     /// Where the key that signs checkpoints is, and the file that they go to.
     pub checkpoints: Places,
+    /// The URL under which this installation is reached: `iss` of what it signs.
+    pub issuer: String,
     /// What a password hash costs.
     pub password_cost: Cost,
 }
@@ -43,7 +46,8 @@ impl Settings {
     #[must_use]
     pub fn new(data: PathBuf, key_file: PathBuf, password_cost: Cost) -> Self {
         let checkpoints = Places::inside(&data);
-        Self { data, database: None, lease: Lease::default(), key_file, checkpoints, password_cost }
+        let (lease, issuer) = (Lease::default(), "http://127.0.0.1:8420".to_owned());
+        Self { data, database: None, lease, key_file, checkpoints, issuer, password_cost }
     }
 
     /// The same on a PostgreSQL database, which has to be migrated.
@@ -150,6 +154,7 @@ impl App {
         let checkpoints =
             Checkpointer::start(&place, places, clock.clone(), node.moved(), metrics)?;
         let checker = checker(settings, &clock, &place, &node)?;
+        let assertions = Assertions::new(clock.now());
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
             node,
@@ -161,6 +166,9 @@ impl App {
             keys,
             passwords,
             clock,
+            issuer: settings.issuer.clone(),
+            assertions,
+            signer: arc_swap::ArcSwapOption::empty(),
             stopping: tokio::sync::watch::Sender::new(false),
             breach,
             last_words: LastWords::default(),

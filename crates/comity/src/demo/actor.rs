@@ -166,6 +166,8 @@ impl Stage<'_> {
     ) -> anyhow::Result<(SessionId, Secret)> {
         let secret = Secret::new(Kind::Session);
         let command = Command::Enter(Enter {
+            scope: None,
+            jwt: false,
             customer,
             audience: AUDIENCE.into(),
             grant: None,

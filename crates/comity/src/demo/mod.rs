@@ -58,11 +58,12 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         let real = Clock::system().now();
         let clock = Arc::new(Clock::simulated(real.plus(-DAYS * DAY)));
         let key_file = flags.data.join("comity.key");
+        let url = format!("http://{}", listener.local_addr()?);
         let settings = Settings::new(flags.data.clone(), key_file, Cost::LIGHT);
+        let settings = Settings { issuer: url.clone(), ..settings };
         let app = App::start(&settings, clock.clone())?;
         let world = world::seed(&app, &clock, real).await?;
         clock.hand_over();
-        let url = format!("http://{}", listener.local_addr()?);
         world.write_env(&flags.data.join("demo.env"), &url)?;
         for line in world.lines(&url, &flags.data) {
             say(&line);

@@ -5,7 +5,8 @@ use crate::event::Event;
 use crate::ids::OrganisationId;
 use crate::organisation::{Account, Organisation, Settings, Standing, Unit};
 use crate::role::Role;
-use crate::state::State;
+use crate::signing::{self, KeyPhase, SigningKey};
+use crate::state::{Retire, State};
 use crate::text::Lookup;
 
 use super::{Context, Touched};
@@ -15,7 +16,10 @@ pub(super) fn platform(state: &mut State, event: &Event, touched: &mut Touched) 
         Event::ApplicationDefined { application, code, audience, permissions } => {
             let (code, audience) = (code.clone(), audience.clone());
             let permissions = permissions.clone();
-            state.applications.insert(*application, Application { code, audience, permissions });
+            let known = state.applications.get(*application);
+            let client_keys = known.map(|a| a.client_keys.clone()).unwrap_or_default();
+            let defined = Application { code, audience, permissions, client_keys };
+            state.applications.insert(*application, defined);
             touched.all = true;
         }
         Event::KeyMade { key, usage, application, digest } => {
@@ -25,6 +29,9 @@ pub(super) fn platform(state: &mut State, event: &Event, touched: &mut Touched) 
             state.key_digests.insert(*digest, *key);
         }
         Event::KeyRetired { key } => state.keys.change(*key, |k| k.retired = true),
+        Event::ClientKeysSet { application, keys } => {
+            state.applications.change(*application, |a| a.client_keys = keys.clone());
+        }
         Event::PolicySet { policy } => {
             state.policy = policy.clone();
             touched.all = true;
@@ -33,6 +40,35 @@ pub(super) fn platform(state: &mut State, event: &Event, touched: &mut Touched) 
             let mut versions = state.levels.get(code).cloned().unwrap_or_default();
             versions.push_back(level.clone());
             state.levels.insert(code.clone(), versions);
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn signing_keys(state: &mut State, c: &Context<'_>, event: &Event) {
+    match event {
+        Event::SigningKeyMade { kid, public } => {
+            let made = SigningKey { public: *public, made: c.at, phase: KeyPhase::Next };
+            state.signing_keys.insert(*kid, made);
+        }
+        Event::SigningKeyCurrent { kid } => {
+            if let Some(key) = state.signing_keys.get_mut(kid) {
+                key.phase = KeyPhase::Current { since: c.at };
+            }
+        }
+        Event::SigningKeyRetired { kid, at_once } => {
+            let until = c.at.plus(signing::KEPT_AFTER_END);
+            if *at_once {
+                if let Some(SigningKey { phase: KeyPhase::Retired { at }, .. }) =
+                    state.signing_keys.remove(kid)
+                {
+                    let until = at.plus(signing::KEPT_AFTER_END);
+                    state.retire.remove(&(until, Retire::SigningKey(*kid)));
+                }
+            } else if let Some(key) = state.signing_keys.get_mut(kid) {
+                key.phase = KeyPhase::Retired { at: c.at };
+                state.retire.insert((until, Retire::SigningKey(*kid)));
+            }
         }
         _ => {}
     }

@@ -113,9 +113,13 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         E::ApplicationDefined { .. }
         | E::KeyMade { .. }
         | E::KeyRetired { .. }
+        | E::ClientKeysSet { .. }
         | E::PolicySet { .. }
         | E::LevelDefined { .. }
         | E::CallsSealed { .. } => here::platform(state, event, touched),
+        E::SigningKeyMade { .. } | E::SigningKeyCurrent { .. } | E::SigningKeyRetired { .. } => {
+            here::signing_keys(state, c, event)
+        }
         E::OrganisationMade { .. }
         | E::OrganisationRenamed { .. }
         | E::OrganisationStanding { .. }

@@ -21,6 +21,7 @@ pub(super) fn sessions(state: &mut State, c: &Context<'_>, event: &Event, touche
             mode,
             deadline,
             token,
+            scope,
             reason,
             name,
             email,
@@ -37,6 +38,7 @@ pub(super) fn sessions(state: &mut State, c: &Context<'_>, event: &Event, touche
                 started: c.at,
                 deadline: *deadline,
                 token: *token,
+                scope: scope.clone(),
                 reason,
                 state: SessionState::Running,
             };

@@ -329,6 +329,7 @@ fn inv21_a_session_entered_from_a_session_is_found() {
         deadline: t.w.now.plus(MINUTE),
         token: Digest32([4; 32]),
         reserved: 256,
+        scope: None,
         reason: None,
         name: 0,
         email: 0,

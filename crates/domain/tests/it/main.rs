@@ -10,5 +10,6 @@ mod may;
 mod model;
 mod replay;
 mod scenarios;
+mod signing;
 mod snapshot;
 mod world;

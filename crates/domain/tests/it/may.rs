@@ -39,8 +39,9 @@ enum On {
 fn on(action: Action) -> On {
     use Action::*;
     match action {
-        PutApplication | MakeKey | RetireKey | SetPolicy | PutLevel | ReadPlatform | LiftHalt
-        | PutOrganisation | ReadAllEvents | Evaluate | EraseWords => On::Platform,
+        PutApplication | MakeKey | RetireKey | SetClientKeys | RotateSigningKeys | SetPolicy
+        | PutLevel | ReadPlatform | LiftHalt | PutOrganisation | ReadAllEvents | Evaluate
+        | EraseWords => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
         | RemoveMember | MakeEnrolment | ReadMembers | ReadRoles | ReadAccounts
         | ReadOrganisation | ReadCustomerId | RotateCustomerId | ReadSettings | ChangeSettings

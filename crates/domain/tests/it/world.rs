@@ -20,6 +20,7 @@ use comity_domain::permission::Permissions;
 use comity_domain::person::PortalRole;
 use comity_domain::refusal::Refusal;
 use comity_domain::role::{Mode, Modes};
+use comity_domain::signing::{FreshSigningKey, PublicKey};
 use comity_domain::snapshot::{self, Facts};
 use comity_domain::state::State;
 use comity_domain::text::{Lookup, Subject, WordId};
@@ -71,6 +72,13 @@ pub fn inside(session: SessionId) -> Caller {
 #[must_use]
 pub fn perms(texts: &[&str]) -> Permissions {
     Permissions::parse("permissions", texts).unwrap()
+}
+
+/// A signing key; its numbers are no point of the curve, at which only the edge looks.
+#[must_use]
+pub fn signing_key(n: u8) -> FreshSigningKey {
+    let public = PublicKey { x: Digest32([n; 32]), y: Digest32([n ^ 0x80; 32]) };
+    FreshSigningKey { public, sealed: Sealed(vec![n]) }
 }
 
 /// A set of modes.
@@ -449,6 +457,8 @@ impl World {
     /// A wish to enter, with a new token and a reason. Change fields as needed.
     pub fn enter_spec(&mut self, customer: OrganisationId, mode: Mode) -> Enter {
         Enter {
+            scope: None,
+            jwt: false,
             customer,
             audience: AUDIENCE.into(),
             grant: None,

@@ -485,6 +485,13 @@ fn beside(session: &mut Session, write: &SideWrite) -> Result<(), StoreError> {
             "INSERT INTO customer_id (organisation, sealed) VALUES ($1, $2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed",
             &[&id(organisation.0).as_slice(), &sealed.0],
         )?,
+        SideWrite::SigningKey(kid, sealed) => session.execute(
+            "INSERT INTO signing_key (kid, sealed) VALUES ($1, $2)",
+            &[&kid.0.as_slice(), &sealed.0],
+        )?,
+        SideWrite::DropSigningKey(kid) => {
+            session.execute("DELETE FROM signing_key WHERE kid = $1", &[&kid.0.as_slice()])?
+        }
         SideWrite::EraseWords(of) => {
             let named = subject(of)?;
             if let Subject::Person(person) = of {

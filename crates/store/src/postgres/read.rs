@@ -1,7 +1,7 @@
 //! What is read beside the writer.
 
 use comity_domain::event::Row;
-use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
+use comity_domain::ids::{Digest32, GrantId, OrganisationId, PersonId, SessionId};
 use comity_domain::text::Word;
 use comity_domain::time::Instant;
 
@@ -34,6 +34,15 @@ pub(crate) fn customer_id(
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let sql = "SELECT sealed FROM customer_id WHERE organisation = $1";
     let rows = session.query(sql, &[&id(organisation.0).as_slice()])?;
+    Ok(rows.first().map(|r| r.try_get(0)).transpose()?)
+}
+
+pub(crate) fn signing_key(
+    session: &mut Session,
+    kid: Digest32,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "SELECT sealed FROM signing_key WHERE kid = $1";
+    let rows = session.query(sql, &[&kid.0.as_slice()])?;
     Ok(rows.first().map(|r| r.try_get(0)).transpose()?)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use comity_domain::command::Sealed;
 use comity_domain::draft::SideWrite;
 use comity_domain::event::Row;
-use comity_domain::ids::{OrganisationId, PersonId};
+use comity_domain::ids::{Digest32, OrganisationId, PersonId};
 use comity_domain::kernel;
 use comity_domain::state::State;
 use comity_store::{AppendError, Edge, Reader, Store, StoreError, leaf_hash, merkle, verify};
@@ -57,6 +57,7 @@ fn t39_a_batch_is_written_whole_or_not_at_all_with_everything_beside_it(on: On) 
     for (ix, (_, side)) in bad.iter_mut().enumerate() {
         side.push(SideWrite::Credential(PersonId(ix as u128), "$argon2id$".into()));
         side.push(SideWrite::CustomerId(OrganisationId(ix as u128), Sealed(vec![1, 2, 3])));
+        side.push(SideWrite::SigningKey(Digest32([ix as u8; 32]), Sealed(vec![4, 5])));
     }
     let mut broken = bad.clone();
     broken[15].0.seq += 1;
@@ -68,16 +69,25 @@ fn t39_a_batch_is_written_whole_or_not_at_all_with_everything_beside_it(on: On) 
     let reader = shelf.reader();
     assert_eq!(reader.credential(PersonId(29)).unwrap().as_deref(), Some("$argon2id$"));
     assert_eq!(reader.customer_id(OrganisationId(29)).unwrap(), Some(vec![1, 2, 3]));
+    assert_eq!(reader.signing_key(Digest32([29; 32])).unwrap(), Some(vec![4, 5]));
     // The later row of two about the same thing wins.
-    let new = [(rows[40].clone(), vec![SideWrite::Credential(PersonId(29), "$new$".into())])];
+    let new = [
+        SideWrite::Credential(PersonId(29), "$new$".into()),
+        SideWrite::DropSigningKey(Digest32([29; 32])),
+    ];
+    let new = [(rows[40].clone(), new.to_vec())];
     store.append(&new, &mut salts()).unwrap();
     assert_eq!(reader.credential(PersonId(29)).unwrap().as_deref(), Some("$new$"));
+    assert_eq!(reader.signing_key(Digest32([29; 32])).unwrap(), None, "what retires is deleted");
+    assert_eq!(shelf.counted("signing_key"), 29);
 }
 }
 
-fn tables(shelf: &Shelf) -> [i64; 7] {
-    ["log", "word", "head", "audit_index", "credential", "customer_id", "session_history"]
-        .map(|t| shelf.counted(t))
+fn tables(shelf: &Shelf) -> [i64; 8] {
+    let log = ["log", "word", "head", "audit_index"];
+    let beside = ["credential", "customer_id", "signing_key", "session_history"];
+    let mut all = log.into_iter().chain(beside).map(|t| shelf.counted(t));
+    std::array::from_fn(|_| all.next().unwrap())
 }
 
 on_both! {

@@ -25,7 +25,7 @@ use comity_store::{Head, NodeId, Place, Reader, Store};
 use tempfile::TempDir;
 
 use crate::postgres;
-use crate::world::{World, inside, list, perms};
+use crate::world::{World, inside, list, perms, signing_key};
 
 /// Two organisations, a grant, people on it, and then each way in which something changes or ends.
 pub fn long_story() -> World {
@@ -122,6 +122,14 @@ fn platform(w: &mut World) {
     w.must(&operate, Command::RetireKey { key });
     let policy = Policy { never_delegable: perms(&["money:*"]), ..Policy::default() };
     w.must(&operate, Command::SetPolicy { policy });
+    let fresh = [1, 2].map(signing_key).to_vec();
+    w.must(&Caller::system(), Command::TendSigningKeys { fresh });
+    w.must(&operate, Command::RotateSigningKeys { fresh: signing_key(3) });
+    let (kid, _) = w.state.signing_key().unwrap();
+    w.must(&operate, Command::CompromiseSigningKey { kid, fresh: signing_key(4) });
+    let application = w.boats;
+    let keys = vec![signing_key(5).public];
+    w.must(&operate, Command::SetClientKeys { application, keys });
     let (_, known) = w.state.newest_level("partner").unwrap();
     let level = Level { longest_grant: Days(90), session_cap: Minutes(45), ..known.clone() };
     w.must(&operate, Command::PutLevel { code: "guest".into(), level });

@@ -48,8 +48,8 @@ fn t14_no_body_takes_a_field_that_it_does_not_know() {
         let Some(body @ Value::Object(_)) = &call.body else {
             continue;
         };
-        if call.route == "/oauth/token" {
-            continue;
+        if call.route.starts_with("/oauth/") {
+            continue; // RFC 6749 wants unknown parameters passed over
         }
         for extra in ["state", "organisation_id", "email_verified_by"] {
             let mut body = body.clone();
@@ -92,7 +92,7 @@ fn t14_nor_does_what_is_inside_a_body() {
     assert_eq!((reply.status, &reply.json()["field"]), (422, &json!("successor.mode")));
     // The token endpoint says it in OAuth's words.
     let hugo = scene.at("hugo@harbor-help");
-    scene.enter(hugo, "marina", &[("scope", "boats:read")]).is(400, "invalid");
+    scene.enter(hugo, "marina", &[("scope", "money:payout")]).is(400, "invalid");
     scene.enter(hugo, "marina", &[("mode", "direct"), ("mode", "act_as")]).is(400, "invalid");
     scene.enter(hugo, "marina", &[("mode", "root")]).is(400, "invalid");
 }

@@ -49,6 +49,8 @@ impl Stage {
             }
             Act::Enter { customer, mode: wanted, application, grant, reason } => {
                 let enter = Enter {
+                    scope: None,
+                    jwt: false,
                     customer: self.organisation(customer),
                     audience: self.audience(application.as_deref())?,
                     grant: grant.as_ref().map(|g| self.grant(g)).transpose()?,

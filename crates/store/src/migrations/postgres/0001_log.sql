@@ -122,3 +122,9 @@ CREATE TABLE checkpoint (
     edge BYTEA    NOT NULL,            -- the tree's edge at that size, to prove the next one from
     note TEXT COLLATE "C"    NOT NULL
 );
+
+-- Private halves of the signing keys, sealed; gone once a key signs nothing more.
+CREATE TABLE signing_key (
+    kid    BYTEA PRIMARY KEY,
+    sealed BYTEA NOT NULL
+);

@@ -74,3 +74,9 @@ CREATE TABLE checkpoint (
     edge BLOB    NOT NULL,            -- the tree's edge at that size, to prove the next one from
     note TEXT    NOT NULL
 ) STRICT;
+
+-- Private halves of the signing keys, sealed; gone once a key signs nothing more.
+CREATE TABLE signing_key (
+    kid    BLOB PRIMARY KEY,
+    sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,164 @@
+//! How an application proves itself by a key of its own: a signed statement for one use
+//! (RFC 7523, section 2.2, `private_key_jwt`).
+//!
+//! A statement lives five minutes at most. Each node remembers those that it has seen and takes
+//! none that was made before the node started, so that one which somebody overheard opens nothing
+//! on that node a second time. Nodes do not tell each other: on several, one could be shown again
+//! to another node, within those five minutes; what it then opens is what its application may ask
+//! anyway, and nobody's data.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use comity_domain::ids::{ApplicationId, Digest32};
+use comity_domain::state::State;
+use comity_domain::time::{Instant, MINUTE, SECOND};
+use serde::Deserialize;
+
+use crate::jws::Token;
+
+/// How far ahead of its use a statement may run out, in milliseconds.
+pub const MOST_LIFE: i64 = 5 * MINUTE;
+/// How far a client's clock may be ahead, in milliseconds.
+const SKEW: i64 = 30 * SECOND;
+/// How many statements are remembered: more within five minutes are refused.
+const MOST_KNOWN: usize = 200_000;
+
+/// Why a statement proves nothing. For the operator's eyes; outside there is one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // the sentences say it
+pub enum Unproven {
+    #[error("it is no signed statement")]
+    Shape,
+    #[error("it is not signed by ES256")]
+    Algorithm,
+    #[error("iss and sub do not both name the client")]
+    Name,
+    #[error("it is for somebody else")]
+    Audience,
+    #[error("it is out of time, or lives longer than five minutes")]
+    Time,
+    #[error("no key of the client signed it")]
+    Key,
+    #[error("it was used before")]
+    Used,
+    #[error("too many statements are remembered")]
+    Full,
+}
+
+/// What has been used.
+#[derive(Debug)]
+pub struct Assertions {
+    started: Instant,
+    used: Mutex<HashMap<Digest32, Instant>>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    typ: Option<String>,
+    /// An extension that has to be understood: none is.
+    crit: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Deserialize)]
+struct Statement {
+    iss: String,
+    sub: String,
+    aud: Audience,
+    exp: f64,
+    nbf: Option<f64>,
+    iat: f64,
+    jti: String,
+}
+
+/// Seconds as JWT writes them, fractions included, as an instant.
+#[expect(clippy::cast_possible_truncation, reason = "what does not fit is out of time")]
+fn instant(seconds: f64) -> Instant {
+    Instant((seconds * 1_000.0) as i64)
+}
+
+impl Assertions {
+    /// Nothing used yet.
+    #[must_use]
+    pub fn new(started: Instant) -> Self {
+        Self { started, used: Mutex::default() }
+    }
+
+    /// Which application this statement proves, for one of these audiences. `client` is what the
+    /// request calls the client, if it does.
+    ///
+    /// # Errors
+    /// See [`Unproven`].
+    pub fn prove(
+        &self,
+        state: &State,
+        now: Instant,
+        statement: &str,
+        client: Option<&str>,
+        audiences: &[&str],
+    ) -> Result<ApplicationId, Unproven> {
+        let token = Token::parse(statement).ok_or(Unproven::Shape)?;
+        let header: Header = token.header().ok_or(Unproven::Shape)?;
+        if header.alg != "ES256" {
+            return Err(Unproven::Algorithm);
+        }
+        let kind = header.typ.as_deref().map(str::to_ascii_lowercase);
+        let known = matches!(kind.as_deref(), None | Some("jwt" | "client-authentication+jwt"));
+        if header.crit.is_some() || !known {
+            return Err(Unproven::Shape);
+        }
+        let said: Statement = token.unverified().ok_or(Unproven::Shape)?;
+        if said.iss != said.sub || client.is_some_and(|client| client != said.sub) {
+            return Err(Unproven::Name);
+        }
+        // For one server only: what is for several could be shown by one of them to another.
+        let aud = match &said.aud {
+            Audience::One(aud) => Some(aud.as_str()),
+            Audience::Several(all) if all.len() == 1 => all.first().map(String::as_str),
+            Audience::Several(_) => None,
+        };
+        if !aud.is_some_and(|aud| audiences.contains(&aud)) {
+            return Err(Unproven::Audience);
+        }
+        let (exp, iat) = (instant(said.exp), instant(said.iat));
+        let early = said.nbf.is_some_and(|nbf| instant(nbf) > now.plus(SKEW));
+        let in_time = now < exp && exp <= now.plus(MOST_LIFE + SKEW) && iat <= now.plus(SKEW);
+        // One made before this node started may have been used then.
+        if early || !in_time || iat.plus(SECOND) <= self.started {
+            return Err(Unproven::Time);
+        }
+        if said.jti.is_empty() || said.jti.len() > 256 {
+            return Err(Unproven::Shape);
+        }
+        let (id, application) =
+            state.applications.iter().find(|(_, a)| *a.code == *said.sub).ok_or(Unproven::Name)?;
+        let signed = |key| token.verified::<serde::de::IgnoredAny>(key).is_some();
+        if !application.client_keys.iter().any(signed) {
+            return Err(Unproven::Key);
+        }
+        let name = Digest32::of(format!("{id}/{}", said.jti).as_bytes());
+        self.use_once(name, exp, now).map(|()| id)
+    }
+
+    fn use_once(&self, name: Digest32, until: Instant, now: Instant) -> Result<(), Unproven> {
+        let mut used = self.used.lock().map_err(|_| Unproven::Full)?;
+        if used.len() >= MOST_KNOWN / 2 {
+            used.retain(|_, until| now < *until);
+        }
+        if used.len() >= MOST_KNOWN {
+            return Err(Unproven::Full);
+        }
+        match used.insert(name, until) {
+            Some(before) if now < before => Err(Unproven::Used),
+            _ => Ok(()),
+        }
+    }
+}
