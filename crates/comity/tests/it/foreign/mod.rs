@@ -3,6 +3,9 @@
 //! They come from their registries into `target/tools` (`make tools`); each file here starts a real
 //! server and lets one of them do its work. Scripts stand beside the Rust file that runs them.
 
+mod openapi;
+mod schemathesis;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
