@@ -80,6 +80,6 @@ pub async fn erase(
             "must name exactly one of organisation, unit, account, person, request and session",
         )
     })?;
-    let done = app.run(&who.0, Command::EraseWords { subject }).await?;
+    let done = who.run(&app, Command::EraseWords { subject }).await?;
     Ok(Json(Erased { erased: subject, seq: done.seq }))
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
 use comity_app::{App, Failure};
 use comity_domain::command::{Caller, Principal};
 use comity_domain::event::{Event, Row};
@@ -18,10 +20,12 @@ use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::input::{Query, organisation};
+use crate::limits::Counted;
 use crate::openapi::values;
 use crate::page;
 use crate::problem::Problem;
 use crate::shown;
+use crate::stream;
 
 /// The longest wait, in seconds.
 const MOST_WAIT: u64 = 25;
@@ -76,7 +80,7 @@ pub struct ShownEvent {
     caller: Option<Caller>,
     /// What happened: `event` is its name; texts are places in `words`.
     #[schema(value_type = values::Open)]
-    event: Value,
+    pub(crate) event: Value,
     /// Names and free texts by their place, null once erased.
     #[schema(value_type = values::Open)]
     words: Map<String, Value>,
@@ -88,18 +92,23 @@ pub struct ShownEvent {
 /// the answer; with `wait` the answer comes as soon as there is something new, or empty after that time.
 #[utoipa::path(get, path = "/v1/events", operation_id = "listEvents", tag = "Events", security(("key" = []), ("signIn" = [])),
     params(FeedQuery),
-    responses((status = 200, description = "What there is.", body = Events)))]
+    responses((status = 200, description = "What there is; as a stream if `Accept` asks for it.", content((Events = "application/json"), (String = "text/event-stream")))))]
 pub async fn events(
     State(app): State<Arc<App>>,
     who: Who,
+    counted: Counted,
+    headers: HeaderMap,
     Query(q): Query<FeedQuery>,
-) -> Result<Json<Events>, Problem> {
+) -> Result<Response, Problem> {
     let limit = page::limit(q.limit)?;
     if q.wait > MOST_WAIT {
         return Err(Problem::field("wait", format!("must be at most {MOST_WAIT} seconds")));
     }
     let named = q.organisation.as_deref().map(|o| organisation(&app.state(), o)).transpose()?;
     allowed(&app, &who, named)?;
+    if stream::is_wanted(&headers) {
+        return stream::open(app, who, counted.limits, &headers, named, q.after);
+    }
     let mut moved = app.node().moved();
     let end = tokio::time::sleep(Duration::from_secs(q.wait));
     tokio::pin!(end);
@@ -126,7 +135,7 @@ pub async fn events(
         }
         let last = rows.last().map_or(position.max(q.after), |r| r.seq);
         let items = rows.iter().flat_map(|row| show(row, named)).collect();
-        return Ok(Json(Events { items, after: last }));
+        return Ok(Json(Events { items, after: last }).into_response());
     }
 }
 
@@ -161,7 +170,7 @@ fn without_digests(event: &Event) -> Value {
 }
 
 /// The events of a row that `scope` may read, with the words that belong to them.
-fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<ShownEvent> {
+pub(crate) fn show(row: &Row, scope: Option<OrganisationId>) -> Vec<ShownEvent> {
     let reads = |readers: &[OrganisationId]| scope.is_none_or(|s| readers.contains(&s));
     let caller = reads(&row.acting).then_some(&row.caller);
     let mut out = Vec::new();

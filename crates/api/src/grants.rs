@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{StatusCode, header};
+use axum::response::Response;
 use comity_app::App;
 use comity_domain::assignment::{AssignmentState, Basis};
 use comity_domain::command::{AssignmentSpec, Command};
@@ -18,16 +18,18 @@ use comity_domain::role::Modes;
 use comity_domain::state::State as World;
 use comity_domain::text::Lookup;
 use comity_domain::time::{Instant, Minutes};
+use comity_domain::version::Versioned;
 use comity_domain::view;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::Who;
-use crate::input::{Body, Path, Query, WireAccounts, if_match, instant, organisation};
+use crate::input::{Body, Path, Query, WireAccounts, instant, organisation};
 use crate::openapi::values;
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
 use crate::shown::{self, ShownGrant};
+use crate::versions::{etag, tagged};
 
 /// On which side the asking organisation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
@@ -93,8 +95,7 @@ pub async fn list(
 
 fn answer(state: &World, id: GrantId, now: Instant) -> Result<Response, Problem> {
     let shown: ShownGrant = shown::grant(state, id, now).ok_or_else(Problem::not_found)?;
-    let tag = format!("\"{}\"", shown.version);
-    Ok(([(header::ETAG, tag)], Json(shown)).into_response())
+    Ok(tagged(StatusCode::OK, state, &Versioned::Grant(id), shown))
 }
 
 /// A grant.
@@ -117,13 +118,13 @@ pub async fn one(
 /// Who may: an Admin of the customer. Once this is answered, no decision that begins later says yes under it.
 #[utoipa::path(post, path = "/v1/grants/{grant}/revoke", operation_id = "revoke", tag = "Grants", security(("signIn" = [])),
     responses((status = 200, description = "The grant.", body = ShownGrant, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
-    extensions(("x-refusals" = json!("wrong_state not_active"))))]
+    extensions(("x-refusals" = json!("wrong_state not_active version_conflict"))))]
 pub async fn revoke(
     State(app): State<Arc<App>>,
     who: Who,
     Path(id): Path<GrantId>,
 ) -> Result<Response, Problem> {
-    let done = app.run(&who.0, Command::Revoke { grant: id }).await?;
+    let done = who.run(&app, Command::Revoke { grant: id }).await?;
     answer(&done.state, id, done.state.at)
 }
 
@@ -132,13 +133,13 @@ pub async fn revoke(
 /// Who may: an Admin of the partner.
 #[utoipa::path(post, path = "/v1/grants/{grant}/give-up", operation_id = "giveUp", tag = "Grants", security(("signIn" = [])),
     responses((status = 200, description = "The grant.", body = ShownGrant, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
-    extensions(("x-refusals" = json!("wrong_state not_active"))))]
+    extensions(("x-refusals" = json!("wrong_state not_active version_conflict"))))]
 pub async fn give_up(
     State(app): State<Arc<App>>,
     who: Who,
     Path(id): Path<GrantId>,
 ) -> Result<Response, Problem> {
-    let done = app.run(&who.0, Command::GiveUp { grant: id }).await?;
+    let done = who.run(&app, Command::GiveUp { grant: id }).await?;
     answer(&done.state, id, done.state.at)
 }
 
@@ -184,24 +185,24 @@ pub async fn narrow(
     State(app): State<Arc<App>>,
     who: Who,
     Path(id): Path<GrantId>,
-    headers: HeaderMap,
     Body(body): Body<Narrow>,
 ) -> Result<Response, Problem> {
     let state = app.state();
     let grant = may::check_grant(&state, &who.0, Action::Narrow, id, app.now())?;
-    let roles = body.roles.map(|codes| roles_of(&state, grant, &codes)).transpose()?;
-    let accounts =
-        body.accounts.map(|a| a.resolve(&state, grant.customer.organisation)).transpose()?;
-    let narrowing = Narrowing {
-        roles: roles.map(|r| r.into_iter().collect()),
-        accounts,
-        modes: body.modes,
-        end: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
-        cap: body.session_minutes.map(Minutes),
+    let narrow = || {
+        let roles = body.roles.map(|codes| roles_of(&state, grant, &codes)).transpose()?;
+        let customer = grant.customer.organisation;
+        let narrowing = Narrowing {
+            roles: roles.map(|r| r.into_iter().collect()),
+            accounts: body.accounts.map(|a| a.resolve(&state, customer)).transpose()?,
+            modes: body.modes,
+            end: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
+            cap: body.session_minutes.map(Minutes),
+        };
+        Ok(Command::Narrow { grant: id, narrowing, version: None })
     };
     // Narrowing never waits: a version is checked when one is sent, and not demanded.
-    let version = headers.contains_key(header::IF_MATCH).then(|| if_match(&headers)).transpose()?;
-    let done = app.run(&who.0, Command::Narrow { grant: id, narrowing, version }).await?;
+    let done = who.put_together(&app, who.seen(Versioned::Grant(id)), narrow).await?;
     answer(&done.state, id, done.state.at)
 }
 
@@ -225,6 +226,9 @@ pub struct ShownAssignment {
     state: AssignmentState,
     /// Whether it gives access now.
     active: bool,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
 }
 
 fn shown_assignment(
@@ -244,6 +248,7 @@ fn shown_assignment(
         basis: a.row.basis,
         state: a.row.state,
         active: a.row.is_active(now),
+        etag: etag(state, &Versioned::Assignment(id, person)),
     })
 }
 
@@ -324,21 +329,24 @@ fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonId, P
 /// Who may: an Admin of the partner. `{person}` is Comity's identifier or the builder's.
 #[utoipa::path(put, path = "/v1/grants/{grant}/assignments/{person}", operation_id = "assign", tag = "Grants", security(("signIn" = [])),
     request_body = Assign,
-    responses((status = 200, description = "The assignment.", body = ShownAssignment)),
-    extensions(("x-refusals" = json!("widening locked not_active wrong_state last_user four_eyes"))))]
+    responses((status = 200, description = "The assignment.", body = ShownAssignment, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("widening locked not_active wrong_state last_user four_eyes version_conflict if_match_required"))))]
 pub async fn assign(
     State(app): State<Arc<App>>,
     who: Who,
     Path((id, named)): Path<(GrantId, String)>,
     Body(body): Body<Assign>,
-) -> Result<Json<ShownAssignment>, Problem> {
+) -> Result<Response, Problem> {
     let state = app.state();
     let grant = may::check_grant(&state, &who.0, Action::Assign, id, app.now())?;
     let person = person_named(&state, grant, &named)?;
-    let spec = spec(&state, grant, person, body)?;
-    let done = app.run(&who.0, Command::Assign { grant: id, spec }).await?;
+    // Whoever has never seen what somebody else gave does not replace it.
+    let seen = who.must_see(Versioned::Assignment(id, person));
+    let assign = || Ok(Command::Assign { grant: id, spec: spec(&state, grant, person, body)? });
+    let done = who.put_together(&app, Some(seen), assign).await?;
     let shown = shown_assignment(&done.state, id, person, done.state.at);
-    shown.map(Json).ok_or_else(Problem::not_found)
+    let shown = shown.ok_or_else(Problem::not_found)?;
+    Ok(tagged(StatusCode::OK, &done.state, &Versioned::Assignment(id, person), shown))
 }
 
 /// Who follows, where nobody else would be left.
@@ -370,7 +378,7 @@ pub struct Unassign {
 #[utoipa::path(delete, path = "/v1/grants/{grant}/assignments/{person}", operation_id = "unassign", tag = "Grants", security(("signIn" = [])),
     request_body = Unassign,
     responses((status = 204, description = "The person is off it.")),
-    extensions(("x-refusals" = json!("last_user widening locked not_active wrong_state"))))]
+    extensions(("x-refusals" = json!("last_user widening locked not_active wrong_state version_conflict"))))]
 pub async fn unassign(
     State(app): State<Arc<App>>,
     who: Who,
@@ -392,14 +400,18 @@ pub async fn unassign(
             person_named(&state, grant, &named)?
         }
     };
-    let successor = match body {
+    let grant = match body {
         None => None,
-        Some(s) => {
-            let grant = may::check_grant(&state, &who.0, Action::Unassign, id, app.now())?;
-            let wanted = Assign { roles: s.roles, accounts: s.accounts, ends_at: s.ends_at };
-            Some(spec(&state, grant, s.person, wanted)?)
-        }
+        Some(_) => Some(may::check_grant(&state, &who.0, Action::Unassign, id, app.now())?),
     };
-    app.run(&who.0, Command::Unassign { grant: id, person, successor }).await?;
+    let unassign = || {
+        let successor = body.zip(grant).map(|(s, grant)| {
+            let wanted = Assign { roles: s.roles, accounts: s.accounts, ends_at: s.ends_at };
+            spec(&state, grant, s.person, wanted)
+        });
+        Ok(Command::Unassign { grant: id, person, successor: successor.transpose()? })
+    };
+    let seen = who.seen(Versioned::Assignment(id, person));
+    who.put_together(&app, seen, unassign).await?;
     Ok(StatusCode::NO_CONTENT)
 }

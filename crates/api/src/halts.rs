@@ -95,6 +95,6 @@ pub async fn lift_halt(
     who: Who,
     Path(halt): Path<HaltId>,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::LiftHalt { halt }).await?;
+    who.run(&app, Command::LiftHalt { halt }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -21,6 +21,11 @@ use utoipa::ToSchema;
 
 use crate::problem::Problem;
 
+/// How deep JSON may be nested.
+const MOST_DEPTH: usize = 16;
+/// How many entries a list may have.
+const MOST_IN_LIST: usize = 1_000;
+
 /// A JSON body. Only `application/json`, no unknown and no repeated field.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
@@ -58,17 +63,55 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 pub fn too_large(rejection: BytesRejection) -> Problem {
     match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                "The body may have at most 256 KiB.",
-            )
+            Problem::too_large()
         }
         _ => Problem::new(StatusCode::BAD_REQUEST, "bad_request", "The body could not be read."),
     }
 }
 
-fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Refuses what is nested too deep, or holds a list that is too long, before anything is made of
+/// it (T44). Whether it is JSON at all is the reader's to say.
+fn shallow(bytes: &[u8]) -> Result<(), Problem> {
+    let (mut in_text, mut escaped) = (false, false);
+    // How many commas stand in each thing that is open; objects' are not counted.
+    let mut open: Vec<Option<usize>> = Vec::with_capacity(MOST_DEPTH);
+    for byte in bytes {
+        if in_text {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_text = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_text = true,
+            b'{' | b'[' if open.len() == MOST_DEPTH => {
+                let detail = format!("The body is nested more than {MOST_DEPTH} deep.");
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail));
+            }
+            b'{' => open.push(None),
+            b'[' => open.push(Some(1)),
+            b'}' | b']' => drop(open.pop()),
+            b',' => {
+                if let Some(Some(count)) = open.last_mut() {
+                    *count += 1;
+                    if *count > MOST_IN_LIST {
+                        let why = format!("holds a list of more than {MOST_IN_LIST} entries");
+                        return Err(Problem::field("body", why));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads JSON strictly.
+pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    shallow(bytes)?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
         let path = e.path().to_string();
@@ -252,20 +295,4 @@ pub fn instant(field: &'static str, text: &str) -> Result<Instant, Problem> {
     read.map(|t| Instant(t.as_millisecond())).map_err(|_| {
         Problem::field(field, "must be an RFC 3339 instant such as 2027-01-31T12:00:00Z")
     })
-}
-
-/// The version in `If-Match`, which must be given.
-pub fn if_match(headers: &axum::http::HeaderMap) -> Result<u32, Problem> {
-    let text = headers.get(header::IF_MATCH).and_then(|v| v.to_str().ok());
-    let text = text.ok_or_else(|| {
-        Problem::new(
-            StatusCode::PRECONDITION_REQUIRED,
-            "if_match_required",
-            "Send If-Match with the ETag of what you read.",
-        )
-    })?;
-    text.trim()
-        .trim_matches('"')
-        .parse()
-        .map_err(|_| Problem::field("If-Match", "must be the ETag of what you read"))
 }

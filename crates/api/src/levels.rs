@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 use comity_app::App;
 use comity_domain::command::Command;
 use comity_domain::permission::Permissions;
 use comity_domain::role::{Level, Modes};
 use comity_domain::time::{Days, Minutes};
+use comity_domain::version::Versioned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,6 +20,7 @@ use crate::input::{Body, Path};
 use crate::openapi::values;
 use crate::page::Items;
 use crate::problem::Problem;
+use crate::versions::{etag, tagged};
 
 /// What a level allows.
 #[derive(Deserialize, ToSchema)]
@@ -54,6 +58,9 @@ pub struct ShownLevel {
     longest_grant_days: u32,
     /// The longest session.
     session_minutes: u32,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
 }
 
 /// The levels with their newest version.
@@ -63,7 +70,7 @@ pub struct ShownLevel {
     responses((status = 200, description = "All of them.", body = Items<ShownLevel>)))]
 pub async fn levels(State(app): State<Arc<App>>, _who: Who) -> Json<Items<ShownLevel>> {
     let state = app.state();
-    let shown = |code| {
+    let shown = |code: &Arc<str>| {
         let (pinned, l) = state.newest_level(code)?;
         Some(ShownLevel {
             code: pinned.code.to_string(),
@@ -72,6 +79,7 @@ pub async fn levels(State(app): State<Arc<App>>, _who: Who) -> Json<Items<ShownL
             modes: l.modes,
             longest_grant_days: l.longest_grant.0,
             session_minutes: l.session_cap.0,
+            etag: etag(&state, &Versioned::Level(code.to_string())),
         })
     };
     Json(Items { items: state.levels.keys().filter_map(|code| shown(code)).collect() })
@@ -86,6 +94,9 @@ pub struct LevelVersion {
     /// The newest version.
     #[schema(required)]
     version: Option<u32>,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
 }
 
 /// Define a level, or a new version of it.
@@ -93,21 +104,24 @@ pub struct LevelVersion {
 /// Who may: operate. `partner` and `referral` are built in (`taken`).
 #[utoipa::path(put, path = "/v1/platform/levels/{code}", operation_id = "putLevel", tag = "Platform", security(("key" = [])),
     request_body = PutLevel,
-    responses((status = 200, description = "Its newest version.", body = LevelVersion)),
-    extensions(("x-refusals" = json!("taken"))))]
+    responses((status = 200, description = "Its newest version.", body = LevelVersion, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("taken version_conflict"))))]
 pub async fn put_level(
     State(app): State<Arc<App>>,
     who: Who,
     Path(code): Path<String>,
     Body(body): Body<PutLevel>,
-) -> Result<Json<LevelVersion>, Problem> {
+) -> Result<Response, Problem> {
     let level = Level {
         ceiling: Permissions::parse("permissions", &body.permissions)?,
         modes: body.modes,
         longest_grant: Days(body.longest_grant_days),
         session_cap: Minutes(body.session_minutes),
     };
-    let done = app.run(&who.0, Command::PutLevel { code: code.clone(), level }).await?;
+    let of = Versioned::Level(code.clone());
+    let command = Command::PutLevel { code: code.clone(), level };
+    let done = who.edit(&app, of.clone(), command).await?;
     let version = done.state.newest_level(&code).map(|(pinned, _)| pinned.version);
-    Ok(Json(LevelVersion { code, version }))
+    let shown = LevelVersion { code, version, etag: etag(&done.state, &of) };
+    Ok(tagged(StatusCode::OK, &done.state, &of, shown))
 }

@@ -4,11 +4,14 @@
 //! app and shows what came back. No rule stands here.
 //!
 //! - [`routes`]: the whole table on one screen.
+//! - `again`, `versions`: sending a command twice, and editing what somebody else edits too.
 //! - `auth`, `input`, [`problem`], `page`: who calls, what they sent, how "no" looks, lists.
-//! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` for events.
+//! - [`limits`]: how often is too often.
+//! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` and `stream` for events.
 //! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
 
+mod again;
 mod auth;
 mod authzen;
 mod checkpoints;
@@ -18,8 +21,10 @@ mod feed;
 mod figures;
 mod grants;
 mod halts;
+mod imports;
 mod input;
 mod levels;
+pub mod limits;
 mod locks;
 mod me;
 mod members;
@@ -38,6 +43,8 @@ mod sessions;
 mod settings;
 mod shown;
 mod signing_keys;
+mod stream;
+mod versions;
 
 pub use figures::figures;
-pub use routes::router;
+pub use routes::{limited_router, router};

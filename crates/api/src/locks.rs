@@ -103,7 +103,7 @@ pub async fn lock(
         }
     };
     let customer = organisation(&app.state(), &named)?;
-    let done = app.run(&who.0, Command::Lock { customer, target, reason: body.reason }).await?;
+    let done = who.run(&app, Command::Lock { customer, target, reason: body.reason }).await?;
     let status = if done.row.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let id = done.state.lock_on(customer, target);
     let shown = id.and_then(|id| shown_lock(&done.state, id)).ok_or_else(Problem::not_found)?;
@@ -138,6 +138,6 @@ pub async fn unlock(
     who: Who,
     Path(lock): Path<LockId>,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::Unlock { lock }).await?;
+    who.run(&app, Command::Unlock { lock }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{Who, person};
 use crate::input::{Body, WireAccounts};
+use crate::limits::Counted;
 use crate::openapi::values;
 use crate::page::Items;
 use crate::problem::Problem;
@@ -57,8 +58,10 @@ pub struct SignedIn {
     extensions(("x-refusals" = json!("sign_in_failed"))))]
 pub async fn sign_in(
     State(app): State<Arc<App>>,
+    Counted { limits, from }: Counted,
     Body(body): Body<SignIn>,
 ) -> Result<Json<SignedIn>, Problem> {
+    limits.sign_in(&app, from, &body.email).await?;
     match app.sign_in(&body.email, body.password).await {
         Ok(signed) => Ok(Json(SignedIn {
             token: signed.token.reveal().to_owned(),
@@ -98,7 +101,7 @@ pub async fn sign_out(
 ) -> Result<StatusCode, Problem> {
     person(&who.0)?;
     let command = if body.everywhere { Command::SignOutEverywhere } else { Command::SignOut };
-    app.run(&who.0, command).await?;
+    who.run(&app, command).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -123,8 +126,10 @@ pub struct Enrol {
     extensions(("x-refusals" = json!("not_active wrong_state taken"))))]
 pub async fn enrol(
     State(app): State<Arc<App>>,
+    Counted { limits, from }: Counted,
     Body(body): Body<Enrol>,
 ) -> Result<StatusCode, Problem> {
+    limits.enrol(from)?;
     match app.enrol(&body.token, body.password).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(Failure::Refused(Refusal::NotFound)) => {

@@ -16,6 +16,7 @@ use comity_domain::organisation::Standing;
 use comity_domain::person::PortalRole;
 use comity_domain::state::State as World;
 use comity_domain::text::Lookup;
+use comity_domain::version::Versioned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,6 +26,7 @@ use crate::openapi::values;
 use crate::organisations::{made, seen, yes};
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
+use crate::versions::{etag, tagged};
 
 /// What a member is.
 #[derive(Deserialize, ToSchema)]
@@ -74,6 +76,9 @@ pub struct ShownMember {
     standing: Standing,
     /// Whether the person has set a password.
     enrolled: bool,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
 }
 
 /// What a person sets a first password with.
@@ -91,9 +96,9 @@ pub struct Enrolment {
 /// Who may: provision, or an Admin of the organisation. A verified address that is known leads to the person it belongs to.
 #[utoipa::path(put, path = "/v1/organisations/{organisation}/members/{id}", operation_id = "putMember", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
     request_body = WireMember,
-    responses((status = 200, description = "It was there, and is so now.", body = ShownMember),
-        (status = 201, description = "It was made.", body = ShownMember)),
-    extensions(("x-refusals" = json!("taken not_active last_admin last_user wrong_state locked"))))]
+    responses((status = 200, description = "It was there, and is so now.", body = ShownMember, headers(("ETag" = String, description = "The version, for `If-Match`."))),
+        (status = 201, description = "It was made.", body = ShownMember, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("taken not_active last_admin last_user wrong_state locked version_conflict"))))]
 pub async fn put_member(
     State(app): State<Arc<App>>,
     who: Who,
@@ -111,11 +116,16 @@ pub async fn put_member(
         portal: body.portal_role,
         active: body.active,
     });
-    let done = app.run(&who.0, command).await?;
-    let person = done.state.words.find(Lookup::Member(id), external.trim()).map(PersonId);
-    let shown =
-        person.and_then(|p| shown_member(&done.state, id, p)).ok_or_else(Problem::not_found)?;
-    Ok((made(&done, |e| matches!(e, Event::MemberJoined { .. })), Json(shown)).into_response())
+    let find = |state: &World| state.words.find(Lookup::Member(id), external.trim()).map(PersonId);
+    let of =
+        |found: Option<PersonId>| found.map_or(Versioned::Nothing, |p| Versioned::Member(id, p));
+    let done = who.edit(&app, of(find(&app.state())), command).await?;
+    let found = find(&done.state);
+    let status = made(&done, |e| matches!(e, Event::MemberJoined { .. }));
+    let shown = found
+        .and_then(|found| shown_member(&done.state, id, found))
+        .ok_or_else(Problem::not_found)?;
+    Ok(tagged(status, &done.state, &of(found), shown))
 }
 
 fn shown_member(state: &World, organisation: OrganisationId, id: PersonId) -> Option<ShownMember> {
@@ -131,6 +141,7 @@ fn shown_member(state: &World, organisation: OrganisationId, id: PersonId) -> Op
         portal_role: m.portal,
         standing: m.standing,
         enrolled: p.has_password,
+        etag: etag(state, &Versioned::Member(organisation, id)),
     })
 }
 
@@ -139,14 +150,16 @@ fn shown_member(state: &World, organisation: OrganisationId, id: PersonId) -> Op
 /// Who may: provision, or an Admin of the organisation. The person is off every grant of this organisation.
 #[utoipa::path(delete, path = "/v1/organisations/{organisation}/members/{id}", operation_id = "removeMember", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
     responses((status = 204, description = "The person is no member any more.")),
-    extensions(("x-refusals" = json!("last_admin last_user not_active"))))]
+    extensions(("x-refusals" = json!("last_admin last_user not_active version_conflict"))))]
 pub async fn remove_member(
     State(app): State<Arc<App>>,
     who: Who,
     Path((named, external)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::RemoveMember { organisation: id, external }).await?;
+    let found = app.state().words.find(Lookup::Member(id), external.trim()).map(PersonId);
+    let of = found.map_or(Versioned::Nothing, |p| Versioned::Member(id, p));
+    who.edit(&app, of, Command::RemoveMember { organisation: id, external }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -187,7 +200,7 @@ pub async fn make_enrolment(
 ) -> Result<Response, Problem> {
     let id = organisation(&app.state(), &named)?;
     let secret = Secret::new(Kind::Enrolment);
-    app.run(&who.0, Command::MakeEnrolment { organisation: id, external, digest: secret.digest() })
+    who.run(&app, Command::MakeEnrolment { organisation: id, external, digest: secret.digest() })
         .await?;
     let shown = Enrolment {
         token: secret.reveal().to_owned(),

@@ -16,8 +16,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
-    authzen, checkpoints, docs, erasures, feed, grants, halts, levels, locks, me, members, oauth,
-    organisations, platform, problem, requests, roles, sessions, settings, signing_keys,
+    authzen, checkpoints, docs, erasures, feed, grants, halts, imports, levels, locks, me, members,
+    oauth, organisations, platform, problem, requests, roles, sessions, settings, signing_keys,
 };
 
 /// What stands beside the handlers.
@@ -63,6 +63,7 @@ use crate::{
         oauth::exchange::token, oauth::introspect::introspect, oauth::revoke::revoke,
         oauth::metadata::jwks, oauth::metadata::server, oauth::metadata::resource, authzen::evaluation,
         signing_keys::list, signing_keys::rotate, signing_keys::compromise, signing_keys::set_client_keys,
+        imports::import, imports::list, imports::one, imports::refusals,
         document, docs::page, docs::file,
     ),
     components(schemas(problem::Problem, values::Mode)),
@@ -108,6 +109,7 @@ pub fn document_value() -> Value {
     for (path, operations) in paths.into_iter().flatten() {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             segments(path, operation);
+            headers(method, operation);
             refusals::declare(path, method, operation);
             bodies_that_need_nothing(&needs_nothing, operation);
         }
@@ -192,6 +194,31 @@ fn segments(path: &str, operation: &mut Value) {
     parameters.extend(rest);
     if !parameters.is_empty() {
         operation.insert("parameters".into(), parameters.into());
+    }
+}
+
+/// What every command may carry: a key by which it is carried out once, and the version that its
+/// editor saw.
+fn headers(method: &str, operation: &mut Value) {
+    let Some(operation) = operation.as_object_mut() else { return };
+    let says = operation.get("x-refusals").and_then(Value::as_str).unwrap_or_default();
+    let (edits, must) = (says.contains("version_conflict"), says.contains("if_match_required"));
+    let public = operation.get("security").and_then(Value::as_array).is_some_and(Vec::is_empty);
+    let oauth = operation.get("security").is_some_and(|s| s.to_string().contains("client"));
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    let Some(parameters) = parameters.as_array_mut() else { return };
+    if method != "get" && !public && !oauth {
+        parameters.push(json!({ "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "A key of your own for this command: sent again with it, it is carried out once.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "example": "\"8e03978e-40d5-43e8-bc93-6894a57f9324\"" }));
+    }
+    if edits && !parameters.iter().any(|p| p["name"] == "If-Match") {
+        parameters.push(json!({ "name": "If-Match", "in": "header", "required": must,
+            "description": "The `ETag` of what was read.", "schema": { "type": "string" }, "example": "\"1\"" }));
+    }
+    if parameters.is_empty() {
+        operation.remove("parameters");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use comity_app::App;
 use comity_domain::command::Command;
 use comity_domain::event::Event;
@@ -14,6 +14,7 @@ use comity_domain::may::{self, Action, Thing};
 use comity_domain::organisation::Standing;
 use comity_domain::state::State as World;
 use comity_domain::text::Lookup;
+use comity_domain::version::Versioned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,6 +23,7 @@ use crate::input::{Body, Path, Query, organisation};
 use crate::openapi::values;
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
+use crate::versions::{etag, tagged};
 
 /// The state and the organisation, if the caller may do `action` there.
 pub fn seen(
@@ -61,6 +63,9 @@ pub struct ShownOrganisation {
     name: String,
     #[schema(value_type = values::Standing)]
     standing: Standing,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
 }
 
 fn shown_organisation(state: &World, id: OrganisationId) -> Option<ShownOrganisation> {
@@ -70,6 +75,7 @@ fn shown_organisation(state: &World, id: OrganisationId) -> Option<ShownOrganisa
         external_id: state.words.show(o.external).into(),
         name: state.words.show(o.name).into(),
         standing: o.standing,
+        etag: etag(state, &Versioned::Organisation(id)),
     })
 }
 
@@ -78,9 +84,9 @@ fn shown_organisation(state: &World, id: OrganisationId) -> Option<ShownOrganisa
 /// Who may: provision. `{organisation}` is the builder's identifier. A new one gets a customer ID and a default unit.
 #[utoipa::path(put, path = "/v1/organisations/{organisation}", operation_id = "putOrganisation", tag = "Provisioning", security(("key" = [])),
     request_body = PutOrganisation,
-    responses((status = 200, description = "It was there, and is so now.", body = ShownOrganisation),
-        (status = 201, description = "It was made.", body = ShownOrganisation)),
-    extensions(("x-refusals" = json!("taken not_active"))))]
+    responses((status = 200, description = "It was there, and is so now.", body = ShownOrganisation, headers(("ETag" = String, description = "The version, for `If-Match`."))),
+        (status = 201, description = "It was made.", body = ShownOrganisation, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("taken not_active version_conflict"))))]
 pub async fn put(
     State(app): State<Arc<App>>,
     who: Who,
@@ -92,11 +98,14 @@ pub async fn put(
         name: body.name,
         code: app.fresh_code(),
     };
-    let done = app.run(&who.0, command).await?;
-    let id = done.state.words.find(Lookup::Organisation, external.trim()).map(OrganisationId);
-    let shown =
-        id.and_then(|id| shown_organisation(&done.state, id)).ok_or_else(Problem::not_found)?;
-    Ok((made(&done, |e| matches!(e, Event::OrganisationMade { .. })), Json(shown)).into_response())
+    let find =
+        |state: &World| state.words.find(Lookup::Organisation, external.trim()).map(OrganisationId);
+    let known = find(&app.state()).map_or(Versioned::Nothing, Versioned::Organisation);
+    let done = who.edit(&app, known, command).await?;
+    let id = find(&done.state).ok_or_else(Problem::not_found)?;
+    let shown = shown_organisation(&done.state, id).ok_or_else(Problem::not_found)?;
+    let status = made(&done, |e| matches!(e, Event::OrganisationMade { .. }));
+    Ok(tagged(status, &done.state, &Versioned::Organisation(id), shown))
 }
 
 /// 201 when the row made the thing, 200 when it changed or kept it.
@@ -109,14 +118,15 @@ pub fn made(done: &comity_app::node::Done, what: fn(&Event) -> bool) -> StatusCo
 ///
 /// Who may: provision, or a member of it.
 #[utoipa::path(get, path = "/v1/organisations/{organisation}", operation_id = "getOrganisation", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
-    responses((status = 200, description = "The organisation.", body = ShownOrganisation)))]
+    responses((status = 200, description = "The organisation.", body = ShownOrganisation, headers(("ETag" = String, description = "The version, for `If-Match`.")))))]
 pub async fn one(
     State(app): State<Arc<App>>,
     who: Who,
     Path(named): Path<String>,
-) -> Result<Json<ShownOrganisation>, Problem> {
+) -> Result<Response, Problem> {
     let (state, id) = seen(&app, &who, &named, Action::ReadOrganisation)?;
-    shown_organisation(&state, id).map(Json).ok_or_else(Problem::not_found)
+    let shown = shown_organisation(&state, id).ok_or_else(Problem::not_found)?;
+    Ok(tagged(StatusCode::OK, &state, &Versioned::Organisation(id), shown))
 }
 
 /// Whether an organisation takes part.
@@ -133,18 +143,20 @@ pub struct SetStanding {
 /// Who may: operate. Suspending ends sessions; closing ends grants and cannot be undone.
 #[utoipa::path(put, path = "/v1/organisations/{organisation}/standing", operation_id = "setStanding", tag = "Platform", security(("key" = [])),
     request_body = SetStanding,
-    responses((status = 200, description = "The organisation.", body = ShownOrganisation)),
-    extensions(("x-refusals" = json!("wrong_state not_active"))))]
+    responses((status = 200, description = "The organisation.", body = ShownOrganisation, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("wrong_state not_active version_conflict"))))]
 pub async fn set_standing(
     State(app): State<Arc<App>>,
     who: Who,
     Path(named): Path<String>,
     Body(body): Body<SetStanding>,
-) -> Result<Json<ShownOrganisation>, Problem> {
+) -> Result<Response, Problem> {
     let id = organisation(&app.state(), &named)?;
-    let done =
-        app.run(&who.0, Command::SetStanding { organisation: id, standing: body.standing }).await?;
-    shown_organisation(&done.state, id).map(Json).ok_or_else(Problem::not_found)
+    let command = Command::SetStanding { organisation: id, standing: body.standing };
+    let of = Versioned::Organisation(id);
+    let done = who.edit(&app, of.clone(), command).await?;
+    let shown = shown_organisation(&done.state, id).ok_or_else(Problem::not_found)?;
+    Ok(tagged(StatusCode::OK, &done.state, &of, shown))
 }
 
 // -- units ----------------------------------------------------------------------------------------
@@ -177,6 +189,9 @@ pub struct ShownUnit {
     name: Option<String>,
     #[schema(value_type = values::Standing)]
     standing: Standing,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
 }
 
 /// What is meant where nothing is said.
@@ -189,9 +204,9 @@ pub fn yes() -> bool {
 /// Who may: provision, or an Admin of the organisation.
 #[utoipa::path(put, path = "/v1/organisations/{organisation}/units/{id}", operation_id = "putUnit", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
     request_body = PutUnit,
-    responses((status = 200, description = "It was there, and is so now.", body = ShownUnit),
-        (status = 201, description = "It was made.", body = ShownUnit)),
-    extensions(("x-refusals" = json!("taken not_active wrong_state"))))]
+    responses((status = 200, description = "It was there, and is so now.", body = ShownUnit, headers(("ETag" = String, description = "The version, for `If-Match`."))),
+        (status = 201, description = "It was made.", body = ShownUnit, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("taken not_active wrong_state version_conflict"))))]
 pub async fn put_unit(
     State(app): State<Arc<App>>,
     who: Who,
@@ -205,16 +220,26 @@ pub async fn put_unit(
         name: body.name,
         active: body.active,
     };
-    let done = app.run(&who.0, command).await?;
-    let unit = done.state.words.find(Lookup::Unit(id), external.trim()).map(UnitId);
-    let shown = unit.and_then(|u| shown_unit(&done.state, u)).ok_or_else(Problem::not_found)?;
-    Ok((made(&done, |e| matches!(e, Event::UnitMade { .. })), Json(shown)).into_response())
+    let find = |state: &World| state.words.find(Lookup::Unit(id), external.trim()).map(UnitId);
+    let of = |found: Option<UnitId>| found.map_or(Versioned::Nothing, Versioned::Unit);
+    let done = who.edit(&app, of(find(&app.state())), command).await?;
+    let found = find(&done.state);
+    let status = made(&done, |e| matches!(e, Event::UnitMade { .. }));
+    let shown =
+        found.and_then(|found| shown_unit(&done.state, found)).ok_or_else(Problem::not_found)?;
+    Ok(tagged(status, &done.state, &of(found), shown))
 }
 
 fn shown_unit(state: &World, id: UnitId) -> Option<ShownUnit> {
     let u = state.units.get(id)?;
     let text = |w: Option<_>| w.map(|w| state.words.show(w).to_owned());
-    Some(ShownUnit { id, external_id: text(u.external), name: text(u.name), standing: u.standing })
+    Some(ShownUnit {
+        id,
+        external_id: text(u.external),
+        name: text(u.name),
+        standing: u.standing,
+        etag: etag(state, &Versioned::Unit(id)),
+    })
 }
 
 /// The units of an organisation.
@@ -267,6 +292,9 @@ pub struct ShownAccount {
     /// The builder's identifier of its unit; null for the default unit.
     #[schema(required)]
     unit: Option<String>,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
 }
 
 /// Make or change an account.
@@ -274,9 +302,9 @@ pub struct ShownAccount {
 /// Who may: provision, or an Admin of the organisation.
 #[utoipa::path(put, path = "/v1/organisations/{organisation}/accounts/{id}", operation_id = "putAccount", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
     request_body = PutAccount,
-    responses((status = 200, description = "It was there, and is so now.", body = ShownAccount),
-        (status = 201, description = "It was made.", body = ShownAccount)),
-    extensions(("x-refusals" = json!("taken not_active wrong_state"))))]
+    responses((status = 200, description = "It was there, and is so now.", body = ShownAccount, headers(("ETag" = String, description = "The version, for `If-Match`."))),
+        (status = 201, description = "It was made.", body = ShownAccount, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("taken not_active wrong_state version_conflict"))))]
 pub async fn put_account(
     State(app): State<Arc<App>>,
     who: Who,
@@ -290,11 +318,15 @@ pub async fn put_account(
         name: body.name,
         unit: body.unit,
     };
-    let done = app.run(&who.0, command).await?;
-    let account = done.state.words.find(Lookup::Account(id), external.trim()).map(AccountId);
+    let find =
+        |state: &World| state.words.find(Lookup::Account(id), external.trim()).map(AccountId);
+    let of = |found: Option<AccountId>| found.map_or(Versioned::Nothing, Versioned::Account);
+    let done = who.edit(&app, of(find(&app.state())), command).await?;
+    let found = find(&done.state);
+    let status = made(&done, |e| matches!(e, Event::AccountMade { .. }));
     let shown =
-        account.and_then(|a| shown_account(&done.state, a)).ok_or_else(Problem::not_found)?;
-    Ok((made(&done, |e| matches!(e, Event::AccountMade { .. })), Json(shown)).into_response())
+        found.and_then(|found| shown_account(&done.state, found)).ok_or_else(Problem::not_found)?;
+    Ok(tagged(status, &done.state, &of(found), shown))
 }
 
 fn shown_account(state: &World, id: AccountId) -> Option<ShownAccount> {
@@ -305,6 +337,7 @@ fn shown_account(state: &World, id: AccountId) -> Option<ShownAccount> {
         external_id: text(a.external),
         name: text(a.name),
         unit: state.units.get(a.unit).and_then(|u| u.external).map(text),
+        etag: etag(state, &Versioned::Account(id)),
     })
 }
 
@@ -313,14 +346,16 @@ fn shown_account(state: &World, id: AccountId) -> Option<ShownAccount> {
 /// Who may: provision, or an Admin of the organisation. It leaves every grant that lists it.
 #[utoipa::path(delete, path = "/v1/organisations/{organisation}/accounts/{id}", operation_id = "removeAccount", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
     responses((status = 204, description = "It is gone.")),
-    extensions(("x-refusals" = json!("not_active"))))]
+    extensions(("x-refusals" = json!("not_active version_conflict"))))]
 pub async fn remove_account(
     State(app): State<Arc<App>>,
     who: Who,
     Path((named, external)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::RemoveAccount { organisation: id, external }).await?;
+    let found = app.state().words.find(Lookup::Account(id), external.trim()).map(AccountId);
+    let of = found.map_or(Versioned::Nothing, Versioned::Account);
+    who.edit(&app, of, Command::RemoveAccount { organisation: id, external }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

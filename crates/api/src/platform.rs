@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use comity_app::App;
+use comity_app::tokens::{Kind, Secret};
 use comity_domain::application::{Key, KeyUse, Policy};
 use comity_domain::command::Command;
 use comity_domain::event::Event;
@@ -14,6 +15,7 @@ use comity_domain::ids::{ApplicationId, KeyId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::permission::Permissions;
 use comity_domain::time::{Days, Minutes};
+use comity_domain::version::Versioned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,6 +24,7 @@ use crate::input::{Body, Path};
 use crate::openapi::values;
 use crate::page::Items;
 use crate::problem::Problem;
+use crate::versions::{etag, tagged};
 
 /// That the process answers.
 #[derive(Serialize, ToSchema)]
@@ -106,6 +109,9 @@ pub struct ShownApplication {
     /// Its permission words.
     #[schema(value_type = Vec<values::Pattern>)]
     permissions: Permissions,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
 }
 
 fn shown_applications(state: &comity_domain::state::State) -> Vec<ShownApplication> {
@@ -114,6 +120,7 @@ fn shown_applications(state: &comity_domain::state::State) -> Vec<ShownApplicati
         code: a.code.to_string(),
         audience: a.audience.to_string(),
         permissions: a.permissions.clone(),
+        etag: etag(state, &Versioned::Application(id)),
     });
     all.collect()
 }
@@ -130,25 +137,32 @@ pub async fn applications(
     Ok(Json(Items { items: shown_applications(&*read(&app, &who)?) }))
 }
 
+fn application(state: &comity_domain::state::State, code: &str) -> Versioned {
+    let found = state.applications.iter().find(|(_, a)| *a.code == *code);
+    found.map_or(Versioned::Nothing, |(id, _)| Versioned::Application(id))
+}
+
 /// Make or change an application.
 ///
 /// Who may: operate.
 #[utoipa::path(put, path = "/v1/platform/applications/{code}", operation_id = "putApplication", tag = "Platform", security(("key" = [])),
     request_body = PutApplication,
-    responses((status = 200, description = "The application.", body = ShownApplication)),
-    extensions(("x-refusals" = json!("taken"))))]
+    responses((status = 200, description = "The application.", body = ShownApplication, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("taken version_conflict"))))]
 pub async fn put_application(
     State(app): State<Arc<App>>,
     who: Who,
     Path(code): Path<String>,
     Body(body): Body<PutApplication>,
-) -> Result<Json<ShownApplication>, Problem> {
+) -> Result<Response, Problem> {
     let permissions = Permissions::parse("permissions", &body.permissions)?;
+    let of = application(&app.state(), &code);
     let command =
         Command::PutApplication { code: code.clone(), audience: body.audience, permissions };
-    let done = app.run(&who.0, command).await?;
+    let done = who.edit(&app, of, command).await?;
     let shown = shown_applications(&done.state).into_iter().find(|a| a.code == code);
-    shown.map(Json).ok_or_else(Problem::not_found)
+    let shown = shown.ok_or_else(Problem::not_found)?;
+    Ok(tagged(StatusCode::OK, &done.state, &application(&done.state, &code), shown))
 }
 
 /// What the key is for.
@@ -198,7 +212,9 @@ pub async fn make_key(
             Some(found.ok_or_else(|| Problem::field("application", "names no application"))?)
         }
     };
-    let (secret, done) = app.make_key(&who.0, body.usage, application).await?;
+    let secret = Secret::new(Kind::Key);
+    let command = Command::MakeKey { usage: body.usage, application, digest: secret.digest() };
+    let done = who.run(&app, command).await?;
     let key = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
         Event::KeyMade { key, .. } => Some(key),
         _ => None,
@@ -256,7 +272,7 @@ pub async fn retire_key(
     who: Who,
     Path(key): Path<KeyId>,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::RetireKey { key }).await?;
+    who.run(&app, Command::RetireKey { key }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -292,9 +308,10 @@ fn shown_policy(policy: &Policy) -> WirePolicy {
 ///
 /// Who may: operate.
 #[utoipa::path(get, path = "/v1/platform/policy", operation_id = "getPolicy", tag = "Platform", security(("key" = [])),
-    responses((status = 200, description = "What holds for everybody.", body = WirePolicy)))]
-pub async fn policy(State(app): State<Arc<App>>, who: Who) -> Result<Json<WirePolicy>, Problem> {
-    Ok(Json(shown_policy(&read(&app, &who)?.policy)))
+    responses((status = 200, description = "What holds for everybody.", body = WirePolicy, headers(("ETag" = String, description = "The version, for `If-Match`.")))))]
+pub async fn policy(State(app): State<Arc<App>>, who: Who) -> Result<Response, Problem> {
+    let state = read(&app, &who)?;
+    Ok(tagged(StatusCode::OK, &state, &Versioned::Policy, shown_policy(&state.policy)))
 }
 
 /// Set the policy, whole.
@@ -302,18 +319,20 @@ pub async fn policy(State(app): State<Arc<App>>, who: Who) -> Result<Json<WirePo
 /// Who may: operate.
 #[utoipa::path(put, path = "/v1/platform/policy", operation_id = "setPolicy", tag = "Platform", security(("key" = [])),
     request_body = WirePolicy,
-    responses((status = 200, description = "What holds from now on.", body = WirePolicy)))]
+    responses((status = 200, description = "What holds from now on.", body = WirePolicy, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("version_conflict if_match_required"))))]
 pub async fn set_policy(
     State(app): State<Arc<App>>,
     who: Who,
     Body(body): Body<WirePolicy>,
-) -> Result<Json<WirePolicy>, Problem> {
+) -> Result<Response, Problem> {
     let policy = Policy {
         never_delegable: Permissions::parse("never_delegable", &body.never_delegable)?,
         offers_need_acceptance: body.offers_need_acceptance,
         session_cap: Minutes(body.session_minutes),
         longest_grant: Days(body.longest_grant_days),
     };
-    let done = app.run(&who.0, Command::SetPolicy { policy }).await?;
-    Ok(Json(shown_policy(&done.state.policy)))
+    let seen = who.must_see(Versioned::Policy);
+    let done = who.put_together(&app, Some(seen), || Ok(Command::SetPolicy { policy })).await?;
+    Ok(tagged(StatusCode::OK, &done.state, &Versioned::Policy, shown_policy(&done.state.policy)))
 }

@@ -4,13 +4,14 @@
 //! status and the same bytes as what is not there.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use comity_app::Failure;
 use comity_domain::refusal::{Class, Refusal};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::limits::TooOften;
 use crate::openapi::values;
 
 /// Why not: problem details (RFC 9457).
@@ -38,6 +39,9 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, value_type = Vec<values::GrantId>)]
     grants: Vec<String>,
+    /// What was done too often.
+    #[serde(skip)]
+    too_often: Option<TooOften>,
 }
 
 impl Problem {
@@ -51,6 +55,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             grants: Vec::new(),
+            too_often: None,
         }
     }
 
@@ -93,6 +98,13 @@ impl Problem {
         )
     }
 
+    /// More was sent than is read.
+    #[must_use]
+    pub fn too_large() -> Self {
+        let detail = "The body may have at most 256 KiB.";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
+
     /// As if it were not there.
     #[must_use]
     pub fn not_found() -> Self {
@@ -123,10 +135,26 @@ impl Problem {
         &self.detail
     }
 
+    /// Says when to come again, if that is what it is about.
+    pub fn say_when(&self, headers: &mut HeaderMap) {
+        if let Some(no) = self.too_often {
+            say_when(headers, no);
+        }
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<TooOften> for Problem {
+    fn from(no: TooOften) -> Self {
+        let seconds = no.seconds();
+        let detail = format!("Too often ({}): try again in {seconds} s.", no.name);
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        Self { too_often: Some(no), ..problem }
     }
 }
 
@@ -138,6 +166,7 @@ impl From<Refusal> for Problem {
             Class::Unauthenticated => StatusCode::UNAUTHORIZED,
             Class::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Class::Conflict => StatusCode::CONFLICT,
+            Class::Unconditional => StatusCode::PRECONDITION_REQUIRED,
             Class::Precondition => StatusCode::PRECONDITION_FAILED,
         };
         let mut problem = Self::new(status, refusal.code(), refusal.sentence());
@@ -170,7 +199,7 @@ impl From<Failure> for Problem {
             Failure::Unknown => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unknown_outcome",
-                "It was carried out or it was not; read it again before you send it again.",
+                "It was carried out or it was not: read it again, or send it again with the same Idempotency-Key.",
             ),
             Failure::Broken(error) => {
                 tracing::error!(error, "broken");
@@ -184,9 +213,25 @@ impl From<Failure> for Problem {
     }
 }
 
+/// When to come again, as `Retry-After` (RFC 9110) and in the fields of
+/// draft-ietf-httpapi-ratelimit-headers-10.
+fn say_when(headers: &mut HeaderMap, no: TooOften) {
+    let (name, after) = (no.name, no.seconds());
+    let policy = format!("\"{name}\";q={};w={}", no.count, no.per.as_secs());
+    for (field, text) in [
+        (header::RETRY_AFTER, after.to_string()),
+        (HeaderName::from_static("ratelimit-policy"), policy),
+        (HeaderName::from_static("ratelimit"), format!("\"{name}\";r=0;t={after}")),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(field, value);
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, too_often) = (self.status(), self.too_often);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -195,6 +240,9 @@ impl IntoResponse for Problem {
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(no) = too_often {
+            say_when(headers, no);
         }
         response
     }

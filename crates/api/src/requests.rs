@@ -26,6 +26,7 @@ use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::input::{AllWord, Body, Path, Query, WireAccounts, instant, organisation};
+use crate::limits::Counted;
 use crate::openapi::values;
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
@@ -76,6 +77,7 @@ pub struct WireAsk {
 pub async fn ask(
     State(app): State<Arc<App>>,
     who: Who,
+    counted: Counted,
     Path(named): Path<String>,
     Body(body): Body<WireAsk>,
 ) -> Result<Response, Problem> {
@@ -85,7 +87,11 @@ pub async fn ask(
             Problem::field("customer_id", "has a typing mistake: its check symbol does not fit")
         }
     })?;
-    let provider = organisation(&app.state(), &named)?;
+    let state = app.state();
+    let provider = organisation(&state, &named)?;
+    // Nobody uses up what is another organisation's.
+    may::check(&state, &who.0, Action::Ask, Thing::organisation(provider), app.now())?;
+    counted.limits.customer_id(&who.0, provider).await?;
     let command = Command::Ask(Ask {
         provider,
         unit: body.unit,
@@ -98,7 +104,7 @@ pub async fn ask(
         reason: body.reason,
         ticket: body.ticket,
     });
-    let done = app.run(&who.0, command).await?;
+    let done = who.run(&app, command).await?;
     let request = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
         Event::RequestAsked { request, .. } => Some(request),
         _ => None,
@@ -449,9 +455,11 @@ pub async fn approve(
 ) -> Result<Json<ShownRequest>, Problem> {
     let state = app.state();
     let request = may::check_request(&state, &who.0, Action::Approve, id, app.now())?;
-    let terms = body.terms.resolve(&state, request)?;
-    let done =
-        app.run(&who.0, Command::Approve { request: id, terms, summary: body.summary }).await?;
+    let approve = || {
+        let terms = body.terms.resolve(&state, request)?;
+        Ok(Command::Approve { request: id, terms, summary: body.summary })
+    };
+    let done = who.put_together(&app, None, approve).await?;
     answer(&done.state, id, done.state.at, true)
 }
 
@@ -482,7 +490,7 @@ pub async fn deny(
     Body(body): Body<Deny>,
 ) -> Result<Json<ShownRequest>, Problem> {
     let command = Command::Deny { request: id, reason: body.reason, message: body.message };
-    let done = app.run(&who.0, command).await?;
+    let done = who.run(&app, command).await?;
     answer(&done.state, id, done.state.at, true)
 }
 
@@ -497,6 +505,6 @@ pub async fn cancel(
     who: Who,
     Path(id): Path<RequestId>,
 ) -> Result<Json<ShownRequest>, Problem> {
-    let done = app.run(&who.0, Command::CancelRequest { request: id }).await?;
+    let done = who.run(&app, Command::CancelRequest { request: id }).await?;
     answer(&done.state, id, done.state.at, false)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use comity_app::App;
 use comity_domain::command::Command;
 use comity_domain::event::Event;
@@ -13,6 +13,7 @@ use comity_domain::ids::RoleId;
 use comity_domain::may::Action;
 use comity_domain::permission::Permissions;
 use comity_domain::state::State as World;
+use comity_domain::version::Versioned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,6 +23,7 @@ use crate::openapi::values;
 use crate::organisations::{made, seen};
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
+use crate::versions::{etag, tagged};
 
 /// What a role is.
 #[derive(Deserialize, ToSchema)]
@@ -52,6 +54,9 @@ pub struct ShownRole {
     /// What it permits; null once it is deleted.
     #[schema(required, value_type = Option<Vec<values::Pattern>>)]
     permissions: Option<Permissions>,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
 }
 
 /// Define a role, or a new version of it.
@@ -59,9 +64,9 @@ pub struct ShownRole {
 /// Who may: provision, or an Admin of the organisation. `{id}` is the role's code.
 #[utoipa::path(put, path = "/v1/organisations/{organisation}/roles/{id}", operation_id = "putRole", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
     request_body = PutRole,
-    responses((status = 200, description = "It was there, and is so now.", body = ShownRole),
-        (status = 201, description = "It was made.", body = ShownRole)),
-    extensions(("x-refusals" = json!("wrong_state not_active"))))]
+    responses((status = 200, description = "It was there, and is so now.", body = ShownRole, headers(("ETag" = String, description = "The version, for `If-Match`."))),
+        (status = 201, description = "It was made.", body = ShownRole, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("wrong_state not_active version_conflict"))))]
 pub async fn put_role(
     State(app): State<Arc<App>>,
     who: Who,
@@ -74,10 +79,14 @@ pub async fn put_role(
     let id = organisation(&app.state(), &named)?;
     let command =
         Command::PutRole { organisation: id, code: code.clone(), name: body.name, permissions };
-    let done = app.run(&who.0, command).await?;
-    let role = done.state.role_by_code(id, &code);
-    let shown = role.and_then(|r| shown_role(&done.state, r)).ok_or_else(Problem::not_found)?;
-    Ok((made(&done, |e| matches!(e, Event::RoleMade { .. })), Json(shown)).into_response())
+    let find = |state: &World| state.role_by_code(id, &code);
+    let of = |found: Option<RoleId>| found.map_or(Versioned::Nothing, Versioned::Role);
+    let done = who.edit(&app, of(find(&app.state())), command).await?;
+    let found = find(&done.state);
+    let status = made(&done, |e| matches!(e, Event::RoleMade { .. }));
+    let shown =
+        found.and_then(|found| shown_role(&done.state, found)).ok_or_else(Problem::not_found)?;
+    Ok(tagged(status, &done.state, &of(found), shown))
 }
 
 fn shown_role(state: &World, id: RoleId) -> Option<ShownRole> {
@@ -88,6 +97,7 @@ fn shown_role(state: &World, id: RoleId) -> Option<ShownRole> {
         name: r.name.to_string(),
         version: r.newest(),
         permissions: r.versions.last().cloned(),
+        etag: etag(state, &Versioned::Role(id)),
     })
 }
 
@@ -96,14 +106,15 @@ fn shown_role(state: &World, id: RoleId) -> Option<ShownRole> {
 /// Who may: provision, or an Admin of the organisation. What it permitted is gone from every grant.
 #[utoipa::path(delete, path = "/v1/organisations/{organisation}/roles/{id}", operation_id = "deleteRole", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
     responses((status = 204, description = "It is gone.")),
-    extensions(("x-refusals" = json!("not_active"))))]
+    extensions(("x-refusals" = json!("not_active version_conflict"))))]
 pub async fn delete_role(
     State(app): State<Arc<App>>,
     who: Who,
     Path((named, code)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::DeleteRole { organisation: id, code }).await?;
+    let of = app.state().role_by_code(id, &code).map_or(Versioned::Nothing, Versioned::Role);
+    who.edit(&app, of, Command::DeleteRole { organisation: id, code }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

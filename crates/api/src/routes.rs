@@ -2,24 +2,31 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
 use comity_app::App;
 
+use crate::limits::Limits;
 use crate::{
-    authzen, checkpoints, docs, erasures, feed, grants, halts, input, levels, locks, me, members,
-    oauth, observe, openapi, organisations, platform, problem, requests, roles, sessions, settings,
-    signing_keys,
+    again, authzen, checkpoints, docs, erasures, feed, grants, halts, imports, input, levels,
+    limits, locks, me, members, oauth, observe, openapi, organisations, platform, problem,
+    requests, roles, sessions, settings, signing_keys,
 };
 
 /// The largest body, in bytes.
 pub const MOST_BODY: usize = 256 * 1024;
 
+/// The table, with the limits that hold unless others are set.
+pub fn router(app: Arc<App>) -> Router {
+    limited_router(app, &limits::Settings::default())
+}
+
 /// The table.
 #[rustfmt::skip]
-pub fn router(app: Arc<App>) -> Router {
+pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
+    let limits = Arc::new(Limits::new(settings, &app));
     Router::new()
         // is it there, and does it answer
         .route("/healthz", get(platform::health))
@@ -51,6 +58,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/organisations/{organisation}/members/{id}", put(members::put_member).delete(members::remove_member))
         .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(members::make_enrolment))
         .route("/v1/erasures", post(erasures::erase))
+        .route("/v1/imports", get(imports::list).post(imports::import))
+        .route("/v1/imports/{import}", get(imports::one))
+        .route("/v1/imports/{import}/refusals", get(imports::refusals))
         // people
         .route("/v1/sign-in", post(me::sign_in))
         .route("/v1/sign-out", post(me::sign_out))
@@ -101,7 +111,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/access/v1/evaluation", post(authzen::evaluation))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
+        .layer(middleware::from_fn_with_state(app.clone(), again::again))
         .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(Extension(Arc::new(imports::Imports::default())))
+        .layer(middleware::from_fn_with_state(limits, limits::count))
         .layer(middleware::from_fn_with_state(app.clone(), oauth::metadata::say_where))
         .layer(middleware::from_fn(input::one_normal_form))
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))

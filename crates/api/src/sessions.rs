@@ -253,7 +253,7 @@ pub async fn close(
     who: Who,
     Path(session): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::CloseSession { session }).await?;
+    who.run(&app, Command::CloseSession { session }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -268,6 +268,6 @@ pub async fn end(
     who: Who,
     Path(session): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::EndSession { session }).await?;
+    who.run(&app, Command::EndSession { session }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use comity_app::{App, Failure};
 use comity_domain::command::Command;
 use comity_domain::ids::OrganisationId;
@@ -14,14 +14,16 @@ use comity_domain::may::Action;
 use comity_domain::organisation::Settings;
 use comity_domain::state::State as World;
 use comity_domain::time::{Days, Minutes};
+use comity_domain::version::Versioned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::Who;
-use crate::input::{Body, Path, if_match, organisation};
+use crate::input::{Body, Path, organisation};
 use crate::openapi::values;
 use crate::organisations::seen;
 use crate::problem::Problem;
+use crate::versions::tagged;
 
 /// The code that a customer hands to a partner so that it can ask.
 #[derive(Serialize, ToSchema)]
@@ -67,7 +69,7 @@ pub async fn rotate(
     Path(named): Path<String>,
 ) -> Result<Json<ShownCode>, Problem> {
     let id = organisation(&app.state(), &named)?;
-    app.run(&who.0, Command::RotateCustomerId { organisation: id, code: app.fresh_code() }).await?;
+    who.run(&app, Command::RotateCustomerId { organisation: id, code: app.fresh_code() }).await?;
     shown_code(app, id).await
 }
 
@@ -103,7 +105,7 @@ fn shown_settings(state: &World, id: OrganisationId) -> Result<Response, Problem
         retention_days: s.retention.0,
         blocked_partners: s.blocked.clone(),
     };
-    Ok(([(header::ETAG, format!("\"{}\"", o.version))], Json(body)).into_response())
+    Ok(tagged(StatusCode::OK, state, &Versioned::Settings(id), body))
 }
 
 /// The settings for partners.
@@ -132,10 +134,8 @@ pub async fn change_settings(
     State(app): State<Arc<App>>,
     who: Who,
     Path(named): Path<String>,
-    headers: HeaderMap,
     Body(body): Body<WireSettings>,
 ) -> Result<Response, Problem> {
-    let version = if_match(&headers)?;
     let id = organisation(&app.state(), &named)?;
     let settings = Settings {
         customer_id_on: body.customer_id_on,
@@ -144,7 +144,8 @@ pub async fn change_settings(
         retention: Days(body.retention_days),
         blocked: body.blocked_partners,
     };
-    let command = Command::ChangeSettings { organisation: id, settings, version };
-    let done = app.run(&who.0, command).await?;
+    let command = Command::ChangeSettings { organisation: id, settings, version: None };
+    let seen = who.must_see(Versioned::Settings(id));
+    let done = who.put_together(&app, Some(seen), || Ok(command)).await?;
     shown_settings(&done.state, id)
 }

@@ -8,7 +8,7 @@ use comity_decision::counter::Counts;
 use comity_decision::decide::{Answer, decide};
 use comity_domain::application::KeyUse;
 use comity_domain::code::CustomerCode;
-use comity_domain::command::{Caller, Command, Door, FreshCode, Principal};
+use comity_domain::command::{Asked, Caller, Command, Door, FreshCode, Once, Principal};
 use comity_domain::event::Event;
 use comity_domain::ids::{ApplicationId, Digest32, OrganisationId, PersonId, SessionId};
 use comity_domain::permission::Permission;
@@ -17,7 +17,7 @@ use comity_domain::rights::Resource;
 use comity_domain::state::State;
 use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
-use comity_store::{CallRecord, Place, Reader, StoreError};
+use comity_store::{CallRecord, Place, REMEMBERED_MS, Reader, StoreError};
 
 use crate::assertions::Assertions;
 use crate::calls::CallBook;
@@ -259,6 +259,12 @@ impl App {
         &self.clock
     }
 
+    /// The clock, for whoever has to keep it.
+    #[must_use]
+    pub fn clock_shared(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
     /// The time for rules.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -275,8 +281,41 @@ impl App {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn run(&self, caller: &Caller, command: Command) -> Result<Done, Failure> {
-        Ok(self.node.run(caller.clone(), command).await?)
+    pub async fn run(&self, caller: &Caller, asked: impl Into<Asked>) -> Result<Done, Failure> {
+        Ok(self.node.run(caller.clone(), asked).await?)
+    }
+
+    /// What became of a command that its caller sent before, found without sending it again: for one
+    /// that cannot even be put together any more, because what it names is gone.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyReused`], or if it cannot be looked up or this node does not show it yet.
+    pub async fn done_before(&self, once: &Once) -> Result<Option<Done>, Failure> {
+        let (reader, since) = (self.reader.clone(), self.now().plus(-REMEMBERED_MS));
+        let key = (once.principal.clone(), once.key);
+        // Not on an async thread: on PostgreSQL this waits for the network.
+        let reading = tokio::task::spawn_blocking(move || {
+            let Some(known) = reader.known(&key, since)? else {
+                return Ok::<_, StoreError>(None);
+            };
+            let rows = reader.rows(None, known.seq.saturating_sub(1), 1)?;
+            Ok(rows
+                .into_iter()
+                .find(|r| (r.seq, r.at) == (known.seq, known.at))
+                .map(|r| (known, r)))
+        });
+        let read = reading.await.map_err(|e| Failure::Broken(e.to_string()))??;
+        let Some((known, row)) = read else {
+            return Ok(None);
+        };
+        if known.once != *once {
+            return Err(Refusal::KeyReused.into());
+        }
+        if !self.reached(known.seq).await {
+            return Err(Failure::Unavailable("this node does not show it yet"));
+        }
+        let seq = row.seq;
+        Ok(Some(Done { row: Some(Arc::new(row)), state: self.state(), seq, again: true }))
     }
 
     // -- who is calling ---------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 //! How an application proves itself by a key of its own: a signed statement for one use
 //! (RFC 7523, section 2.2, `private_key_jwt`).
 //!
-//! A statement lives five minutes at most. Each node remembers those that it has seen and takes
+//! A statement is good for five minutes from when it was made, whatever it says itself: there are
+//! libraries that write an hour into it. Each node remembers those that it has seen and takes
 //! none that was made before the node started, so that one which somebody overheard opens nothing
 //! on that node a second time. Nodes do not tell each other: on several, one could be shown again
 //! to another node, within those five minutes; what it then opens is what its application may ask
@@ -17,7 +18,7 @@ use serde::Deserialize;
 
 use crate::jws::Token;
 
-/// How far ahead of its use a statement may run out, in milliseconds.
+/// How long after it was made a statement is good at most, in milliseconds.
 pub const MOST_LIFE: i64 = 5 * MINUTE;
 /// How far a client's clock may be ahead, in milliseconds.
 const SKEW: i64 = 30 * SECOND;
@@ -36,7 +37,7 @@ pub enum Unproven {
     Name,
     #[error("it is for somebody else")]
     Audience,
-    #[error("it is out of time, or lives longer than five minutes")]
+    #[error("it is out of time, or older than five minutes")]
     Time,
     #[error("no key of the client signed it")]
     Key,
@@ -130,7 +131,8 @@ impl Assertions {
         }
         let (exp, iat) = (instant(said.exp), instant(said.iat));
         let early = said.nbf.is_some_and(|nbf| instant(nbf) > now.plus(SKEW));
-        let in_time = now < exp && exp <= now.plus(MOST_LIFE + SKEW) && iat <= now.plus(SKEW);
+        let until = exp.min(iat.plus(MOST_LIFE));
+        let in_time = now < until && iat <= now.plus(SKEW);
         // One made before this node started may have been used then.
         if early || !in_time || iat.plus(SECOND) <= self.started {
             return Err(Unproven::Time);
@@ -145,7 +147,7 @@ impl Assertions {
             return Err(Unproven::Key);
         }
         let name = Digest32::of(format!("{id}/{}", said.jti).as_bytes());
-        self.use_once(name, exp, now).map(|()| id)
+        self.use_once(name, until, now).map(|()| id)
     }
 
     fn use_once(&self, name: Digest32, until: Instant, now: Instant) -> Result<(), Unproven> {

@@ -73,6 +73,15 @@ impl Clock {
         Clocks { wall, boot, drift }
     }
 
+    /// Milliseconds for whoever measures how often something happens: the time since the machine
+    /// started, which no step of the system's clock changes, or the simulated time.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        let simulated = self.simulated.load(Ordering::Acquire);
+        let millis = if simulated == REAL { boot_millis() } else { simulated };
+        u64::try_from(millis).unwrap_or(0)
+    }
+
     /// How far the system's clock stands from the one that counts since the machine started: what
     /// shows a step of it. A simulated clock never steps.
     #[must_use]
@@ -130,5 +139,17 @@ mod tests {
         assert_eq!(clock.now(), Instant(1_000));
         clock.set(Instant(1_500));
         assert_eq!(clock.now(), Instant(1_500));
+    }
+
+    #[test]
+    fn t37_a_step_of_the_systems_clock_fills_no_bucket_and_empties_none() {
+        let clock = Clock::system();
+        let before = clock.ticks();
+        clock.be_wrong_by(86_400_000);
+        assert!(clock.ticks().abs_diff(before) < 60_000);
+        clock.be_wrong_by(-86_400_000);
+        assert!(clock.ticks().abs_diff(before) < 60_000);
+        clock.set(Instant(7_000));
+        assert_eq!(clock.ticks(), 7_000);
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use comity_domain::command::Sealed;
+use comity_domain::ids::Digest32;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
@@ -24,6 +25,7 @@ pub struct Keys {
     seal: [u8; 32],
     pepper: [u8; 32],
     mac: [u8; 32],
+    again: [u8; 32],
     snapshot: SnapshotKey,
 }
 
@@ -121,7 +123,7 @@ pub fn secret_file(path: &Path) -> Result<([u8; 32], bool), KeyError> {
     }
     let text = fs::read_to_string(path).map_err(io)?;
     let shape = || KeyError::Shape(path.to_path_buf());
-    let secret: comity_domain::ids::Digest32 = text.trim().parse().map_err(|_| shape())?;
+    let secret: Digest32 = text.trim().parse().map_err(|_| shape())?;
     Ok((secret.0, made))
 }
 
@@ -142,6 +144,7 @@ impl Keys {
             seal: derive(secret, "comity/seal/1"),
             pepper: derive(secret, "comity/pepper/1"),
             mac: derive(secret, "comity/mac/1"),
+            again: derive(secret, "comity/again/1"),
             snapshot: SnapshotKey(derive(secret, "comity/snapshot/1")),
         }
     }
@@ -181,6 +184,18 @@ impl Keys {
     #[must_use]
     pub fn mac(&self, message: &[u8]) -> [u8; 32] {
         mac_of(&self.mac, message)
+    }
+
+    /// A code over parts of a command that its caller may send again: without the key file nobody
+    /// finds out by guessing what was sent. Each part is preceded by its length.
+    #[must_use]
+    pub fn again(&self, parts: &[&[u8]]) -> Digest32 {
+        let mut message = Vec::new();
+        for part in parts {
+            message.extend((part.len() as u64).to_be_bytes());
+            message.extend(*part);
+        }
+        Digest32(mac_of(&self.again, &message))
     }
 
     /// Whether `code` is the one over `message`, compared in constant time.

@@ -6,6 +6,7 @@
 //!   opens; [`assertions`]: how an application proves itself by a key of its own.
 //! - [`jws`], [`signing`]: signed tokens as bytes; Comity's own keys and signature.
 //! - [`node`]: a node as others hold it; `writer`: collect commands, append, apply, publish;
+//!   `again`: what is sent a second time;
 //!   [`lease`]: what several nodes over one log wait for.
 //! - [`start`], [`snapshots`]: from a snapshot or the whole log to a state; taking and confirming.
 //! - [`calls`]: counting made durable.
@@ -19,6 +20,7 @@
 //! - [`app`]: all of it together, as a door holds it.
 
 pub mod access;
+mod again;
 pub mod app;
 pub mod assertions;
 pub mod calls;

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use comity_decision::counter::Counter;
 use comity_decision::index::Index;
-use comity_domain::command::{Caller, Command};
+use comity_domain::command::{Asked, Caller, Command};
 use comity_domain::event::Row;
 use comity_domain::ids::{CommandId, SessionId};
 use comity_domain::refusal::Refusal;
@@ -40,6 +40,9 @@ pub struct Done {
     pub state: Arc<State>,
     /// Its position: everything up to it is in `state`.
     pub seq: u64,
+    /// It was carried out before, when its key was first sent: `row` is that row, and `state` is how
+    /// things are now.
+    pub again: bool,
 }
 
 /// A command that was not carried out.
@@ -86,12 +89,12 @@ impl Closer {
 }
 
 /// What becomes of a command.
-pub(crate) type Answer = Result<Done, NotDone>;
+pub type Answer = Result<Done, NotDone>;
 
 pub(crate) struct Job {
     pub caller: Caller,
     pub id: CommandId,
-    pub command: Command,
+    pub asked: Asked,
     pub reply: oneshot::Sender<Answer>,
 }
 
@@ -237,6 +240,7 @@ impl Node {
             faults: faults.clone(),
             metrics: metrics.clone(),
             next_sweep: boot_millis(),
+            next_forget: boot_millis(),
             off,
             later: Vec::new(),
             failing: false,
@@ -292,22 +296,45 @@ impl Node {
     ///
     /// # Errors
     /// [`NotDone`].
-    pub async fn run(&self, caller: Caller, command: Command) -> Answer {
-        let kind = command.kind();
-        let result = match self.send(caller, command) {
+    pub async fn run(&self, caller: Caller, asked: impl Into<Asked>) -> Answer {
+        let asked = asked.into();
+        let kind = asked.command.kind();
+        let result = match self.send(caller, asked) {
             Ok(reply) => reply.await.unwrap_or(Err(NotDone::Unknown)),
             Err(not) => Err(not),
         };
         self.counted(&kind, result)
     }
 
+    /// Hands a command to the writer now, so that commands are taken in the order of these calls;
+    /// what became of it comes with the future.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn hand_in(
+        &self,
+        caller: Caller,
+        command: Command,
+    ) -> impl Future<Output = Answer> + Send + use<'_> {
+        let kind = command.kind();
+        let sent = self.send(caller, command.into());
+        async move {
+            let result = match sent {
+                Ok(reply) => reply.await.unwrap_or(Err(NotDone::Unknown)),
+                Err(not) => Err(not),
+            };
+            self.counted(&kind, result)
+        }
+    }
+
     /// The same for a thread that may block.
     ///
     /// # Errors
     /// [`NotDone`].
-    pub fn run_blocking(&self, caller: Caller, command: Command) -> Answer {
-        let kind = command.kind();
-        let result = match self.send(caller, command) {
+    pub fn run_blocking(&self, caller: Caller, asked: impl Into<Asked>) -> Answer {
+        let asked = asked.into();
+        let kind = asked.command.kind();
+        let result = match self.send(caller, asked) {
             Ok(reply) => reply.blocking_recv().unwrap_or(Err(NotDone::Unknown)),
             Err(not) => Err(not),
         };
@@ -316,8 +343,8 @@ impl Node {
 
     fn counted(&self, kind: &str, result: Answer) -> Answer {
         let outcome = match &result {
-            Ok(Done { row: Some(_), .. }) => Outcome::Done,
-            Ok(Done { row: None, .. }) => Outcome::Nothing,
+            Ok(Done { row: Some(_), again: false, .. }) => Outcome::Done,
+            Ok(_) => Outcome::Nothing,
             Err(NotDone::Refused(_)) => Outcome::Refused,
             Err(NotDone::Unavailable(_) | NotDone::Guarded) => Outcome::Unavailable,
             Err(NotDone::Unknown) => Outcome::Unknown,
@@ -326,19 +353,19 @@ impl Node {
         result
     }
 
-    fn send(&self, caller: Caller, command: Command) -> Result<oneshot::Receiver<Answer>, NotDone> {
+    fn send(&self, caller: Caller, asked: Asked) -> Result<oneshot::Receiver<Answer>, NotDone> {
         if self.guarded.is_some() {
             return Err(NotDone::Guarded);
         }
         let stopping = NotDone::Unavailable("the node is stopping");
-        if self.waiting.load(Ordering::Acquire) >= MOST_WAITING && !command.is_ending() {
+        if self.waiting.load(Ordering::Acquire) >= MOST_WAITING && !asked.command.is_ending() {
             return Err(NotDone::Unavailable("too many commands are waiting"));
         }
         let (reply, answer) = oneshot::channel();
         let id = CommandId(u128::from_be_bytes(random::bytes()));
         let jobs = self.jobs.lock().map_err(|_| stopping.clone())?;
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        let job = Message::Job(Job { caller, id, command, reply });
+        let job = Message::Job(Job { caller, id, asked, reply });
         match jobs.as_ref() {
             Some(jobs) if jobs.send(job).is_ok() => Ok(answer),
             _ => {

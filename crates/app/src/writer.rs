@@ -22,9 +22,10 @@ use comity_domain::ids::{CommandId, Ids};
 use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::{kernel, rights, session};
-use comity_store::{AppendError, Head, Renewed, Store, StoreError};
+use comity_store::{AppendError, Head, REMEMBERED_MS, Renewed, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
+use crate::again::{self, Sent};
 use crate::clock::{Clock, boot_millis, stopwatch};
 use crate::erasures::Erasures;
 use crate::lease::{Barrier, Lease, Waiting};
@@ -35,6 +36,10 @@ use crate::node::{Answer, Closer, Done, Faults, Job, Message, NotDone, Sabotage,
 const MOST_IN_BATCH: usize = 512;
 /// How often forgotten sessions are swept from the index.
 const SWEEP_EVERY_MS: i64 = 30_000;
+/// How often old keys of commands are cleared away.
+const FORGET_EVERY_MS: i64 = 60_000;
+/// How many of them at a time.
+const MOST_FORGOTTEN: usize = 500;
 /// For how long commands are decided while the head is held: others wait for it meanwhile, and the
 /// server ends a transaction in which nothing happens for a second.
 const MOST_HELD_MS: i64 = 400;
@@ -59,6 +64,7 @@ pub(crate) struct Writer {
     pub faults: Arc<Faults>,
     pub metrics: Arc<Metrics>,
     pub next_sweep: i64,
+    pub next_forget: i64,
     /// Our clock and the database's differ too much, or were not compared yet: nothing is decided
     /// by it, and above all nothing written, because the time of the log never runs back (T37).
     pub off: bool,
@@ -81,8 +87,19 @@ enum Commit {
 }
 
 type Batch = Vec<(Row, Vec<SideWrite>)>;
-/// Who waits for an answer, whether they wanted to end something, and which row of the batch it is.
-type Reply = (oneshot::Sender<Answer>, bool, Result<Option<usize>, Refusal>);
+
+/// What a command came to.
+pub(crate) enum Came {
+    /// Nothing changed.
+    Nothing,
+    /// To this row of the batch; `true` if it was sent before within the batch.
+    Row(usize, bool),
+    /// To a row that it became when it was sent before.
+    Earlier(Arc<Row>),
+}
+
+/// Who waits for an answer, whether they wanted to end something, and what it came to.
+type Reply = (oneshot::Sender<Answer>, bool, Result<Came, Refusal>);
 
 impl Writer {
     pub fn run(&mut self, messages: &Receiver<Message>) {
@@ -105,7 +122,7 @@ impl Writer {
                         }
                     }
                     self.waiting.fetch_sub(jobs.len() - known, Ordering::AcqRel);
-                    jobs.sort_by_key(|job| !job.command.is_ending());
+                    jobs.sort_by_key(|job| !job.asked.command.is_ending());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) if jobs.is_empty() => return,
@@ -150,12 +167,31 @@ impl Writer {
             self.closer.index.retain(|id| state.sessions.get(id).is_some());
         }
         self.scrub();
+        self.forget();
         if !self.failing && !self.state.has_due(self.clock.now()) {
             return;
         }
         let (reply, _nobody) = oneshot::channel();
         let id = CommandId(self.ids.next(self.clock.now()));
-        self.batch(vec![Job { caller: Caller::system(), id, command: Command::NoteDue, reply }]);
+        let asked = Command::NoteDue.into();
+        self.batch(vec![Job { caller: Caller::system(), id, asked, reply }]);
+    }
+
+    /// Clears away keys of commands that are too old to be remembered: a few at a time, so that nobody
+    /// waits for it.
+    fn forget(&mut self) {
+        if self.failing || self.off || self.closer.is_closed() || boot_millis() < self.next_forget {
+            return;
+        }
+        let before = self.clock.now().plus(-REMEMBERED_MS);
+        let gone = self.store.forget(before, MOST_FORGOTTEN);
+        if let Err(error) = &gone {
+            tracing::warn!(%error, "old keys of commands were not cleared away");
+        }
+        if gone.is_ok_and(|gone| gone == MOST_FORGOTTEN) {
+            return; // more at the next beat
+        }
+        self.next_forget = boot_millis().saturating_add(FORGET_EVERY_MS);
     }
 
     /// What erasures leave to do. A file is this writer's alone, so it stays current while it is
@@ -303,21 +339,44 @@ impl Writer {
         let mut rows: Batch = Vec::new();
         let mut replies = Vec::with_capacity(jobs.len());
         let began = boot_millis();
+        let mut sent = match Sent::before(&mut self.store, &jobs, self.clock.now()) {
+            Ok(sent) => sent,
+            Err(error) => {
+                self.store.release();
+                self.broken(&error);
+                for job in jobs {
+                    let _ = job.reply.send(Err(NotDone::Unavailable("the log cannot be read")));
+                }
+                return;
+            }
+        };
         let mut jobs = jobs.into_iter();
         while let Some(job) = jobs.next() {
             let now = self.clock.now();
-            let ending = job.command.is_ending();
-            match kernel::decide(&state, &job.caller, job.id, job.command, now, &mut self.ids) {
+            let ending = job.asked.command.is_ending();
+            let Job { caller, id, asked, reply } = job;
+            if let Some(first) = sent.find(asked.once.as_ref(), &rows) {
+                let came = first.and_then(|(came, row)| {
+                    again::judge(&state, &caller, (id, asked.command), &row, now, &mut self.ids)?;
+                    Ok(came)
+                });
+                replies.push((reply, ending, came));
+                continue;
+            }
+            let (command, seen) = (asked.command, asked.seen.as_ref());
+            match kernel::decide_if(&state, &caller, id, (command, seen), now, &mut self.ids) {
                 Ok(decided) => {
                     state = decided.state;
                     touched.merge(decided.touched);
-                    let row = decided.row.map(|row| {
-                        rows.push((row, decided.side));
-                        rows.len() - 1
+                    let came = decided.row.map_or(Came::Nothing, |row| {
+                        let mut side = decided.side;
+                        side.extend(sent.first(asked.once, rows.len()).map(SideWrite::Once));
+                        rows.push((row, side));
+                        Came::Row(rows.len() - 1, false)
                     });
-                    replies.push((job.reply, ending, Ok(row)));
+                    replies.push((reply, ending, Ok(came)));
                 }
-                Err(refusal) => replies.push((job.reply, ending, Err(refusal))),
+                Err(refusal) => replies.push((reply, ending, Err(refusal))),
             }
             if self.store.is_shared() && boot_millis().saturating_sub(began) >= MOST_HELD_MS {
                 self.later.extend(jobs);
@@ -326,7 +385,8 @@ impl Writer {
         }
         if rows.is_empty() {
             self.store.release();
-            let ends = replies.iter().any(|(_, ending, _)| *ending);
+            let told = |(_, ending, came): &Reply| *ending || matches!(came, Ok(Came::Earlier(_)));
+            let ends = replies.iter().any(told);
             if ends && self.store.is_shared() && !self.is_durable() {
                 return refuse(replies, &NotDone::Unavailable("it cannot be confirmed"));
             }
@@ -407,10 +467,14 @@ impl Writer {
         let state = self.published.load_full();
         let rows: Vec<Arc<Row>> = rows.into_iter().map(|(row, _)| Arc::new(row)).collect();
         for (reply, ending, outcome) in replies {
-            let answer = outcome.map_err(NotDone::Refused).map(|row| {
-                let row = row.and_then(|ix| rows.get(ix).cloned());
+            let answer = outcome.map_err(NotDone::Refused).map(|came| {
+                let (row, again) = match came {
+                    Came::Nothing => (None, false),
+                    Came::Row(ix, again) => (rows.get(ix).cloned(), again),
+                    Came::Earlier(row) => (Some(row), true),
+                };
                 let seq = row.as_ref().map_or(state.seq, |r| r.seq);
-                Done { row, state: state.clone(), seq }
+                Done { row, state: state.clone(), seq, again }
             });
             let takes = |done: &Done| {
                 done.row.iter().flat_map(|row| &row.events).any(|e| e.event.takes_away())

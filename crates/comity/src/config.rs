@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use comity_api::limits::{self, Proxies, Said};
 use comity_app::checkpoints::Places;
 use comity_store::postgres::Server;
 use serde::Deserialize;
@@ -45,6 +46,13 @@ pub struct Flags {
     /// A trusted proxy in front of Comity speaks TLS; needed to listen beyond loopback
     #[arg(long, env = "COMITY_BEHIND_PROXY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     behind_proxy: Option<bool>,
+    /// Addresses or networks of proxies that say whom they serve, separated by commas
+    /// [default: none]
+    #[arg(long, env = "COMITY_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',')]
+    trusted_proxies: Option<Vec<String>>,
+    /// Where those proxies say it: x-forwarded-for or forwarded [default: x-forwarded-for]
+    #[arg(long, env = "COMITY_CLIENT_HEADER", value_name = "HEADER")]
+    client_header: Option<String>,
     /// Address for /metrics, /healthz and /readyz, apart from the API [default: none]
     #[arg(long, env = "COMITY_METRICS_LISTEN", value_name = "ADDRESS")]
     metrics_listen: Option<String>,
@@ -71,10 +79,14 @@ struct File {
     checkpoint_key: Option<PathBuf>,
     checkpoint_file: Option<PathBuf>,
     behind_proxy: Option<bool>,
+    trusted_proxies: Option<Vec<String>>,
+    client_header: Option<String>,
     metrics_listen: Option<String>,
     metrics_beyond_loopback: Option<bool>,
     log: Option<String>,
     log_format: Option<String>,
+    #[serde(default)]
+    limits: limits::Settings,
 }
 
 /// What holds in the end.
@@ -102,6 +114,10 @@ pub struct Config {
     pub log: tracing::Level,
     /// Whether as JSON.
     pub log_json: bool,
+    /// How often is too often, and whom to believe about where requests come from.
+    pub limits: limits::Settings,
+    /// Whether all requests come from a proxy, and none is listed that says whom it serves.
+    pub clients_unknown: bool,
 }
 
 impl Flags {
@@ -186,8 +202,18 @@ impl Flags {
             "json" => true,
             _ => bail!("log_format: {format:?} is not text or json"),
         };
+        let limits = limits::Settings {
+            proxies: proxies(
+                self.trusted_proxies.clone().or(file.trusted_proxies),
+                self.client_header.clone().or(file.client_header),
+            )?,
+            ..file.limits
+        };
+        let clients_unknown = behind_proxy && limits.proxies.trusted.is_empty();
         let file = self.config.clone();
         Ok(Config {
+            limits,
+            clients_unknown,
             listen,
             issuer,
             metrics_listen,
@@ -221,6 +247,18 @@ fn issuer_of(text: &str) -> anyhow::Result<String> {
         bail!("issuer: {text:?} must be {plain:?}: no user, no path, no query, no fragment");
     }
     Ok(plain)
+}
+
+/// Whom to believe about where requests come from.
+fn proxies(trusted: Option<Vec<String>>, header: Option<String>) -> anyhow::Result<Proxies> {
+    let read = |text: String| text.trim().parse().with_context(|| "trusted_proxies");
+    let said = match header.as_deref() {
+        None | Some("x-forwarded-for") => Said::XForwardedFor,
+        Some("forwarded") => Said::Forwarded,
+        Some(other) => bail!("client_header: {other:?} is not x-forwarded-for or forwarded"),
+    };
+    let trusted = trusted.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Proxies { trusted, said })
 }
 
 /// Whether a flag was given as one, and not by the environment.
@@ -275,6 +313,11 @@ mod tests {
             ("database = \"postgres://a@127.0.0.1/b\"\ndatabase_file = \"x\"", "once"),
             ("lisen = \"127.0.0.1:1\"", "lisen"),
             ("behind_proxy = \"perhaps\"", "behind_proxy"),
+            ("trusted_proxies = [\"proxy.example\"]", "trusted_proxies"),
+            ("trusted_proxies = [\"10.0.0.0/33\"]", "trusted_proxies"),
+            ("client_header = \"x-real-ip\"", "client_header"),
+            ("[limits]\nsign_in = \"5/minute\"", "sign_in"),
+            ("[limits]\nsignin = \"5/min\"", "signin"),
         ] {
             let error = format!("{:#}", with_file(text).unwrap_err());
             assert!(error.contains(key), "{text}: {error}");
@@ -286,5 +329,24 @@ mod tests {
             let named = with_file(&format!("issuer = \"{loopback}\"")).unwrap();
             assert_eq!(named.issuer.as_deref(), Some(loopback));
         }
+    }
+    #[test]
+    fn t46_limits_and_proxies_are_read_and_a_proxy_that_is_not_listed_is_noticed() {
+        let text = "listen = \"0.0.0.0:1\"\nbehind_proxy = true\n";
+        assert!(with_file(text).unwrap().clients_unknown);
+        let text = format!(
+            "{text}trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\nclient_header = \"forwarded\"\n\
+             [limits]\nsign_in = \"9/min\"\nread = \"off\"\nevent_streams = 2\n"
+        );
+        let config = with_file(&text).unwrap();
+        assert!(!config.clients_unknown);
+        assert_eq!(
+            (config.limits.sign_in, config.limits.read),
+            ("9/min".parse().unwrap(), limits::Rate::OFF)
+        );
+        assert_eq!(config.limits.event_streams, 2);
+        assert!(config.limits.proxies.trusts("10.9.9.9".parse().unwrap()));
+        assert_eq!(config.limits.proxies.said, Said::Forwarded);
+        assert_eq!(config.limits.exchange, limits::Settings::default().exchange);
     }
 }

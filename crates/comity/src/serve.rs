@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use comity_api::limits;
+use comity_api::server::serve_behind;
 use comity_app::clock::{Clock, stopwatch};
 use comity_app::people::passwords::Cost;
 use comity_app::{App, Settings};
@@ -68,7 +70,13 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         }
         let (rows, ms) = (app.state().seq, watch().as_millis());
         tracing::info!(version, %address, rows, ms, "started");
-        run(app, listener, figures, stop).await;
+        if config.clients_unknown {
+            tracing::warn!(
+                "every request seems to come from the proxy: list it in trusted_proxies, or strangers \
+                 can use up the sign-ins of others"
+            );
+        }
+        run(app, listener, figures, &config.limits, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -93,6 +101,7 @@ pub async fn run(
     app: Arc<App>,
     listener: TcpListener,
     figures: Option<TcpListener>,
+    limits: &limits::Settings,
     mut told: Told,
 ) {
     let (over, is_over) = tokio::sync::oneshot::channel::<()>();
@@ -116,7 +125,8 @@ pub async fn run(
         });
     };
     let watch = stopwatch();
-    if !comity_api::server::serve(listener, comity_api::router(app.clone()), stop).await {
+    let router = comity_api::limited_router(app.clone(), limits);
+    if !serve_behind(listener, router, &limits.proxies, stop).await {
         tracing::warn!("requests that took too long were cut off");
     }
     let stopping = app.clone();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::application::{KeyUse, Policy};
 use crate::consent::Terms;
+use crate::event::{Event, Row};
 use crate::grant::Narrowing;
 use crate::halt::HaltTarget;
 use crate::ids::{
@@ -20,6 +21,7 @@ use crate::role::{Level, Mode, Modes};
 use crate::signing::{FreshSigningKey, PublicKey};
 use crate::text::Subject;
 use crate::time::{Days, Instant};
+use crate::version::Seen;
 
 /// Who is calling, as the door found out. The kernel judges it against the state at the head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,39 @@ impl Caller {
             Principal::Person { person, .. } => Some(person),
             _ => None,
         }
+    }
+}
+
+/// A command that its caller may send again without knowing what became of it, and that is carried
+/// out once: what is kept of it beside its row, and what a second one is compared with. No word of
+/// what was sent is in it: the key and what was asked are codes under the installation's key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Once {
+    /// Whose key it is: another caller's same key is another key (T59).
+    pub principal: String,
+    /// The key.
+    pub key: Digest32,
+    /// The method and the route as the door's table names it.
+    pub route: String,
+    /// The path, the query and the body.
+    pub body: Digest32,
+}
+
+/// A command as it is asked: with what its caller says about sending it again, and about what they
+/// saw before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What is to be done.
+    pub command: Command,
+    /// Once, however often it is sent.
+    pub once: Option<Once>,
+    /// Only if what it changes is still what the caller saw.
+    pub seen: Option<Seen>,
+}
+
+impl From<Command> for Asked {
+    fn from(command: Command) -> Self {
+        Self { command, once: None, seen: None }
     }
 }
 
@@ -234,8 +269,9 @@ pub enum Command {
     // -- the customer's own affairs -------------------------------------------------------------
     /// A new customer ID; the old one finds nothing from now on.
     RotateCustomerId { organisation: OrganisationId, code: FreshCode },
-    /// Change the settings; `version` is the one that the caller saw.
-    ChangeSettings { organisation: OrganisationId, settings: Settings, version: u32 },
+    /// Change the settings; `version` is the one that the caller saw, where it is not said beside
+    /// the command ([`Asked::seen`]).
+    ChangeSettings { organisation: OrganisationId, settings: Settings, version: Option<u32> },
     // -- requests -------------------------------------------------------------------------------
     /// May we come in?
     Ask(Ask),
@@ -342,6 +378,52 @@ impl Command {
             Self::SealCalls { .. } => "seal_calls",
         }
         .into()
+    }
+
+    /// How to go on where the first answer held a secret, which nobody can show again. `row` is what
+    /// the command did.
+    #[must_use]
+    pub fn secret_of(&self, row: &Row) -> Option<String> {
+        let made = row.events.iter().find_map(|e| match e.event {
+            Event::KeyMade { key, .. } => Some(key),
+            _ => None,
+        });
+        match (self, made) {
+            (Self::MakeKey { .. }, Some(key)) => {
+                Some(format!("The key {key} was made; retire it and make another."))
+            }
+            (Self::MakeKey { .. }, None) => Some("Retire the key and make another.".into()),
+            (Self::MakeEnrolment { .. }, _) => {
+                Some("Make another enrolment; the one before it is good for nothing then.".into())
+            }
+            (Self::RotateCustomerId { .. }, _) => {
+                Some("Read the customer ID that is in force.".into())
+            }
+            (Self::SignIn { .. }, _) => Some("Sign in again.".into()),
+            (Self::Enter(_), _) => Some("Close the session and enter again.".into()),
+            _ => None,
+        }
+    }
+
+    /// Whether what it names may be gone once it was carried out. Its answer shows nothing then, so
+    /// whoever sends it again may hear that it was done.
+    #[must_use]
+    pub fn ends_what_it_names(&self) -> bool {
+        matches!(
+            self,
+            Self::RetireKey { .. }
+                | Self::RemoveAccount { .. }
+                | Self::DeleteRole { .. }
+                | Self::RemoveMember { .. }
+                | Self::Unassign { .. }
+                | Self::SignOut
+                | Self::SignOutEverywhere
+                | Self::CloseSession { .. }
+                | Self::EndSession { .. }
+                | Self::Unlock { .. }
+                | Self::LiftHalt { .. }
+                | Self::EraseWords { .. }
+        )
     }
 
     /// Whether it only takes access away: such commands go first in a batch.

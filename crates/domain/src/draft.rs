@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::apply::{self, Context, Touched};
-use crate::command::{Caller, Sealed};
+use crate::command::{Caller, Once, Sealed};
 use crate::event::{self, Event, Recorded, Row, W};
 use crate::ids::{CommandId, Digest32, GrantId, Ids, OrganisationId, PersonId, UnitId};
 use crate::organisation::Standing;
@@ -28,6 +28,9 @@ pub enum SideWrite {
     SigningKey(Digest32, Sealed),
     /// That of a key which signs nothing more.
     DropSigningKey(Digest32),
+    /// That this row is what became of a command with a key. Written by whoever carried the command
+    /// to the kernel: no rule knows of it.
+    Once(Once),
     /// Every word about the subject, or that goes with it, with its salt; a person's password hash
     /// too.
     EraseWords(Subject),

@@ -12,6 +12,7 @@ use crate::may;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::time::Instant;
+use crate::version::Seen;
 use crate::{
     application, assignment, erasure, grant, halt, lock, organisation, person, request, role,
     session, settle, signing,
@@ -39,6 +40,24 @@ pub fn decide(
     dispatch(&mut draft, caller, command)?;
     settle::consequences(&mut draft);
     Ok(draft.finish(state))
+}
+
+/// The same, but only if what it changes is still what the caller saw. Every other reason for "no"
+/// comes first: whoever may not touch a thing does not learn its version either.
+///
+/// # Errors
+/// The refusal; nothing is changed then.
+pub fn decide_if(
+    state: &State,
+    caller: &Caller,
+    id: CommandId,
+    (command, seen): (Command, Option<&Seen>),
+    now: Instant,
+    ids: &mut Ids,
+) -> Result<Decided, Refusal> {
+    let decided = decide(state, caller, id, command, now, ids)?;
+    seen.map_or(Ok(()), |seen| seen.holds(state, decided.row.is_some()))?;
+    Ok(decided)
 }
 
 fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), Refusal> {

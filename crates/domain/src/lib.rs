@@ -8,7 +8,8 @@
 //! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`],
 //!    [`signing`]: one noun, one file: its states, its moves.
 //! 4. [`may`]: who may do what. [`rights`]: what a session may do. [`refusal`]: every "no".
-//! 5. [`command`], [`event`]: what can be asked, what can have happened.
+//! 5. [`command`], [`event`]: what can be asked, what can have happened. [`version`]: what somebody
+//!    saw of a thing before they changed it.
 //! 6. [`kernel`], [`draft`], `settle`: a command becomes a row; its consequences.
 //! 7. [`state`], [`apply`], `retire`, [`table`]: a row changes the state; what ended long ago goes.
 //! 8. [`snapshot`]: the state as bytes and back, and its hash.
@@ -42,6 +43,7 @@ pub mod rights;
 
 pub mod command;
 pub mod event;
+pub mod version;
 
 pub mod draft;
 pub mod kernel;

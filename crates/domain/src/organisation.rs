@@ -384,11 +384,11 @@ pub(crate) fn change_settings(
     caller: &Caller,
     id: OrganisationId,
     settings: Settings,
-    version: u32,
+    version: Option<u32>,
 ) -> Result<(), Refusal> {
     provision(d, caller, Action::ChangeSettings, id)?;
     let known = live(&d.state, id)?;
-    if known.version != version {
+    if version.is_some_and(|v| v != known.version) {
         return Err(Refusal::VersionConflict);
     }
     let policy = &d.state.policy;

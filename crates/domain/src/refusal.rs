@@ -33,6 +33,12 @@ pub enum Refusal {
     StaleSummary,
     /// Someone changed it since the version that the caller saw.
     VersionConflict,
+    /// Two may change it, and the caller did not say which version they saw.
+    VersionNeeded,
+    /// The key of this command was another command's.
+    KeyReused,
+    /// It was carried out, and the secret of its answer cannot be shown again: how to go on.
+    AlreadyDone(String),
     /// More would be given than was asked, or than the grant allows.
     Widening(&'static str),
     /// The same person may not stand on both sides.
@@ -84,6 +90,8 @@ pub enum Class {
     Conflict,
     /// The caller's version is old.
     Precondition,
+    /// The caller's version was not said.
+    Unconditional,
 }
 
 impl Refusal {
@@ -105,6 +113,9 @@ impl Refusal {
             Self::WrongState(_) => "wrong_state",
             Self::StaleSummary => "stale_summary",
             Self::VersionConflict => "version_conflict",
+            Self::VersionNeeded => "if_match_required",
+            Self::KeyReused => "idempotency_key_reused",
+            Self::AlreadyDone(_) => "already_done",
             Self::Widening(_) => "widening",
             Self::FourEyes => "four_eyes",
             Self::AlreadyPending => "already_pending",
@@ -134,12 +145,15 @@ impl Refusal {
             Self::Forbidden(_) | Self::PartnerSession | Self::FourEyes | Self::NoAccess => {
                 Class::Forbidden
             }
-            Self::Invalid { .. } | Self::GrantRequired(_) | Self::SameOrganisation => {
-                Class::Invalid
-            }
+            Self::Invalid { .. }
+            | Self::GrantRequired(_)
+            | Self::SameOrganisation
+            | Self::KeyReused => Class::Invalid,
             Self::VersionConflict => Class::Precondition,
+            Self::VersionNeeded => Class::Unconditional,
             Self::WrongState(_)
             | Self::StaleSummary
+            | Self::AlreadyDone(_)
             | Self::Widening(_)
             | Self::AlreadyPending
             | Self::AskedTooOften
@@ -178,6 +192,16 @@ impl Refusal {
             }
             Self::VersionConflict => {
                 "Someone changed it since you looked; reload it and try again.".into()
+            }
+            Self::VersionNeeded => {
+                "Send If-Match with the ETag of what you read: somebody else may have changed it.".into()
+            }
+            Self::KeyReused => {
+                "This Idempotency-Key was sent with something else; make a new one for each command."
+                    .into()
+            }
+            Self::AlreadyDone(how) => {
+                format!("It was done the first time, and its secret is shown once. {how}")
             }
             Self::Widening(what) => {
                 format!("{what} would be wider than what was asked or given; only narrowing is possible here.")

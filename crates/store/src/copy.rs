@@ -94,6 +94,19 @@ const TABLES: &[Table] = &[
             ("reason_ix", Number),
         ],
     ),
+    // They point at rows of the same look, so they answer for nothing that was not copied.
+    table(
+        "command",
+        "principal, key_hash",
+        &[
+            ("key_hash", Bytes),
+            ("principal", Text),
+            ("route", Text),
+            ("body_hash", Bytes),
+            ("seq", Number),
+            ("at", Number),
+        ],
+    ),
     Table {
         name: "counter",
         columns: &[

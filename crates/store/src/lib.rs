@@ -7,10 +7,13 @@
 //! - A batch is written whole or not at all, with everything beside it.
 //! - What was confirmed is there after a crash.
 //! - When a commit's outcome is unknown, it is settled before anybody is told.
+//! - What became of a command that may be sent again is known exactly as long as its row is there,
+//!   for a day.
 //! - A second process cannot write to the same file.
 //! - What is read was written by this log: every leaf and root recomputes.
 //! - Readers never wait for the writer, and never see half a batch.
 
+mod again;
 mod calls;
 mod checkpoint;
 mod codec;
@@ -32,6 +35,7 @@ mod tree;
 mod verify;
 mod words;
 
+pub use again::{Key, Known, REMEMBERED_MS, Remembered};
 pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
 pub use checkpoint::{Checkpoints, Kept};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};

@@ -9,12 +9,14 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::Row;
 use comity_domain::ids::{CommandId, Ids};
+use comity_domain::time::Instant;
 
+use crate::again::{Key, Known};
 use crate::codec::CodecError;
 use crate::lease::{NodeId, Renewed};
 use crate::merkle::{Edge, Hash};
 use crate::postgres::{self, Server};
-use crate::{codec, leaf, sqlite};
+use crate::{again, codec, leaf, sqlite};
 
 /// What is wrong with a store. Never a refusal: it means that something is broken.
 #[derive(Debug, thiserror::Error)]
@@ -255,6 +257,47 @@ impl Store {
             Engine::Sqlite(log) => log.find_command(seq, command),
             Engine::Postgres(log) => log.find_command(seq, command),
         }
+    }
+
+    /// Which of these keys were used at or after `since`, and what became of their commands. To be
+    /// asked with the head in hand: then nobody else can use one meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn known(&self, keys: &[Key], since: Instant) -> Result<Known, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(log) => again::sqlite(&log.connection, keys, since),
+            Engine::Postgres(log) => log.known(keys, since),
+        }
+    }
+
+    /// Clears away keys that were used before `before`, at most `most`; says how many. Takes neither
+    /// the head nor much time.
+    ///
+    /// # Errors
+    /// If they cannot be deleted.
+    pub fn forget(&mut self, before: Instant, most: usize) -> Result<usize, StoreError> {
+        match &mut self.0 {
+            Engine::Sqlite(log) => again::forget_sqlite(&log.connection, before, most),
+            Engine::Postgres(log) => log.forget(before, most),
+        }
+    }
+
+    /// One row of the log, as far as it is there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn row(&mut self, seq: u64) -> Result<Option<Row>, StoreError> {
+        let mut found = None;
+        let mut each = |stored: codec::Stored, words| {
+            found = Some(codec::decode(&stored, words)?);
+            Ok(())
+        };
+        match &mut self.0 {
+            Engine::Sqlite(log) => log.read_between(seq.saturating_sub(1), seq, &mut each)?,
+            Engine::Postgres(log) => log.read_between(seq.saturating_sub(1), seq, &mut each)?,
+        }
+        Ok(found)
     }
 
     /// Whether the connection is gone, so that nothing was done on it and another is worth a try.

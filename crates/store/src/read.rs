@@ -12,6 +12,7 @@ use comity_domain::text::{About, Reference, Word};
 use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::again::{self, Key, Remembered};
 use crate::codec::{self, Stored};
 use crate::log::{Head, Place, StoreError};
 use crate::merkle::{Edge, Hash};
@@ -253,6 +254,19 @@ impl Reader {
             let mut ask = c.prepare_cached("SELECT sealed FROM signing_key WHERE kid = ?1")?;
             Ok(ask.query_row([kid.0], |r| r.get(0)).optional()?)
         })
+    }
+
+    /// What became of a command with a key, if it was used at or after `since`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn known(&self, key: &Key, since: Instant) -> Result<Option<Remembered>, StoreError> {
+        let keys = std::slice::from_ref(key);
+        let found = match &self.0 {
+            Engine::Sqlite(files) => files.with(|c| again::sqlite(c, keys, since)),
+            Engine::Postgres(pool) => pool.with(|c| again::postgres(c, keys, since)),
+        };
+        Ok(found?.remove(key))
     }
 
     /// Sessions of an organisation, newest first.

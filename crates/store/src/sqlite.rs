@@ -15,6 +15,7 @@ use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };
 
+use crate::again;
 use crate::codec::{self, CodecError, Stored};
 use crate::log::{AppendError, Head, StoreError};
 use crate::merkle::{Edge, Hash};
@@ -221,7 +222,7 @@ fn write(
         insert(tx, row, &stored)?;
         project(tx, row)?;
         for write in side {
-            beside(tx, write)?;
+            beside(tx, row, write)?;
         }
         for recorded in &row.events {
             if let Event::Restored { fork } = recorded.event {
@@ -328,7 +329,7 @@ fn project(tx: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn beside(tx: &Transaction<'_>, write: &SideWrite) -> Result<(), StoreError> {
+fn beside(tx: &Transaction<'_>, row: &Row, write: &SideWrite) -> Result<(), StoreError> {
     match write {
         SideWrite::Credential(person, hash) => tx
             .prepare_cached("INSERT INTO credential (person, hash) VALUES (?1, ?2) ON CONFLICT (person) DO UPDATE SET hash = excluded.hash")?
@@ -342,6 +343,7 @@ fn beside(tx: &Transaction<'_>, write: &SideWrite) -> Result<(), StoreError> {
         SideWrite::DropSigningKey(kid) => {
             tx.prepare_cached("DELETE FROM signing_key WHERE kid = ?1")?.execute([kid.0])?
         }
+        SideWrite::Once(once) => again::remember_sqlite(tx, row, once)?,
         SideWrite::EraseWords(of) => crate::erasure::words(tx, of)?,
     };
     Ok(())

@@ -44,6 +44,14 @@ impl Client {
 /// Finds out who asks at the route `path`. What was shown has to be right, also where nothing has
 /// to be shown.
 pub async fn client(app: &App, form: &Form, path: &str) -> Result<Client, Wrong> {
+    let found = prove(app, form, path).await;
+    if found.as_ref().is_err_and(Wrong::is_of_the_client) {
+        form.stranger()?;
+    }
+    found
+}
+
+async fn prove(app: &App, form: &Form, path: &str) -> Result<Client, Wrong> {
     let basic = basic(form).await?;
     let secret = form.get("client_secret");
     let statement = form.get("client_assertion");
@@ -96,12 +104,13 @@ async fn basic(form: &Form) -> Result<Option<(String, String)>, Wrong> {
     let Some(first) = all.next() else {
         return Ok(None);
     };
-    let text = first.to_str().ok().and_then(|text| text.split_once(' '));
-    let Some((scheme, code)) = text.filter(|_| all.next().is_none()) else {
+    if all.next().is_some() {
         return Err(Wrong::client());
-    };
+    }
+    let text = first.to_str().unwrap_or_default();
+    let (scheme, code) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(Wrong::client());
+        return Ok(None); // another scheme proves no client
     }
     let plain = STANDARD.decode(code.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let joined = plain.ok_or_else(Wrong::client)?;

@@ -207,10 +207,14 @@ fn subject(app: &App, form: &Form) -> Result<Caller, Wrong> {
     if form.need("subject_token_type")? != ACCESS_TOKEN {
         return Err(Wrong::request(format!("subject_token_type must be {ACCESS_TOKEN}.")));
     }
-    let caller = app.caller(token, Door::Token).ok_or_else(|| {
+    let Some(caller) = app.caller(token, Door::Token) else {
+        form.stranger()?;
         let why = "subject_token is not a sign-in in force.";
-        Wrong::new("invalid_grant", "unauthenticated", why)
-    })?;
+        return Err(Wrong::new("invalid_grant", "unauthenticated", why));
+    };
+    if let Some(counted) = &form.counted {
+        counted.limits.exchange(&caller).map_err(Problem::from)?;
+    }
     if matches!(caller.principal, Principal::Person { .. }) {
         return Ok(caller);
     }

@@ -10,6 +10,8 @@ use comity_app::App;
 
 use super::Wrong;
 use crate::input::too_large;
+use crate::limits::Counted;
+use crate::problem::Problem;
 
 /// What may come several times (RFC 8693, section 2.1).
 const SEVERAL: [&str; 2] = ["audience", "resource"];
@@ -17,6 +19,8 @@ const SEVERAL: [&str; 2] = ["audience", "resource"];
 /// The parameters and the headers that came with them.
 pub struct Form {
     pub headers: HeaderMap,
+    /// How often who sent it may come.
+    pub counted: Option<Counted>,
     parameters: Vec<(String, String)>,
 }
 
@@ -24,6 +28,7 @@ impl Form {
     /// Reads a request.
     pub async fn read(app: &Arc<App>, request: Request) -> Result<Self, Wrong> {
         let headers = request.headers().clone();
+        let counted = request.extensions().get::<Counted>().cloned();
         let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let kind = kind.split(';').next().map(str::trim).unwrap_or_default();
         let kinds = headers.get_all(header::CONTENT_TYPE).iter().count();
@@ -40,7 +45,13 @@ impl Form {
             }
         }
         let parameters = parameters.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        Ok(Self { headers, parameters })
+        Ok(Self { headers, counted, parameters })
+    }
+
+    /// Somebody who shows what opens nothing may not do so for ever (T1).
+    pub fn stranger(&self) -> Result<(), Wrong> {
+        let counted = self.counted.as_ref();
+        counted.map_or(Ok(()), |c| c.limits.stranger(c.from)).map_err(|no| Problem::from(no).into())
     }
 
     /// A parameter, if it is there.

@@ -9,7 +9,7 @@
 //! Errors are those of RFC 6749, section 5.2, with Comity's stable code beside them.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use comity_app::Failure;
 use serde::Serialize;
@@ -49,12 +49,14 @@ pub struct OauthError {
 pub struct Wrong {
     status: StatusCode,
     body: OauthError,
+    /// When to come again, if it was too often.
+    when: HeaderMap,
 }
 
 impl Wrong {
     fn new(error: &'static str, code: &'static str, why: impl Into<String>) -> Self {
         let body = OauthError { error, error_description: why.into(), code, grants: Vec::new() };
-        Self { status: StatusCode::BAD_REQUEST, body }
+        Self { status: StatusCode::BAD_REQUEST, body, when: HeaderMap::new() }
     }
 
     /// A parameter is missing, twice there, or makes no sense.
@@ -69,6 +71,11 @@ impl Wrong {
         Self { status, ..Self::new("invalid_client", "unauthenticated", why) }
     }
 
+    /// Whether the client has not proven itself.
+    fn is_of_the_client(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     /// This node cannot know.
     fn unavailable(failure: Failure) -> Self {
         Self::from(Problem::from(failure))
@@ -79,7 +86,9 @@ impl Wrong {
 impl From<Problem> for Wrong {
     fn from(problem: Problem) -> Self {
         let (status, error) = match (problem.status(), problem.wrong_field()) {
-            (s, _) if s.is_server_error() => (s, "temporarily_unavailable"),
+            (s, _) if s.is_server_error() || s == StatusCode::TOO_MANY_REQUESTS => {
+                (s, "temporarily_unavailable")
+            }
             (StatusCode::PAYLOAD_TOO_LARGE, _) => (problem.status(), "invalid_request"),
             (_, Some("scope")) => (StatusCode::BAD_REQUEST, "invalid_scope"),
             (_, Some("audience" | "resource")) | (StatusCode::NOT_FOUND, _) => {
@@ -94,7 +103,9 @@ impl From<Problem> for Wrong {
             code: problem.code(),
             grants: problem.grants().to_vec(),
         };
-        Self { status, body }
+        let mut when = HeaderMap::new();
+        problem.say_when(&mut when);
+        Self { status, body, when }
     }
 }
 
@@ -116,6 +127,7 @@ impl From<Wrong> for Response {
         if wrong.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        headers.extend(wrong.when);
         response
     }
 }

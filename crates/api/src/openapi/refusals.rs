@@ -31,6 +31,7 @@ pub const CODES: &[Code] = &[
     code("no_access", 403, "there is no grant by which you may enter"),
     code("not_found", 404, "not there, or not yours"),
     code("method_not_allowed", 405, "this path does not take that method"),
+    code("too_slow", 408, "the body came too slowly"),
     code("wrong_state", 409, "no longer in a state for this"),
     code("stale_summary", 409, "what would be given has changed: read the new summary"),
     code("widening", 409, "only narrowing is possible here"),
@@ -45,13 +46,16 @@ pub const CODES: &[Code] = &[
     code("taken", 409, "belongs to another"),
     code("in_use", 409, "not over yet, so not to be erased"),
     code("evidence", 409, "a lock keeps it from being erased"),
+    code("already_done", 409, "done the first time; its secret is shown once"),
     code("version_conflict", 412, "somebody changed it since: read it again"),
     code("too_large", 413, "the body has more than 256 KiB"),
     code("unsupported_media_type", 415, "the body is of another type"),
     code("invalid", 422, "`field` says what is wrong"),
     code("grant_required", 422, "several grants fit: choose one of `grants`"),
+    code("idempotency_key_reused", 422, "the key was sent with something else"),
     code("same_organisation", 422, "an organisation cannot let itself in"),
     code("if_match_required", 428, "send `If-Match` with the `ETag`"),
+    code("rate_limited", 429, "too often: `Retry-After` says how long to wait"),
     code("broken", 500, "a fault of ours, in the operator's log"),
     code("unavailable", 503, "nothing was done: try again"),
     code("stale", 503, "this node cannot say that it is current: try again"),
@@ -66,7 +70,8 @@ pub const CODES: &[Code] = &[
 ];
 
 /// What every form of OAuth's can meet.
-const OF_OAUTH: [(&str, &str); 3] = [
+const OF_OAUTH: [(&str, &str); 4] = [
+    ("429", "Too often: wait."),
     ("413", "The form is too large."),
     ("500", "A fault of ours."),
     ("503", "Not now: try again."),
@@ -76,9 +81,9 @@ const OF_OAUTH: [(&str, &str); 3] = [
 fn common(path: &str, method: &str, operation: &Map<String, Value>) -> Vec<&'static str> {
     // What belongs to OAuth says no in OAuth's words, save before it is asked.
     if operation.get("requestBody").is_some() && path.starts_with("/oauth/") {
-        return vec!["bad_path", "timeout"];
+        return vec!["bad_path", "timeout", "rate_limited"];
     }
-    let mut codes = vec!["bad_path", "broken", "timeout", "unavailable", "stale"];
+    let mut codes = vec!["bad_path", "broken", "timeout", "unavailable", "stale", "rate_limited"];
     let public = operation
         .get("security")
         .and_then(Value::as_array)
@@ -108,6 +113,9 @@ fn common(path: &str, method: &str, operation: &Map<String, Value>) -> Vec<&'sta
     }
     if method != "get" {
         codes.extend(["unknown_outcome", "restore_unresolved"]);
+        if !public {
+            codes.extend(["already_done", "idempotency_key_reused"]);
+        }
     }
     if path == "/readyz" {
         codes.push("restore_unresolved");
@@ -175,6 +183,7 @@ fn answer(response: &mut Value, status: u16, codes: &[&Code]) {
     response.insert("x-codes".into(), names.into());
     let headers = match status {
         401 => Some(("WWW-Authenticate", "How to show who you are.", "Bearer")),
+        429 => Some(("Retry-After", "After how many seconds to try again.", "7")),
         503 => Some(("Retry-After", "After how many seconds to try again.", "1")),
         _ => None,
     };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
+use comity_api::limits;
 use comity_app::App;
 use comity_app::app::Settings;
 use comity_app::clock::Clock;
@@ -105,7 +106,8 @@ impl House {
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let router = comity_api::router(app.clone());
+        // What is limited has tests of its own; everybody else's clock stands still.
+        let router = comity_api::limited_router(app.clone(), &limits::Settings::off());
         Self { app, clock, router, runtime, folder }
     }
 
@@ -129,6 +131,14 @@ impl House {
     #[track_caller]
     pub fn put(&self, token: &str, path: &str, body: &Value) -> Reply {
         self.call(token, "PUT", path, Some(body))
+    }
+
+    /// The same, of the version that was seen.
+    #[track_caller]
+    pub fn put_seen(&self, token: &str, path: &str, body: &Value, tag: &str) -> Reply {
+        let mut request = request(token, "PUT", path, Some(body));
+        request.headers_mut().insert(header::IF_MATCH, tag.parse().unwrap());
+        self.send(request)
     }
 
     #[track_caller]

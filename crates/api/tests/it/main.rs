@@ -3,16 +3,21 @@
 #![allow(clippy::disallowed_methods, missing_docs)] // tests may look at the machine's clock, and say in their names what they show
 #![allow(dead_code)] // the harness is shared, and some of it is read from another crate's tests
 
+mod again;
 mod declared;
 mod doors;
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
 mod harness;
+mod imports;
+mod limits;
 mod may_routes;
 mod openapi;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;
 mod scenarios;
+mod stream;
 mod town;
+mod versions;

@@ -84,6 +84,10 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("DELETE", "/v1/organisations/{organisation}/members/{id}", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", None),
         ("POST", "/v1/erasures", Some(json!({ "account": comity_domain::ids::AccountId(7) }))),
+        ("GET", "/v1/imports", None),
+        ("POST", "/v1/imports", None),
+        ("GET", "/v1/imports/{import}", None),
+        ("GET", "/v1/imports/{import}/refusals", None),
         ("POST", "/v1/sign-in", Some(json!({ "email": "ana@marina.example", "password": PASSWORD }))),
         ("POST", "/v1/sign-out", Some(json!({ "everywhere": false }))),
         ("POST", "/v1/enrol", Some(json!({ "token": there.enrolment, "password": PASSWORD }))),
@@ -150,8 +154,12 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{file}", "page.js");
         let whose = route == "/v1/events" || route.starts_with("/v1/audit/");
         let path = if whose { format!("{path}?organisation=marina") } else { path };
-        let changes = (method, route) == ("PUT", "/v1/organisations/{organisation}/settings");
-        let version = changes.then(|| there.version.clone());
+        // What somebody else may have edited is replaced only by who saw it.
+        let version = match (method, route) {
+            ("PUT", "/v1/organisations/{organisation}/settings") => Some(there.version.clone()),
+            ("PUT", "/v1/platform/policy" | "/v1/grants/{grant}/assignments/{person}") => Some("*".into()),
+            _ => None,
+        };
         Call { method, route, path, body, version }
     }).collect()
 }

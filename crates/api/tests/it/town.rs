@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use axum::http::header;
 use comity_domain::application::KeyUse;
 use comity_domain::command::Caller;
 use comity_domain::time::Instant;
@@ -89,9 +90,10 @@ impl Town {
             let key = town.key("decide", Some(code));
             town.known.applications.insert(code.clone(), (a.audience.clone(), key));
         }
-        let mut policy = town.get(&town.known.operate, "/v1/platform/policy").ok();
+        let seen = town.get(&town.known.operate, "/v1/platform/policy");
+        let (mut policy, tag) = (seen.ok(), seen.header(header::ETAG));
         policy["never_delegable"] = json!(cast.never_delegable);
-        town.put(&town.known.operate, "/v1/platform/policy", &policy).ok();
+        town.put_seen(&town.known.operate, "/v1/platform/policy", &policy, tag).ok();
         for (external, organisation) in &cast.organisations {
             town.introduce(external, organisation);
         }

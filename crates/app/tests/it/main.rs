@@ -11,6 +11,7 @@
     missing_docs
 )]
 
+mod again;
 mod batch;
 mod checker;
 mod checkpoints;

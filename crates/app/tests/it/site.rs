@@ -14,7 +14,7 @@ use comity_app::node::{Done, NotDone};
 use comity_app::people::passwords::Cost;
 use comity_app::tokens::{Kind, Secret};
 use comity_decision::decide::Answer;
-use comity_domain::command::{Caller, Command};
+use comity_domain::command::{Asked, Caller, Command};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Event, Row};
 use comity_domain::ids::{GrantId, Ids, OrganisationId, PersonId, RequestId, RoleId, SessionId};
@@ -145,8 +145,8 @@ impl Site {
         Self::on(folder, w)
     }
 
-    pub fn run(&self, caller: &Caller, command: Command) -> Result<Done, NotDone> {
-        self.app.node().run_blocking(caller.clone(), command)
+    pub fn run(&self, caller: &Caller, asked: impl Into<Asked>) -> Result<Done, NotDone> {
+        self.app.node().run_blocking(caller.clone(), asked)
     }
 
     pub fn must(&self, caller: &Caller, command: Command) -> Done {
@@ -161,7 +161,10 @@ impl Site {
     }
 
     /// Lets the writer take these commands in one batch, in this order.
-    pub fn in_one_batch(&self, commands: Vec<(Caller, Command)>) -> Vec<Result<Done, NotDone>> {
+    pub fn in_one_batch(
+        &self,
+        commands: Vec<(Caller, impl Into<Asked>)>,
+    ) -> Vec<Result<Done, NotDone>> {
         let faults = self.app.node().faults();
         faults.stuck.store(true, Ordering::Release);
         // Once this is answered the writer holds on before it takes anything else; if it is not
@@ -177,8 +180,8 @@ impl Site {
         }
         let mut waiting: Vec<Answering<'_>> = commands
             .into_iter()
-            .map(|(caller, command)| -> Answering<'_> {
-                Box::pin(self.app.node().run(caller, command))
+            .map(|(caller, asked)| -> Answering<'_> {
+                Box::pin(self.app.node().run(caller, asked.into()))
             })
             .collect();
         for sending in &mut waiting {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use comity_api::limits;
 use comity_app::clock::Clock;
 use comity_app::people::passwords::Cost;
 use comity_app::{App, Settings};
@@ -38,6 +39,9 @@ pub struct Flags {
     /// Folder for everything, made anew at each start
     #[arg(long, env = "COMITY_DEMO_DATA", value_name = "FOLDER", default_value = "comity-demo")]
     data: PathBuf,
+    /// Limit nobody, for programs that try everything many times
+    #[arg(long, env = "COMITY_DEMO_NO_LIMITS", value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+    no_limits: bool,
 }
 
 /// Seeds the world and serves it.
@@ -68,7 +72,8 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         for line in world.lines(&url, &flags.data) {
             say(&line);
         }
-        serve::run(app, listener, None, stop).await;
+        let limits = if flags.no_limits { limits::Settings::off() } else { Default::default() };
+        serve::run(app, listener, None, &limits, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -31,6 +31,13 @@ pub fn check(flags: &Flags, checks: &mut Checks) -> Option<Config> {
     } else {
         checks.ok("listen", format!("{}, behind the proxy that behind_proxy names", config.listen));
     }
+    if config.clients_unknown {
+        checks.warn(
+            "proxies",
+            "every request seems to come from the proxy: strangers can use up the sign-ins of others",
+            "list the proxy's address in trusted_proxies",
+        );
+    }
     match config.metrics_listen {
         Some(address) if !address.ip().is_loopback() => checks.warn(
             "metrics",

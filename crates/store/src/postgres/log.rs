@@ -9,9 +9,11 @@ use comity_domain::draft::SideWrite;
 use comity_domain::event::{Event, Row};
 use comity_domain::ids::{CommandId, Ids};
 use comity_domain::text::{Subject, Word};
+use comity_domain::time::Instant;
 
 use super::connect::{Server, Session, Wants};
 use super::{hash, id, migrate, read, signed};
+use crate::again::{self, Key, Known};
 use crate::codec::{self, FEATURE, Stored};
 use crate::lease::{NodeId, Renewed};
 use crate::log::{AppendError, Head, StoreError};
@@ -207,6 +209,13 @@ impl Log {
         for write in batch.iter().flat_map(|(_, side)| side) {
             beside(self.session.get_mut(), write)?;
         }
+        let keyed = batch.iter().flat_map(|(row, side)| {
+            side.iter().filter_map(move |write| match write {
+                SideWrite::Once(once) => Some((row, once)),
+                _ => None,
+            })
+        });
+        again::remember_postgres(self.session.get_mut(), keyed)?;
         Ok(head)
     }
 
@@ -284,6 +293,17 @@ impl Log {
             .map(|r| r.try_get::<_, &str>(0))
             .transpose()?
             .is_some_and(|h| h.contains(&wanted)))
+    }
+
+    pub fn known(&self, keys: &[Key], since: Instant) -> Result<Known, StoreError> {
+        again::postgres(&mut self.session.borrow_mut(), keys, since)
+    }
+
+    pub fn forget(&mut self, before: Instant, most: usize) -> Result<usize, StoreError> {
+        let session = self.session.get_mut();
+        let gone = again::forget_postgres(session, before, most)?;
+        session.warned()?;
+        Ok(gone)
     }
 
     pub fn read_between(
@@ -492,6 +512,7 @@ fn beside(session: &mut Session, write: &SideWrite) -> Result<(), StoreError> {
         SideWrite::DropSigningKey(kid) => {
             session.execute("DELETE FROM signing_key WHERE kid = $1", &[&kid.0.as_slice()])?
         }
+        SideWrite::Once(_) => 0, // all of a batch at once
         SideWrite::EraseWords(of) => {
             let named = subject(of)?;
             if let Subject::Person(person) = of {

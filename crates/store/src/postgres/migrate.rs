@@ -22,6 +22,7 @@ pub(super) const RIGHTS: &[(&str, &str)] = &[
     ("SELECT, INSERT, UPDATE, DELETE", "credential"),
     ("SELECT, INSERT, UPDATE, DELETE", "customer_id"),
     ("SELECT, INSERT, DELETE", "signing_key"),
+    ("SELECT, INSERT, UPDATE, DELETE", "command"),
     ("SELECT, INSERT, UPDATE", "session_history"),
     ("SELECT, INSERT, UPDATE", "lease"),
     ("SELECT, INSERT, UPDATE", "counter"),

@@ -10,8 +10,10 @@ use comity_domain::event::Row;
 use comity_domain::ids::{Digest32, OrganisationId, PersonId};
 use comity_domain::kernel;
 use comity_domain::state::State;
+use comity_domain::time::Instant;
 use comity_store::{AppendError, Edge, Reader, Store, StoreError, leaf_hash, merkle, verify};
 
+use crate::again::{KEYS, key, keyed};
 use crate::disk::{Disk, Fault};
 use crate::story::{On, Shelf, alone, long_story, odd_rows, on_both, read_all, salts, stands};
 
@@ -153,7 +155,7 @@ fn the_one_whose_disk_breaks() {
     store.append(&alone(&rows[..5]), &mut salts()).unwrap();
     let disk = Disk::new(&folder);
     disk.fails(Fault::Sync, "comity.db-wal");
-    let unknown = store.append(&alone(&rows[5..9]), &mut salts());
+    let unknown = store.append(&keyed(&rows[5..9], "per_a"), &mut salts());
     assert!(matches!(unknown, Err(AppendError::Unknown(_))), "{unknown:?}");
     if std::env::var_os("COMITY_TEST_SETTLES").is_some() {
         assert!(store.settle().is_err(), "it cannot be known as long as nothing can be written");
@@ -175,7 +177,11 @@ fn t52_when_a_commits_outcome_is_unknown_it_is_settled_before_anybody_is_told() 
         Disk::new(shelf.folder.path()).put_under(&mut tool);
         let ended = tool.output().unwrap();
         assert!(shelf.folder.path().join("came here").exists(), "{ended:?}");
-        let seq = shelf.open().head().unwrap().seq;
+        let store = shelf.open();
+        let (seq, keys) = (store.head().unwrap().seq, store.known(&KEYS.map(key), Instant(0)));
+        // A key is known exactly if its row is there: whoever sends it again finds out by it.
+        assert_eq!(keys.unwrap().len() as u64, seq - 5);
+        drop(store);
         // Left unsettled, the rolled back commit comes back whole: SQLite finds it in the WAL.
         assert_eq!(seq, if settles { 5 } else { 9 });
         assert_eq!(verify(&Reader::new(&shelf.path), None).unwrap().first_bad, None);

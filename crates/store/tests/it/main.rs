@@ -11,6 +11,7 @@
     missing_docs
 )]
 
+mod again;
 mod calls;
 mod chance;
 mod codec;

@@ -118,7 +118,8 @@ fn t54_the_servers_role_can_do_what_a_server_does_and_cannot_change_the_log() {
     let (person, _) = world.state.people.iter().next().unwrap();
     let mut last = world.rows[1].clone();
     (last.seq, last.at) = (world.rows.len() as u64 + 1, world.state.at);
-    let erase = vec![SideWrite::EraseWords(Subject::Person(person))];
+    let once = crate::again::keyed(std::slice::from_ref(&last), "per_a").remove(0).1.remove(0);
+    let erase = vec![SideWrite::EraseWords(Subject::Person(person)), once];
     let head = store.append(&[(last, erase)], &mut salts()).unwrap();
     assert_eq!(store.renew(head.seq).unwrap().head, Some(head.clone()));
     assert_eq!(store.lock().unwrap(), head);
@@ -130,6 +131,9 @@ fn t54_the_servers_role_can_do_what_a_server_does_and_cannot_change_the_log() {
             Ok(())
         })
         .unwrap();
+    let (key, long_after) = (crate::again::key(0), comity_domain::time::Instant(i64::MAX));
+    assert_eq!(store.known(&[key], comity_domain::time::Instant(0)).unwrap().len(), 1);
+    assert_eq!(store.forget(long_after, 10).unwrap(), 1);
     let reader = Reader::at(&place);
     assert_eq!(verify(&reader, None).unwrap().first_bad, None);
     assert_eq!(reader.credential(person).unwrap(), None, "erased with the words");

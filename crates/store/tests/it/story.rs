@@ -162,7 +162,7 @@ fn places(w: &mut World, harbour: OrganisationId, brokers: OrganisationId) {
         blocked: [OrganisationId(9)].into(),
         ..Settings::default()
     };
-    let version = w.state.organisations.get(harbour).unwrap().version;
+    let version = Some(w.state.organisations.get(harbour).unwrap().version);
     w.must(&by_admin, Command::ChangeSettings { organisation: harbour, settings, version });
     for (name, unit, active) in [
         ("Nia", None, true),

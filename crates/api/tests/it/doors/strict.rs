@@ -311,7 +311,8 @@ fn t19_a_token_counts_whole_or_not_at_all() {
     assert_eq!(scene.get("", &format!("/v1/me?access_token={ana}")).face(), nothing);
     assert_eq!(with(format!("bearer {ana}")).0, 200, "the scheme is of any case (RFC 9110)");
     // The same as a token to be exchanged.
-    for len in [0, 11, ana.len() - 1] {
+    scene.enter("", "marina", &[]).is(400, "invalid"); // empty is as if it were not there
+    for len in [1, 11, ana.len() - 1] {
         scene.enter(&ana[..len], "marina", &[]).is(400, "unauthenticated");
     }
 }

@@ -128,7 +128,8 @@ impl Stage {
                 put(&mut policy, "never_delegable", never_delegable);
                 put(&mut policy, "session_minutes", session_minutes);
                 put(&mut policy, "longest_grant_days", longest_grant_days);
-                self.say(token, "PUT", "/v1/platform/policy", Some(policy))?;
+                let there = Some("*".to_owned());
+                self.with_version(token, "PUT", "/v1/platform/policy", &policy, there)?;
             }
             Act::PutLevel { level, permissions, modes, longest_grant_days, session_minutes } => {
                 let body = json!({ "permissions": permissions, "modes": modes,
@@ -213,12 +214,11 @@ impl Stage {
         method: &str,
         path: &str,
         body: &Value,
-        version: Option<u32>,
+        tag: Option<String>,
     ) -> Played {
         let mut request = crate::harness::request(token, method, path, Some(body));
-        if let Some(version) = version {
-            let tag = format!("\"{version}\"").parse().unwrap();
-            request.headers_mut().insert(axum::http::header::IF_MATCH, tag);
+        if let Some(tag) = tag {
+            request.headers_mut().insert(axum::http::header::IF_MATCH, tag.parse().unwrap());
         }
         self.done(&self.town.send(request)).map(|_| ())
     }
@@ -359,7 +359,12 @@ impl Stage {
                     self.person(member)?
                 );
                 let body = json!({ "roles": roles, "accounts": wire(accounts), "ends_at": end_of(ends_in) });
-                self.say(token, "PUT", &path, Some(body))?;
+                match self.say(token, "PUT", &path, Some(body.clone())) {
+                    Err(Fault::Refused(code, _)) if code == "if_match_required" => {
+                        self.with_version(token, "PUT", &path, &body, Some("*".into()))?;
+                    }
+                    other => drop(other?),
+                }
             }
             Act::Unassign { grant, member, successor } => {
                 let path = format!(
@@ -449,9 +454,9 @@ fn put<T: serde::Serialize>(body: &mut Value, field: &str, value: &Option<T>) {
     }
 }
 
-fn version(etag: &str, stale: bool) -> u32 {
+fn version(etag: &str, stale: bool) -> String {
     let version: u32 = etag.trim_matches('"').parse().expect("a version");
-    if stale { version - 1 } else { version }
+    format!("\"{}\"", if stale { version - 1 } else { version })
 }
 
 /// What a summary shows, with the request that it is about.

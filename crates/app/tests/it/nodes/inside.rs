@@ -22,17 +22,17 @@ const LEASE: Lease = Lease { length_ms: 600, beat: Duration::from_millis(60) };
 /// After how long an ending is answered at the latest: L(1 + 2 %) + 20 ms.
 const RUN_OUT: Duration = Duration::from_millis(632);
 
-struct Two {
-    a: Site,
-    b: Arc<App>,
-    cast: Cast,
-    links: [Link; 2],
+pub struct Two {
+    pub a: Site,
+    pub b: Arc<App>,
+    pub cast: Cast,
+    pub links: [Link; 2],
     _folder: TempDir,
-    url: String,
-    server: Server,
+    pub url: String,
+    pub server: Server,
 }
 
-fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub fn eventually(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
@@ -40,7 +40,7 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-fn two() -> Two {
+pub fn two() -> Two {
     let server = Server::start(Options::default());
     let url = server.fresh_database("two");
     let named = Named::parse(&url).unwrap();

@@ -6,7 +6,7 @@
 //! tells it, and the judge.
 
 mod fleet;
-mod inside;
+pub mod inside;
 mod sabotage;
 mod storm;
 

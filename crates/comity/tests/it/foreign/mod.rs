@@ -3,6 +3,7 @@
 //! They come from their registries into `target/tools` (`make tools`); each file here starts a real
 //! server and lets one of them do its work. Scripts stand beside the Rust file that runs them.
 
+mod oauth;
 mod openapi;
 mod schemathesis;
 

@@ -203,6 +203,7 @@ impl Moves<'_> {
             6 => version -= 1,
             _ => {}
         }
+        let version = Some(version);
         step(self.admin(organisation)?, Command::ChangeSettings { organisation, settings, version })
     }
 

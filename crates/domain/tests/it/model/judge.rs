@@ -189,7 +189,8 @@ impl Plain {
             }
             C::ChangeSettings { organisation, settings, version } => {
                 self.admin(caller, Customer, *organisation, *organisation)?;
-                unless(self.orgs[organisation].version != *version, "version_conflict")?;
+                let known = self.orgs[organisation].version;
+                unless(version.is_some_and(|v| v != known), "version_conflict")?;
                 let cap = settings.session_cap.0;
                 unless(cap < 5 || cap > self.policy_cap, "invalid")
             }

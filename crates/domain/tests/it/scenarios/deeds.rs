@@ -244,7 +244,7 @@ impl Stage {
                 if let Some(blocked) = blocked {
                     settings.blocked = blocked.iter().map(|b| self.organisation(b)).collect();
                 }
-                let version = if *stale { known.version - 1 } else { known.version };
+                let version = Some(if *stale { known.version - 1 } else { known.version });
                 Command::ChangeSettings { organisation, settings, version }
             }
             Act::CancelRequest { request } => {

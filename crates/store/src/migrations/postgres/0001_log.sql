@@ -128,3 +128,16 @@ CREATE TABLE signing_key (
     kid    BYTEA PRIMARY KEY,
     sealed BYTEA NOT NULL
 );
+
+-- Commands that were sent with an Idempotency-Key, and which row each became. No word is in it: what
+-- was sent stands here as codes under the installation's key. Kept for a day.
+CREATE TABLE command (
+    key_hash  BYTEA   NOT NULL,
+    principal TEXT   COLLATE "C" NOT NULL,        -- per_…, key_…, sess_…
+    route     TEXT   COLLATE "C" NOT NULL,        -- method and template
+    body_hash BYTEA   NOT NULL,        -- path, query and body
+    seq       BIGINT NOT NULL,
+    at        BIGINT NOT NULL,        -- milliseconds, UTC: the row's
+    PRIMARY KEY (principal, key_hash)
+);
+CREATE INDEX command_at ON command (at);

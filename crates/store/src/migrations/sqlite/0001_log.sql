@@ -80,3 +80,16 @@ CREATE TABLE signing_key (
     kid    BLOB PRIMARY KEY,
     sealed BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Commands that were sent with an Idempotency-Key, and which row each became. No word is in it: what
+-- was sent stands here as codes under the installation's key. Kept for a day.
+CREATE TABLE command (
+    key_hash  BLOB    NOT NULL,
+    principal TEXT    NOT NULL,        -- per_…, key_…, sess_…
+    route     TEXT    NOT NULL,        -- method and template
+    body_hash BLOB    NOT NULL,        -- path, query and body
+    seq       INTEGER NOT NULL,
+    at        INTEGER NOT NULL,        -- milliseconds, UTC: the row's
+    PRIMARY KEY (principal, key_hash)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX command_at ON command (at);

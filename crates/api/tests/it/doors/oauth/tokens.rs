@@ -156,7 +156,7 @@ fn t19_a_signed_token_counts_as_it_was_signed_or_not_at_all() {
         token.to_uppercase(),
         format!("{}{}", token, "A".repeat(9_000)),
     ];
-    bad.extend((0..token.len()).step_by(7).map(|cut| token[..cut].to_owned()));
+    bad.extend((1..token.len()).step_by(7).map(|cut| token[..cut].to_owned()));
     for bad in &bad {
         assert_eq!(yard.told(bad), json!({ "active": false }), "{bad}");
         let decided = yard.decided(bad, "boats:read");
