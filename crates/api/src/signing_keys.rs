@@ -166,7 +166,7 @@ pub async fn set_client_keys(
     let keys = body.keys.iter().map(public_key).collect::<Result<Vec<_>, _>>()?;
     let found = state.applications.iter().find(|(_, a)| *a.code == *code).map(|(id, _)| id);
     let application = found.ok_or_else(Problem::not_found)?;
-    let done = app.run(&who.0, Command::SetClientKeys { application, keys }).await?;
+    let done = who.run(&app, Command::SetClientKeys { application, keys }).await?;
     let known = done.state.applications.get(application).map(|a| a.client_keys.clone());
     let jwk = |key: &PublicKey| {
         let (x, y) = key.coordinates();

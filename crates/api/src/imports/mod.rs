@@ -40,6 +40,7 @@ const MOST_REFUSALS: usize = 10_000;
 
 /// How an import stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ImportStanding)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Lines are being read.
