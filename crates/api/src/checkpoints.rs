@@ -10,60 +10,115 @@ use comity_app::{App, Failure};
 use comity_domain::command::Principal;
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::refusal::Refusal;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::feed;
 use crate::input::{Query, organisation};
+use crate::openapi::values;
 use crate::page;
 use crate::problem::Problem;
 use crate::shown;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointQuery {
-    /// Checkpoints over more rows than this.
+    /// Only checkpoints over more rows than this.
     #[serde(default)]
+    #[param(required = false, example = 0)]
     after: u64,
     /// For whom a person reads; a platform key need not say.
+    #[param(nullable = false, example = "marina")]
     organisation: Option<String>,
+    /// How many at most; 50 unless given.
+    #[param(nullable = false, minimum = 1, maximum = 200, example = 50)]
     limit: Option<usize>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct LatestQuery {
+    /// For whom a person reads; a platform key need not say.
+    #[param(nullable = false, example = "marina")]
     organisation: Option<String>,
 }
 
-/// The oldest first, as events are: `after` is where to go on.
+/// What the log has committed itself to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Checkpoints)]
+pub struct ShownCheckpoints {
+    /// The smallest first.
+    items: Vec<ShownCheckpoint>,
+    /// Where to go on: the next `after`.
+    after: u64,
+    /// The verifier key of the installation (signed-note).
+    #[schema(required)]
+    key: Option<String>,
+}
+
+/// A signed statement of the log's root.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Checkpoint)]
+pub struct ShownCheckpoint {
+    /// Over how many rows it is.
+    size: u64,
+    #[schema(value_type = values::Instant)]
+    at: String,
+    /// The signed note.
+    note: String,
+}
+
+/// The newest signed statement of the log's root.
+#[derive(Serialize, ToSchema)]
+pub struct LatestCheckpoint {
+    /// Over how many rows it is.
+    size: u64,
+    #[schema(value_type = values::Instant)]
+    at: String,
+    /// The signed note.
+    note: String,
+    /// The verifier key of the installation (signed-note).
+    #[schema(required)]
+    key: Option<String>,
+}
+
+/// The checkpoints.
+///
+/// Who may: operate, provision, or Support of the organisation named. The smallest first; `after` is where to go on.
+#[utoipa::path(get, path = "/v1/audit/checkpoints", operation_id = "listCheckpoints", tag = "Events", security(("key" = []), ("signIn" = [])),
+    params(CheckpointQuery),
+    responses((status = 200, description = "A page of them.", body = ShownCheckpoints)))]
 pub async fn list(
     State(app): State<Arc<App>>,
     who: Who,
     Query(q): Query<CheckpointQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ShownCheckpoints>, Problem> {
     let limit = page::limit(q.limit)?;
     allowed(&app, &who, q.organisation.as_deref())?;
     let kept = read(&app, move |app| app.checkpoints_after(q.after, limit)).await?;
     let last = kept.last().map_or(q.after, |kept| kept.size);
-    let items: Vec<Value> = kept.iter().map(show).collect();
-    Ok(Json(json!({ "items": items, "after": last, "key": key(&app) })))
+    let items = kept.into_iter().map(show).collect();
+    Ok(Json(ShownCheckpoints { items, after: last, key: key(&app) }))
 }
 
-/// The newest one.
+/// The newest checkpoint.
+///
+/// Who may: operate, provision, or Support of the organisation named. 404 as long as nothing is signed.
+#[utoipa::path(get, path = "/v1/audit/checkpoints/latest", operation_id = "getLatestCheckpoint", tag = "Events", security(("key" = []), ("signIn" = [])),
+    params(LatestQuery),
+    responses((status = 200, description = "The newest one.", body = LatestCheckpoint)))]
 pub async fn latest(
     State(app): State<Arc<App>>,
     who: Who,
     Query(q): Query<LatestQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<LatestCheckpoint>, Problem> {
     allowed(&app, &who, q.organisation.as_deref())?;
     let kept = read(&app, App::latest_checkpoint).await?.ok_or(Refusal::NotFound)?;
-    let mut shown = show(&kept);
-    if let Value::Object(fields) = &mut shown {
-        fields.insert("key".into(), key(&app).into());
-    }
-    Ok(Json(shown))
+    let ShownCheckpoint { size, at, note } = show(kept);
+    Ok(Json(LatestCheckpoint { size, at, note, key: key(&app) }))
 }
 
 fn allowed(app: &App, who: &Who, named: Option<&str>) -> Result<(), Problem> {
@@ -91,6 +146,6 @@ fn key(app: &App) -> Option<String> {
     app.checkpoints().verifier().map(ToString::to_string)
 }
 
-fn show(kept: &Kept) -> Value {
-    json!({ "size": kept.size, "at": shown::time(kept.at), "note": kept.note })
+fn show(kept: Kept) -> ShownCheckpoint {
+    ShownCheckpoint { size: kept.size, at: shown::time(kept.at), note: kept.note }
 }

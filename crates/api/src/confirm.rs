@@ -22,7 +22,7 @@ use crate::problem::Problem;
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
     /// 1 to 500 grants of this customer; a grant that is confirmed already may be among them.
-    #[schema(value_type = Vec<String>, example = json!(["grant_01kdvdna00ea385zxyy2grgmkt"]))]
+    #[schema(value_type = Vec<crate::openapi::values::GrantId>, example = json!(["grant_01kdvdna00ea385zxyy2grgmkt"]))]
     grants: BTreeSet<GrantId>,
 }
 
@@ -30,7 +30,7 @@ pub struct Confirm {
 #[derive(Serialize, ToSchema)]
 pub struct Confirmed {
     /// The grants that were named, sorted, each once.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<crate::openapi::values::GrantId>)]
     grants: BTreeSet<GrantId>,
 }
 
@@ -38,18 +38,16 @@ pub struct Confirmed {
 #[utoipa::path(
     post,
     path = "/v1/grants/{grant}/confirm",
-    tag = "grants",
+    tag = "Grants",
+    operation_id = "confirmGrant",
+    security(("signIn" = [])),
     summary = "Confirm a grant after a restore",
     description = "Says yes again to a grant that was put back from a copy. Nothing widens and no end moves. \
                    Needs an Admin of the customer, with a sign-in of the last five minutes, who is no member of the partner.",
-    params(("grant" = String, Path, description = "The grant.")),
     responses(
-        (status = 200, description = "The grant as it is now."),
-        (status = 401, description = "`fresh_sign_in_required`"),
-        (status = 403, description = "`forbidden`, `four_eyes`, `partner_session_refused`"),
-        (status = 404, description = "`not_found`"),
-        (status = 409, description = "`wrong_state`: it is over")
-    )
+        (status = 200, body = crate::shown::ShownGrant, description = "The grant as it is now.", headers(("ETag" = String, description = "The version, for `If-Match`."))),
+    ),
+    extensions(("x-refusals" = json!("four_eyes wrong_state locked fresh_sign_in_required"))),
 )]
 pub async fn one(
     State(app): State<Arc<App>>,
@@ -65,19 +63,16 @@ pub async fn one(
 #[utoipa::path(
     post,
     path = "/v1/organisations/{organisation}/grants/confirm",
-    tag = "grants",
+    tag = "Grants",
+    operation_id = "confirmGrants",
+    security(("signIn" = [])),
     summary = "Confirm several grants after a restore",
     description = "All or none: if one of them cannot be confirmed, nothing is.",
-    params(("organisation" = String, Path, description = "The customer, by your identifier or Comity's.")),
     request_body = Confirm,
     responses(
         (status = 200, body = Confirmed, description = "They give access again."),
-        (status = 401, description = "`fresh_sign_in_required`"),
-        (status = 403, description = "`forbidden`, `four_eyes`, `partner_session_refused`"),
-        (status = 404, description = "`not_found`: the organisation, or one of the grants"),
-        (status = 409, description = "`wrong_state`: one is over"),
-        (status = 422, description = "`invalid`")
-    )
+    ),
+    extensions(("x-refusals" = json!("four_eyes wrong_state locked fresh_sign_in_required"))),
 )]
 pub async fn several(
     State(app): State<Arc<App>>,

@@ -10,24 +10,44 @@ use comity_domain::ids::{
     AccountId, OrganisationId, PersonId, RequestId, SessionId, UnitId, WebhookId,
 };
 use comity_domain::text::Subject;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::input::Body;
+use crate::openapi::values;
 use crate::problem::Problem;
 
 /// Whose words: exactly one, by Comity's identifier, which outlives the builder's.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "person": "per_01kf4e9ab7c3x8m2v5r6t0w1yz" })))]
 #[serde(deny_unknown_fields)]
 pub struct Erase {
+    #[schema(value_type = Option<values::OrganisationId>)]
     organisation: Option<OrganisationId>,
+    #[schema(value_type = Option<values::UnitId>)]
     unit: Option<UnitId>,
+    #[schema(value_type = Option<values::AccountId>)]
     account: Option<AccountId>,
+    #[schema(value_type = Option<values::PersonId>)]
     person: Option<PersonId>,
+    #[schema(value_type = Option<values::RequestId>)]
     request: Option<RequestId>,
+    #[schema(value_type = Option<values::SessionId>)]
     session: Option<SessionId>,
+    #[schema(value_type = Option<values::WebhookId>)]
     webhook: Option<WebhookId>,
+}
+
+/// Whose words are gone.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({ "erased": { "person": "per_01kf4e9ab7c3x8m2v5r6t0w1yz" }, "seq": 1042 })))]
+pub struct Erased {
+    /// What was named, as it was named.
+    #[schema(value_type = Erase)]
+    erased: Subject,
+    /// The position of the log that holds the erasure.
+    seq: u64,
 }
 
 impl Erase {
@@ -46,11 +66,19 @@ impl Erase {
     }
 }
 
+/// Erase the words about somebody or something.
+///
+/// Who may: provision. Names, addresses and free words go for good; the facts stay, and the log's proof holds. Exactly one
+/// is named, and it has to be over: `in_use` says what to do first, `evidence` that a lock keeps it.
+#[utoipa::path(post, path = "/v1/erasures", operation_id = "erase", tag = "Provisioning", security(("key" = [])),
+    request_body = Erase,
+    responses((status = 200, description = "They are gone.", body = Erased)),
+    extensions(("x-refusals" = json!("not_found in_use evidence"))))]
 pub async fn erase(
     State(app): State<Arc<App>>,
     who: Who,
     Body(body): Body<Erase>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Erased>, Problem> {
     let subject = body.subject().ok_or_else(|| {
         Problem::field(
             "body",
@@ -58,5 +86,5 @@ pub async fn erase(
         )
     })?;
     let done = who.run(&app, Command::EraseWords { subject }).await?;
-    Ok(Json(json!({ "erased": subject, "seq": done.seq })))
+    Ok(Json(Erased { erased: subject, seq: done.seq }))
 }

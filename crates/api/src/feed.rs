@@ -13,12 +13,14 @@ use comity_app::{App, Failure};
 use comity_domain::command::Principal;
 use comity_domain::ids::OrganisationId;
 use comity_domain::may::{self, Action, Thing};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::input::{Query, organisation};
 use crate::limits::Counted;
+use crate::openapi::values;
 use crate::page;
 use crate::problem::Problem;
 use crate::stream;
@@ -26,19 +28,71 @@ use crate::stream;
 /// The longest wait, in seconds.
 const MOST_WAIT: u64 = 25;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct FeedQuery {
+    /// Only rows of the log behind this one: `after` of the answer before.
     #[serde(default)]
+    #[param(required = false, example = 0)]
     after: u64,
     /// Whose part; a person must say, a platform key reads all.
+    #[param(nullable = false, example = "marina")]
     organisation: Option<String>,
+    /// Of how many rows at most; 50 unless given.
+    #[param(nullable = false, minimum = 1, maximum = 200, example = 50)]
     limit: Option<usize>,
     /// Seconds to wait for something new.
     #[serde(default)]
+    #[param(required = false, maximum = 25, example = 0)]
     wait: u64,
 }
 
+/// What happened.
+#[derive(Serialize, ToSchema)]
+pub struct Events {
+    /// In order.
+    #[schema(value_type = Vec<ShownEvent>)]
+    items: Vec<Value>,
+    /// Where to go on: the next `after`.
+    after: u64,
+}
+
+/// One thing that happened, as its reader may see it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "what `tell` makes, as the document tells it")]
+#[schema(as = Event, examples(json!({ "seq": 12, "index": 0, "at": "2027-01-31T12:00:00.000Z", "command": "put_unit",
+    "caller": { "principal": { "key": "key_01kf4e9ab7c3x8m2v5r6t0w1yz" }, "door": "api" },
+    "event": { "event": "unit_made", "organisation": "org_01kf4e9ab7c3x8m2v5r6t0w1yz", "unit": "unit_01kf4e9ab7c3x8m2v5r6t0w1yz",
+        "external": 0, "name": 1 },
+    "words": { "0": "north-pier", "1": "North pier" } })))]
+pub struct ShownEvent {
+    /// Its row of the log.
+    seq: u64,
+    /// Its place among what the reader sees of that row.
+    index: usize,
+    #[schema(value_type = values::Instant)]
+    at: String,
+    /// The command that it came of.
+    command: String,
+    /// Who called, for the side that acted.
+    #[schema(required, value_type = Option<values::Open>)]
+    caller: Option<Value>,
+    /// What happened: `event` is its name; texts are places in `words`.
+    #[schema(value_type = values::Open)]
+    event: Value,
+    /// Names and free texts by their place, null once erased.
+    #[schema(value_type = values::Open)]
+    words: Value,
+}
+
+/// What happened.
+///
+/// Who may: provision, or Support of the organisation named. Each reader sees their own part. Ask again with the `after` of
+/// the answer; with `wait` the answer comes as soon as there is something new, or empty after that time.
+#[utoipa::path(get, path = "/v1/events", operation_id = "listEvents", tag = "Events", security(("key" = []), ("signIn" = [])),
+    params(FeedQuery),
+    responses((status = 200, description = "What there is; as a stream if `Accept` asks for it.", content((Events = "application/json"), (String = "text/event-stream")))))]
 pub async fn events(
     State(app): State<Arc<App>>,
     who: Who,
@@ -80,8 +134,8 @@ pub async fn events(
             }
         }
         let last = rows.last().map_or(position.max(q.after), |r| r.seq);
-        let items: Vec<Value> = rows.iter().flat_map(|row| show(row, named)).collect();
-        return Ok(Json(json!({ "items": items, "after": last })).into_response());
+        let items = rows.iter().flat_map(|row| show(row, named)).collect();
+        return Ok(Json(Events { items, after: last }).into_response());
     }
 }
 
@@ -115,6 +169,7 @@ mod tests {
     use comity_domain::ids::{CommandId, PersonId};
     use comity_domain::text::{Subject, Word};
     use comity_domain::time::Instant;
+    use serde_json::json;
 
     use super::*;
 
@@ -145,6 +200,9 @@ mod tests {
             (&json!(0), &json!({"0": "Zoë"}))
         );
         let all = show(&row, None);
-        assert_eq!((&all[2]["event"]["name"], &all[2]["words"]), (&json!(2), &json!({"2": "Zoë"})));
+        assert_eq!(
+            (&all[2]["event"]["name"], &all[2]["words"]),
+            (&json!(2), &json!({"2": "Zoë"}))
+        );
     }
 }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use comity_app::App;
+use comity_domain::assignment::{AssignmentState, Basis};
 use comity_domain::command::{AssignmentSpec, Command};
 use comity_domain::grant::{Grant, GrantPhase, Narrowing};
 use comity_domain::ids::{AccountId, GrantId, PersonId, RoleId};
@@ -19,18 +20,20 @@ use comity_domain::text::Lookup;
 use comity_domain::time::{Instant, Minutes};
 use comity_domain::version::Versioned;
 use comity_domain::view;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::input::{Body, Path, Query, WireAccounts, instant, organisation};
+use crate::openapi::values;
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
 use crate::shown::{self, ShownGrant};
 use crate::versions::{etag, tagged};
 
 /// On which side the asking organisation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[schema(as = GrantSide)]
 #[serde(rename_all = "snake_case")]
 enum Side {
     #[default]
@@ -38,16 +41,31 @@ enum Side {
     Received,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
+    /// `given` (unless given) or `received`.
     #[serde(default)]
+    #[param(inline, required = false)]
     side: Side,
+    /// Only these.
+    #[param(nullable = false, value_type = Option<values::GrantPhase>)]
     state: Option<GrantPhase>,
+    /// `next` of the page before. Good only for the same list and filter.
+    #[param(nullable = false)]
     cursor: Option<String>,
+    /// How many at most; 50 unless given.
+    #[param(nullable = false, minimum = 1, maximum = 200, example = 50)]
     limit: Option<usize>,
 }
 
+/// The grants of an organisation.
+///
+/// Who may: Support of it. The newest first, with `active_partners`.
+#[utoipa::path(get, path = "/v1/organisations/{organisation}/grants", operation_id = "listGrants", tag = "Grants", security(("signIn" = [])),
+    params(ListQuery),
+    responses((status = 200, description = "A page of them.", body = Page<ShownGrant>)))]
 pub async fn list(
     State(app): State<Arc<App>>,
     who: Who,
@@ -72,7 +90,7 @@ pub async fn list(
         shown::grant(&state, g, now)
     })?;
     let partners = view::active_partners(&state, id, now);
-    Ok(Json(page.beside("active_partners", partners)))
+    Ok(Json(Page { active_partners: Some(partners), ..page }))
 }
 
 pub fn answer(state: &World, id: GrantId, now: Instant) -> Result<Response, Problem> {
@@ -80,6 +98,11 @@ pub fn answer(state: &World, id: GrantId, now: Instant) -> Result<Response, Prob
     Ok(tagged(StatusCode::OK, state, &Versioned::Grant(id), shown))
 }
 
+/// A grant.
+///
+/// Who may: Support of either side.
+#[utoipa::path(get, path = "/v1/grants/{grant}", operation_id = "getGrant", tag = "Grants", security(("signIn" = [])),
+    responses((status = 200, description = "The grant.", body = ShownGrant, headers(("ETag" = String, description = "The version, for `If-Match`.")))))]
 pub async fn one(
     State(app): State<Arc<App>>,
     who: Who,
@@ -90,6 +113,12 @@ pub async fn one(
     answer(&state, id, now)
 }
 
+/// Revoke a grant.
+///
+/// Who may: an Admin of the customer. Once this is answered, no decision that begins later says yes under it.
+#[utoipa::path(post, path = "/v1/grants/{grant}/revoke", operation_id = "revoke", tag = "Grants", security(("signIn" = [])),
+    responses((status = 200, description = "The grant.", body = ShownGrant, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("wrong_state not_active version_conflict"))))]
 pub async fn revoke(
     State(app): State<Arc<App>>,
     who: Who,
@@ -99,6 +128,12 @@ pub async fn revoke(
     answer(&done.state, id, done.state.at)
 }
 
+/// Give up a grant.
+///
+/// Who may: an Admin of the partner.
+#[utoipa::path(post, path = "/v1/grants/{grant}/give-up", operation_id = "giveUp", tag = "Grants", security(("signIn" = [])),
+    responses((status = 200, description = "The grant.", body = ShownGrant, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("wrong_state not_active version_conflict"))))]
 pub async fn give_up(
     State(app): State<Arc<App>>,
     who: Who,
@@ -109,13 +144,19 @@ pub async fn give_up(
 }
 
 /// What is left of a grant. What is not named stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "modes": ["view"], "ends_at": "2027-02-14T12:00:00.000Z" })))]
 #[serde(deny_unknown_fields)]
 pub struct Narrow {
+    /// Codes of the roles that are left.
     roles: Option<Vec<String>>,
     accounts: Option<WireAccounts>,
+    #[schema(value_type = Option<values::Modes>)]
     modes: Option<Modes>,
+    #[schema(value_type = Option<values::Instant>)]
     ends_at: Option<String>,
+    /// The longest session.
+    #[schema(minimum = 5, maximum = 480)]
     session_minutes: Option<u32>,
 }
 
@@ -132,6 +173,14 @@ fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId
         .collect()
 }
 
+/// Narrow a grant.
+///
+/// Who may: an Admin of the customer. Live sessions are trimmed at once. What is not named stays.
+#[utoipa::path(post, path = "/v1/grants/{grant}/narrow", operation_id = "narrow", tag = "Grants", security(("signIn" = [])),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what was read; not demanded, as narrowing never waits.", example = "\"1\"")),
+    request_body = Narrow,
+    responses((status = 200, description = "The grant.", body = ShownGrant, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("widening version_conflict wrong_state not_active locked"))))]
 pub async fn narrow(
     State(app): State<Arc<App>>,
     who: Who,
@@ -159,23 +208,62 @@ pub async fn narrow(
 
 // -- assignments ----------------------------------------------------------------------------------
 
-fn shown_assignment(state: &World, id: GrantId, person: PersonId, now: Instant) -> Option<Value> {
+/// One person on one grant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Assignment, examples(json!({ "person": { "id": "per_01kf4e9ab7c3x8m2v5r6t0w1yz", "name": "Hugo Hart", "email": "hugo@harbor-help.example" },
+    "roles": ["clerk"], "accounts": ["boat-1"], "ends_at": null, "basis": "individual", "state": "active", "active": true })))]
+pub struct ShownAssignment {
+    person: shown::Person,
+    /// Codes of the roles that they hold.
+    roles: Vec<String>,
+    #[schema(value_type = WireAccounts)]
+    accounts: shown::ShownAccounts,
+    #[schema(required, value_type = Option<values::Instant>)]
+    ends_at: Option<String>,
+    #[schema(value_type = values::Basis)]
+    basis: Basis,
+    #[schema(value_type = values::AssignmentState)]
+    state: AssignmentState,
+    /// Whether it gives access now.
+    active: bool,
+    /// The version, as `ETag` and for `If-Match`.
+    #[schema(required)]
+    etag: Option<String>,
+}
+
+fn shown_assignment(
+    state: &World,
+    id: GrantId,
+    person: PersonId,
+    now: Instant,
+) -> Option<ShownAssignment> {
     let a = state.assignment(id, person)?;
     let roles: Vec<String> = a.roles.iter().filter_map(|r| shown::role_code(state, *r)).collect();
     let ends = (a.row.ends_at != Instant::NEVER).then(|| shown::time(a.row.ends_at));
-    Some(
-        json!({ "person": shown::person(state, person)?, "roles": roles, "accounts": shown::accounts(state, &a.accounts),
-        "ends_at": ends, "basis": a.row.basis, "state": a.row.state, "active": a.row.is_active(now),
-        "etag": etag(state, &Versioned::Assignment(id, person)) }),
-    )
+    Some(ShownAssignment {
+        person: shown::person(state, person)?,
+        roles,
+        accounts: shown::accounts(state, &a.accounts),
+        ends_at: ends,
+        basis: a.row.basis,
+        state: a.row.state,
+        active: a.row.is_active(now),
+        etag: etag(state, &Versioned::Assignment(id, person)),
+    })
 }
 
+/// Who is on a grant.
+///
+/// Who may: Support of either side. The oldest people first.
+#[utoipa::path(get, path = "/v1/grants/{grant}/assignments", operation_id = "listAssignments", tag = "Grants", security(("signIn" = [])),
+    params(Paging),
+    responses((status = 200, description = "A page of them.", body = Page<ShownAssignment>)))]
 pub async fn assignments(
     State(app): State<Arc<App>>,
     who: Who,
     Path(id): Path<GrantId>,
     Query(paging): Query<Paging>,
-) -> Result<Json<Page<Value>>, Problem> {
+) -> Result<Json<Page<ShownAssignment>>, Problem> {
     let (state, now) = (app.state(), app.now());
     may::check_grant(&state, &who.0, Action::ReadAssignments, id, now)?;
     let mut people: Vec<PersonId> = state.assigned_to(id).map(|(person, _)| person).collect();
@@ -188,11 +276,17 @@ pub async fn assignments(
     Ok(Json(page))
 }
 
-#[derive(Deserialize)]
+/// What a person may do on a grant.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "roles": ["clerk"], "accounts": ["boat-1"] })))]
 #[serde(deny_unknown_fields)]
 pub struct Assign {
+    /// Codes of the grant's roles; at least one.
+    #[schema(min_items = 1)]
     roles: Vec<String>,
+    /// All of the grant unless given.
     accounts: Option<WireAccounts>,
+    #[schema(value_type = Option<values::Instant>)]
     ends_at: Option<String>,
 }
 
@@ -230,6 +324,13 @@ fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonId, P
         .ok_or_else(|| Problem::field("person", "is no member of the partner's organisation"))
 }
 
+/// Put a person on a grant.
+///
+/// Who may: an Admin of the partner. `{person}` is Comity's identifier or the builder's.
+#[utoipa::path(put, path = "/v1/grants/{grant}/assignments/{person}", operation_id = "assign", tag = "Grants", security(("signIn" = [])),
+    request_body = Assign,
+    responses((status = 200, description = "The assignment.", body = ShownAssignment, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("widening locked not_active wrong_state last_user four_eyes version_conflict if_match_required"))))]
 pub async fn assign(
     State(app): State<Arc<App>>,
     who: Who,
@@ -244,25 +345,40 @@ pub async fn assign(
     let assign = || Ok(Command::Assign { grant: id, spec: spec(&state, grant, person, body)? });
     let done = who.put_together(&app, Some(seen), assign).await?;
     let shown = shown_assignment(&done.state, id, person, done.state.at);
+    let shown = shown.ok_or_else(Problem::not_found)?;
     Ok(tagged(StatusCode::OK, &done.state, &Versioned::Assignment(id, person), shown))
 }
 
 /// Who follows, where nobody else would be left.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Successor {
+    #[schema(value_type = values::PersonId)]
     person: PersonId,
+    /// Codes of the grant's roles; at least one.
+    #[schema(min_items = 1)]
     roles: Vec<String>,
+    /// All of the grant unless given.
     accounts: Option<WireAccounts>,
+    #[schema(value_type = Option<values::Instant>)]
     ends_at: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// With whom a removal goes.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "successor": { "person": "per_01kf4e9ab7c3x8m2v5r6t0w1yz", "roles": ["clerk"] } })))]
 #[serde(deny_unknown_fields)]
 pub struct Unassign {
     successor: Option<Successor>,
 }
 
+/// Take a person off a grant.
+///
+/// Who may: an Admin of the partner, or the person. Where nobody would be left (`last_user`), a successor is named.
+#[utoipa::path(delete, path = "/v1/grants/{grant}/assignments/{person}", operation_id = "unassign", tag = "Grants", security(("signIn" = [])),
+    request_body = Unassign,
+    responses((status = 204, description = "The person is off it.")),
+    extensions(("x-refusals" = json!("last_user widening locked not_active wrong_state version_conflict"))))]
 pub async fn unassign(
     State(app): State<Arc<App>>,
     who: Who,

@@ -17,6 +17,7 @@ use comity_domain::text::Lookup;
 use comity_domain::time::Instant;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::problem::Problem;
 
@@ -225,14 +226,15 @@ pub async fn one_normal_form(request: Request, next: Next) -> Response {
         next.run(request).await
     };
     let headers = response.headers_mut();
-    // Public keys may be kept for a while, and say so; nothing else may.
+    // What only shows this program itself, and public keys, may be kept for a while and say so; the
+    // page of the document also says what it may run.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
@@ -246,7 +248,8 @@ pub fn organisation(state: &State, text: &str) -> Result<OrganisationId, Problem
 }
 
 /// Accounts as people write them: `"all"`, or a list of the builder's identifiers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Accounts)]
 #[serde(untagged)]
 pub enum WireAccounts {
     /// `"all"`.
@@ -256,7 +259,7 @@ pub enum WireAccounts {
 }
 
 /// The word `all`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum AllWord {
     /// `all`
     #[serde(rename = "all")]

@@ -3,6 +3,7 @@
 
 use comity_app::App;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::problem::Problem;
 
@@ -12,33 +13,48 @@ const USUAL: usize = 50;
 const MOST: usize = 200;
 
 /// One page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
-    /// Where to go on; absent on the last page.
+    /// Where to go on: the next `cursor`. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub next: Option<String>,
-    /// What is said beside the list.
-    #[serde(flatten)]
-    pub beside: serde_json::Map<String, serde_json::Value>,
+    /// Of requests: how many there are on all pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub total: Option<usize>,
+    /// Of grants: how many partners have one that is active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub active_partners: Option<usize>,
 }
 
 impl<T> Page<T> {
-    /// Says something beside the list.
-    pub fn beside(mut self, name: &str, value: usize) -> Self {
-        self.beside.insert(name.into(), value.into());
-        self
+    /// A page with nothing said beside it.
+    pub fn new(items: Vec<T>, next: Option<String>) -> Self {
+        Self { items, next, total: None, active_partners: None }
     }
 }
 
+/// A list that is short enough to be given whole.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Items<T> {
+    /// All of them.
+    pub items: Vec<T>,
+}
+
 /// What every list takes.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Paging {
-    /// From the page before.
+    /// `next` of the page before. Good only for the same list and filter.
+    #[param(nullable = false)]
     pub cursor: Option<String>,
-    /// How many, 1 to 200.
+    /// How many at most; 50 unless given.
+    #[param(nullable = false, minimum = 1, maximum = 200, example = 50)]
     pub limit: Option<usize>,
 }
 
@@ -110,5 +126,5 @@ pub fn by_id<I: Copy + ToString, T>(
     }
     let more = items.peek().is_some();
     let next = last.filter(|_| more).map(|id| cursor(app, question, &id.to_string()));
-    Ok(Page { items: page, next, beside: serde_json::Map::new() })
+    Ok(Page::new(page, next))
 }

@@ -9,23 +9,35 @@ use axum::response::{IntoResponse, Response};
 use comity_app::Failure;
 use comity_domain::refusal::{Class, Refusal};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::limits::TooOften;
+use crate::openapi::values;
 
-/// A problem, as it goes out.
-#[derive(Debug, Serialize)]
+/// Why not: problem details (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({ "type": "about:blank", "title": "Unprocessable Entity", "status": 422, "code": "invalid",
+    "detail": "days must be from 1 to 730.", "field": "days" })))]
 pub struct Problem {
+    /// Always `about:blank`: `code` says which problem it is.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// The stable word for this problem. New ones may come.
     code: &'static str,
+    /// What is wrong and what to do, for people; may change.
     detail: String,
     /// Which field is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     field: Option<String>,
     /// The grants to choose from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, value_type = Vec<values::GrantId>)]
     grants: Vec<String>,
     /// What was done too often.
     #[serde(skip)]

@@ -20,32 +20,60 @@ use comity_domain::request::{Request, RequestPhase};
 use comity_domain::role::{Mode, Modes};
 use comity_domain::state::State as World;
 use comity_domain::text::Lookup;
-use comity_domain::time::{Days, Minutes};
+use comity_domain::time::{Days, Instant, Minutes};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::input::{AllWord, Body, Path, Query, WireAccounts, instant, organisation};
 use crate::limits::Counted;
+use crate::openapi::values;
 use crate::page::{self, Order, Page, Paging};
 use crate::problem::Problem;
 use crate::shown::{self, ShownRequest};
 
-#[derive(Deserialize)]
+/// The question "may we come in?".
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Ask, examples(json!({ "customer_id": "7K2MQ-4VXN0-8R3TD-W5YHC-1B", "level": "partner", "modes": ["direct", "view"], "days": 30,
+    "roles": ["clerk"], "reason": "Winter storage" })))]
 #[serde(deny_unknown_fields)]
 pub struct WireAsk {
+    /// The customer's code: 22 characters; hyphens and spaces do not count.
+    #[schema(min_length = 22, max_length = 64)]
     customer_id: String,
+    /// The code of the level.
     level: String,
+    #[schema(value_type = values::Modes)]
     modes: Modes,
+    /// For how long; 30 unless given.
+    #[schema(minimum = 1, maximum = 730)]
     days: Option<u32>,
+    /// What the customer may at most give: codes of roles. Left out, the choice is the customer's.
     #[serde(default)]
+    #[schema(max_items = 200)]
     roles: Vec<String>,
+    /// What the customer may at most give: its identifiers of accounts.
     #[serde(default)]
+    #[schema(max_items = 200)]
     accounts: Vec<String>,
+    /// The builder's identifier of the unit that would come in.
     unit: Option<String>,
+    /// Why.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: String,
+    /// A ticket.
+    #[schema(min_length = 1, max_length = 200)]
     ticket: Option<String>,
 }
 
+/// Ask to come in.
+///
+/// Who may: an Admin of the partner. Whose ID it is stands in the answer only once it is approved. 404: an ID that does not
+/// work, for whatever reason.
+#[utoipa::path(post, path = "/v1/organisations/{organisation}/requests", operation_id = "ask", tag = "Requests", security(("signIn" = [])),
+    request_body = WireAsk,
+    responses((status = 201, description = "The request.", body = ShownRequest)),
+    extensions(("x-refusals" = json!("already_pending asked_too_often same_organisation not_active locked"))))]
 pub async fn ask(
     State(app): State<Arc<App>>,
     who: Who,
@@ -82,11 +110,13 @@ pub async fn ask(
         _ => None,
     });
     let shown = request.and_then(|r| shown::request(&done.state, r, done.state.at, false));
+    let shown = shown.ok_or_else(Problem::not_found)?;
     Ok((StatusCode::CREATED, Json(shown)).into_response())
 }
 
 /// Which list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[schema(as = RequestSide)]
 #[serde(rename_all = "snake_case")]
 enum Direction {
     #[default]
@@ -94,16 +124,31 @@ enum Direction {
     Sent,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
+    /// `received` (unless given) or `sent`.
     #[serde(default)]
+    #[param(inline, required = false)]
     direction: Direction,
+    /// Only these.
+    #[param(nullable = false, value_type = Option<values::RequestPhase>)]
     state: Option<RequestPhase>,
+    /// `next` of the page before. Good only for the same list and filter.
+    #[param(nullable = false)]
     cursor: Option<String>,
+    /// How many at most; 50 unless given.
+    #[param(nullable = false, minimum = 1, maximum = 200, example = 50)]
     limit: Option<usize>,
 }
 
+/// The requests to or from an organisation.
+///
+/// Who may: Support of it. The newest first, with `total`.
+#[utoipa::path(get, path = "/v1/organisations/{organisation}/requests", operation_id = "listRequests", tag = "Requests", security(("signIn" = [])),
+    params(ListQuery),
+    responses((status = 200, description = "A page of them.", body = Page<ShownRequest>)))]
 pub async fn list(
     State(app): State<Arc<App>>,
     who: Who,
@@ -128,7 +173,7 @@ pub async fn list(
         page::by_id(&app, &question, &paging, Order::NewestFirst, matching.into_iter(), |r| {
             shown::request(&state, r, now, received)
         })?;
-    Ok(Json(page.beside("total", total)))
+    Ok(Json(Page { total: Some(total), ..page }))
 }
 
 /// Whether the caller stands on the customer's side of a request that they may see.
@@ -139,29 +184,56 @@ fn seen(app: &App, state: &World, who: &Caller, id: RequestId) -> Result<bool, P
     Ok(may::check(state, who, Action::ReadRequest, side, now).is_ok())
 }
 
+/// A request.
+///
+/// Who may: Support of either side; each sees its own.
+#[utoipa::path(get, path = "/v1/requests/{request}", operation_id = "getRequest", tag = "Requests", security(("signIn" = [])),
+    responses((status = 200, description = "The request.", body = ShownRequest)))]
 pub async fn one(
     State(app): State<Arc<App>>,
     who: Who,
     Path(id): Path<RequestId>,
-) -> Result<Json<Option<ShownRequest>>, Problem> {
+) -> Result<Json<ShownRequest>, Problem> {
     let state = app.state();
     let for_customer = seen(&app, &state, &who.0, id)?;
-    Ok(Json(shown::request(&state, id, app.now(), for_customer)))
+    answer(&state, id, app.now(), for_customer)
+}
+
+fn answer(
+    state: &World,
+    id: RequestId,
+    now: Instant,
+    for_customer: bool,
+) -> Result<Json<ShownRequest>, Problem> {
+    shown::request(state, id, now, for_customer).map(Json).ok_or_else(Problem::not_found)
 }
 
 /// What an approver gives. What is left out is what was asked.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
+#[schema(as = Terms, examples(json!({ "roles": ["clerk"], "accounts": ["boat-1", "boat-2"], "modes": ["direct"], "days": 14 })))]
 #[serde(deny_unknown_fields)]
 pub struct WireTerms {
+    /// Codes of roles; at least one in the end.
+    #[schema(max_items = 50)]
     roles: Option<Vec<String>>,
     accounts: Option<WireAccounts>,
+    /// The builder's identifier of the unit of the customer that alone gives.
     unit: Option<String>,
+    #[schema(value_type = Option<values::Modes>)]
     modes: Option<Modes>,
+    /// Later than now, within a year; the duration runs from there.
+    #[schema(value_type = Option<values::Instant>)]
     starts_at: Option<String>,
+    /// For how long.
+    #[schema(minimum = 1, maximum = 730)]
     days: Option<u32>,
+    /// The longest session.
+    #[schema(minimum = 5, maximum = 480)]
     session_minutes: Option<u32>,
+    /// Whether people from outside may be invited.
     #[serde(default)]
     allow_external: bool,
+    /// Whether tokens may be checked without asking, and then go on for up to 60 seconds.
     jwt: Option<bool>,
 }
 
@@ -224,19 +296,33 @@ impl WireTerms {
 }
 
 /// Exactly what would be given, in facts and in plain words, with the hash to echo.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Summary)]
 pub struct ShownSummary {
+    #[schema(value_type = values::Digest32)]
     summary: Digest32,
+    /// The same in plain words.
     sentences: Vec<String>,
+    /// The roles, with what each permits.
     roles: Vec<shown::Role>,
+    #[schema(value_type = WireAccounts)]
     accounts: shown::ShownAccounts,
+    #[schema(value_type = values::Modes)]
     modes: Modes,
+    /// Whether `act_as` is among the modes.
     impersonation: bool,
+    #[schema(required, value_type = Option<values::Instant>)]
     starts_at: Option<String>,
+    /// For how long.
     days: u32,
+    /// The longest session.
     session_minutes: u32,
+    /// Whether people from outside may be invited.
     allow_external: bool,
+    /// Whether tokens may be checked without asking, and then go on for up to 60 seconds.
     jwt: bool,
+    /// What no partner ever has.
+    #[schema(value_type = Vec<values::Pattern>)]
     never_delegable: Vec<String>,
 }
 
@@ -321,6 +407,13 @@ fn sentences(state: &World, request: &Request, s: &Summary) -> Vec<String> {
     ]
 }
 
+/// What would be given.
+///
+/// Who may: an Admin of the customer. Approving echoes the hash that is shown here.
+#[utoipa::path(post, path = "/v1/requests/{request}/summary", operation_id = "summarise", tag = "Requests", security(("signIn" = [])),
+    request_body = WireTerms,
+    responses((status = 200, description = "Exactly what would be given.", body = ShownSummary)),
+    extensions(("x-refusals" = json!("widening wrong_state not_active locked"))))]
 pub async fn summary(
     State(app): State<Arc<App>>,
     who: Who,
@@ -334,20 +427,32 @@ pub async fn summary(
     Ok(Json(show_summary(&state, request, &summary)))
 }
 
-#[derive(Deserialize)]
+/// The yes to exactly what the summary showed.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "summary": "3a7bd3e2360a3d29eea436fcfb7e44c735d117c42d1c1835420b6b9942dd4f1b", "terms": { "roles": ["clerk"], "accounts": "all" } })))]
 #[serde(deny_unknown_fields)]
 pub struct Approve {
+    #[schema(value_type = values::Digest32)]
     summary: Digest32,
+    /// The same terms as were summarised.
     #[serde(default)]
+    #[schema(required = false)]
     terms: WireTerms,
 }
 
+/// Approve.
+///
+/// Who may: an Admin of the customer, freshly signed in, who is on no side of the partner.
+#[utoipa::path(post, path = "/v1/requests/{request}/approve", operation_id = "approve", tag = "Requests", security(("signIn" = [])),
+    request_body = Approve,
+    responses((status = 200, description = "The request, with its `grant`.", body = ShownRequest)),
+    extensions(("x-refusals" = json!("fresh_sign_in_required stale_summary four_eyes widening wrong_state locked not_active"))))]
 pub async fn approve(
     State(app): State<Arc<App>>,
     who: Who,
     Path(id): Path<RequestId>,
     Body(body): Body<Approve>,
-) -> Result<Json<Option<ShownRequest>>, Problem> {
+) -> Result<Json<ShownRequest>, Problem> {
     let state = app.state();
     let request = may::check_request(&state, &who.0, Action::Approve, id, app.now())?;
     let approve = || {
@@ -355,32 +460,51 @@ pub async fn approve(
         Ok(Command::Approve { request: id, terms, summary: body.summary })
     };
     let done = who.put_together(&app, None, approve).await?;
-    Ok(Json(shown::request(&done.state, id, done.state.at, true)))
+    answer(&done.state, id, done.state.at, true)
 }
 
-#[derive(Deserialize)]
+/// Why not.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "reason": "Nobody knows them", "message": "Please ask our front desk first." })))]
 #[serde(deny_unknown_fields)]
 pub struct Deny {
+    /// For the customer's eyes.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: Option<String>,
+    /// What the partner is told.
+    #[schema(min_length = 1, max_length = 1000)]
     message: Option<String>,
 }
 
+/// Deny.
+///
+/// Who may: an Admin of the customer.
+#[utoipa::path(post, path = "/v1/requests/{request}/deny", operation_id = "deny", tag = "Requests", security(("signIn" = [])),
+    request_body = Deny,
+    responses((status = 200, description = "The request.", body = ShownRequest)),
+    extensions(("x-refusals" = json!("wrong_state not_active"))))]
 pub async fn deny(
     State(app): State<Arc<App>>,
     who: Who,
     Path(id): Path<RequestId>,
     Body(body): Body<Deny>,
-) -> Result<Json<Option<ShownRequest>>, Problem> {
+) -> Result<Json<ShownRequest>, Problem> {
     let command = Command::Deny { request: id, reason: body.reason, message: body.message };
     let done = who.run(&app, command).await?;
-    Ok(Json(shown::request(&done.state, id, done.state.at, true)))
+    answer(&done.state, id, done.state.at, true)
 }
 
+/// Take a request back.
+///
+/// Who may: an Admin of the partner.
+#[utoipa::path(post, path = "/v1/requests/{request}/cancel", operation_id = "cancelRequest", tag = "Requests", security(("signIn" = [])),
+    responses((status = 200, description = "The request.", body = ShownRequest)),
+    extensions(("x-refusals" = json!("wrong_state not_active"))))]
 pub async fn cancel(
     State(app): State<Arc<App>>,
     who: Who,
     Path(id): Path<RequestId>,
-) -> Result<Json<Option<ShownRequest>>, Problem> {
+) -> Result<Json<ShownRequest>, Problem> {
     let done = who.run(&app, Command::CancelRequest { request: id }).await?;
-    Ok(Json(shown::request(&done.state, id, done.state.at, false)))
+    answer(&done.state, id, done.state.at, false)
 }

@@ -10,9 +10,9 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    again, authzen, checkpoints, confirm, erasures, feed, grants, imports, input, limits, locks,
-    me, oauth, observe, organisations, platform, problem, requests, sessions, signing_keys,
-    webhooks,
+    again, authzen, checkpoints, confirm, docs, erasures, feed, grants, halts, imports, input,
+    levels, limits, locks, me, members, oauth, observe, openapi, organisations, platform, problem,
+    requests, roles, sessions, settings, signing_keys, webhooks,
 };
 
 /// The largest body, in bytes.
@@ -41,10 +41,10 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .route("/v1/platform/signing-keys/rotate", post(signing_keys::rotate))
         .route("/v1/platform/signing-keys/{kid}/compromise", post(signing_keys::compromise))
         .route("/v1/platform/policy", get(platform::policy).put(platform::set_policy))
-        .route("/v1/platform/levels", get(platform::levels))
-        .route("/v1/platform/levels/{code}", put(platform::put_level))
-        .route("/v1/platform/halts", get(platform::halts))
-        .route("/v1/platform/halts/{halt}/lift", post(platform::lift_halt))
+        .route("/v1/platform/levels", get(levels::levels))
+        .route("/v1/platform/levels/{code}", put(levels::put_level))
+        .route("/v1/platform/halts", get(halts::halts))
+        .route("/v1/platform/halts/{halt}/lift", post(halts::lift_halt))
         .route("/v1/platform/webhooks", get(webhooks::platform::list).post(webhooks::platform::make))
         .route("/v1/platform/webhooks/{webhook}", get(webhooks::platform::one).put(webhooks::platform::change).delete(webhooks::platform::remove))
         .route("/v1/platform/webhooks/{webhook}/rotate", post(webhooks::platform::rotate))
@@ -58,11 +58,11 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .route("/v1/organisations/{organisation}/units/{id}", put(organisations::put_unit))
         .route("/v1/organisations/{organisation}/accounts", get(organisations::accounts))
         .route("/v1/organisations/{organisation}/accounts/{id}", put(organisations::put_account).delete(organisations::remove_account))
-        .route("/v1/organisations/{organisation}/roles", get(organisations::roles))
-        .route("/v1/organisations/{organisation}/roles/{id}", put(organisations::put_role).delete(organisations::delete_role))
-        .route("/v1/organisations/{organisation}/members", get(organisations::members))
-        .route("/v1/organisations/{organisation}/members/{id}", put(organisations::put_member).delete(organisations::remove_member))
-        .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(organisations::make_enrolment))
+        .route("/v1/organisations/{organisation}/roles", get(roles::roles))
+        .route("/v1/organisations/{organisation}/roles/{id}", put(roles::put_role).delete(roles::delete_role))
+        .route("/v1/organisations/{organisation}/members", get(members::members))
+        .route("/v1/organisations/{organisation}/members/{id}", put(members::put_member).delete(members::remove_member))
+        .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(members::make_enrolment))
         .route("/v1/erasures", post(erasures::erase))
         .route("/v1/imports", get(imports::list).post(imports::import))
         .route("/v1/imports/{import}", get(imports::one))
@@ -74,9 +74,9 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .route("/v1/me", get(me::me))
         .route("/v1/me/tenants", get(me::tenants))
         // the customer's own affairs
-        .route("/v1/organisations/{organisation}/customer-id", get(organisations::customer_id))
-        .route("/v1/organisations/{organisation}/customer-id/rotate", post(organisations::rotate))
-        .route("/v1/organisations/{organisation}/settings", get(organisations::settings).put(organisations::change_settings))
+        .route("/v1/organisations/{organisation}/customer-id", get(settings::customer_id))
+        .route("/v1/organisations/{organisation}/customer-id/rotate", post(settings::rotate))
+        .route("/v1/organisations/{organisation}/settings", get(settings::settings).put(settings::change_settings))
         .route("/v1/organisations/{organisation}/locks", get(locks::list).post(locks::lock))
         .route("/v1/locks/{lock}", delete(locks::unlock))
         .route("/v1/organisations/{organisation}/webhooks", get(webhooks::organisation::list).post(webhooks::organisation::make))
@@ -111,6 +111,10 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .route("/v1/events", get(feed::events))
         .route("/v1/audit/checkpoints", get(checkpoints::list))
         .route("/v1/audit/checkpoints/latest", get(checkpoints::latest))
+        // the document of all this, and the page that shows it
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(docs::page))
+        .route("/docs/{file}", get(docs::file))
         // standards
         .route("/oauth/token", post(oauth::exchange::token))
         .route("/oauth/introspect", post(oauth::introspect::introspect))

@@ -16,49 +16,77 @@ use comity_domain::state::State as World;
 use comity_domain::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::auth::Who;
 use crate::input::{Path, Query, instant, organisation};
+use crate::openapi::values;
 use crate::page::{self, Page};
 use crate::problem::Problem;
 use crate::shown;
 
 /// A line of *Impersonation History*.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session, examples(json!({ "id": "sess_01kf4e9ab7c3x8m2v5r6t0w1yz",
+    "partner": { "person": "per_01kf4e9ab7c3x8m2v5r6t0w1yz", "name": "Hugo Hart", "email": "hugo@harbor-help.example",
+        "organisation": { "id": "org_01kf4e9ab7c3x8m2v5r6t0w1y0", "external_id": "harbor-help", "name": "Harbor Help" } },
+    "customer": { "id": "org_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "marina", "name": "Marina Bay" },
+    "grant": "grant_01kf4e9ab7c3x8m2v5r6t0w1yz", "mode": "direct", "status": "active", "started_at": "2027-01-31T12:00:00.000Z",
+    "deadline": "2027-01-31T13:00:00.000Z", "duration_minutes": 4, "duration_seconds": 250, "api_calls": 17, "at_most": false,
+    "calls_allowed": 16, "calls_refused": 1, "calls_late": 0 })))]
 pub struct ShownSession {
+    #[schema(value_type = values::SessionId)]
     id: SessionId,
     partner: ShownPartner,
+    #[schema(required)]
     customer: Option<shown::Organisation>,
+    #[schema(value_type = values::GrantId)]
     grant: comity_domain::ids::GrantId,
+    #[schema(value_type = values::Mode)]
     mode: String,
+    #[schema(value_type = values::SessionStatus)]
     status: SessionStatus,
+    #[schema(value_type = values::Instant)]
     started_at: String,
+    #[schema(value_type = values::Instant)]
     deadline: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::Instant, required = false)]
     ended_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::SessionEnd, required = false)]
     end_reason: Option<String>,
     /// Whole minutes, at most the longest session.
     duration_minutes: i64,
+    /// The same in seconds.
     duration_seconds: i64,
     /// Calls allowed and refused.
     api_calls: u64,
     /// Whether a crash made `api_calls` a bound: at most so many.
     at_most: bool,
+    /// Of them, how many were allowed.
     calls_allowed: u64,
+    /// Of them, how many were refused.
     calls_refused: u64,
     /// Calls after the end; part of no count.
     calls_late: u64,
+    /// Why they entered.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reason: Option<String>,
 }
 
 /// Who was there, as they were called then.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionPartner)]
 struct ShownPartner {
+    #[schema(value_type = values::PersonId)]
     person: PersonId,
+    /// The name, or `[erased]`.
     name: String,
+    /// The address, or `[erased]`.
     email: String,
+    #[schema(required)]
     organisation: Option<shown::Organisation>,
 }
 
@@ -92,7 +120,8 @@ fn show(state: &World, stay: Stay) -> ShownSession {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[schema(as = SessionSide)]
 #[serde(rename_all = "snake_case")]
 enum Side {
     #[default]
@@ -100,19 +129,40 @@ enum Side {
     Provider,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
+    /// `customer` (unless given): who was here; `provider`: where its people were.
     #[serde(default)]
+    #[param(inline, required = false)]
     side: Side,
+    /// Only those with this organisation on the other side.
+    #[param(nullable = false, value_type = Option<values::OrganisationId>)]
     partner: Option<OrganisationId>,
+    /// Only those of this person.
+    #[param(nullable = false, value_type = Option<values::PersonId>)]
     person: Option<PersonId>,
+    /// Only those that started then or later.
+    #[param(nullable = false, value_type = Option<values::Instant>)]
     since: Option<String>,
+    /// Only those that started before then.
+    #[param(nullable = false, value_type = Option<values::Instant>)]
     until: Option<String>,
+    /// `next` of the page before. Good only for the same list and filter.
+    #[param(nullable = false)]
     cursor: Option<String>,
+    /// How many at most; 50 unless given.
+    #[param(nullable = false, minimum = 1, maximum = 200, example = 50)]
     limit: Option<usize>,
 }
 
+/// Impersonation History.
+///
+/// Who may: Support of the organisation. The newest first, as far back as the customer keeps it.
+#[utoipa::path(get, path = "/v1/organisations/{organisation}/sessions", operation_id = "listSessions", tag = "Sessions", security(("signIn" = [])),
+    params(ListQuery),
+    responses((status = 200, description = "A page of it.", body = Page<ShownSession>)))]
 pub async fn history(
     State(app): State<Arc<App>>,
     who: Who,
@@ -155,7 +205,7 @@ pub async fn history(
     let last = stays.get(limit.saturating_sub(1)).filter(|_| more);
     let next = last
         .map(|s| page::cursor(&app, &question, &format!("{}:{}", s.row.started.0, s.row.session)));
-    Ok(Json(Page { items, next, beside: serde_json::Map::new() }))
+    Ok(Json(Page::new(items, next)))
 }
 
 fn read_place(place: &str) -> Result<(Instant, SessionId), Problem> {
@@ -174,6 +224,11 @@ async fn blocking<T: Send + 'static, E: Into<Failure> + Send + 'static>(
     done.map_err(|e| Problem::from(e.into()))
 }
 
+/// One stay.
+///
+/// Who may: Support of the organisation.
+#[utoipa::path(get, path = "/v1/organisations/{organisation}/sessions/{session}", operation_id = "getSession", tag = "Sessions", security(("signIn" = [])),
+    responses((status = 200, description = "One line of the history.", body = ShownSession)))]
 pub async fn one(
     State(app): State<Arc<App>>,
     who: Who,
@@ -187,7 +242,12 @@ pub async fn one(
     stay.map(|s| Json(show(&state, s))).ok_or_else(Problem::not_found)
 }
 
-/// The partner user comes home, with the own sign-in or with the session's token.
+/// Come home.
+///
+/// Who may: the person inside, by sign-in or by the session's own token.
+#[utoipa::path(post, path = "/v1/sessions/{session}/close", operation_id = "closeSession", tag = "Sessions", security(("signIn" = []), ("partnerSession" = [])),
+    responses((status = 204, description = "The session is over.")),
+    extensions(("x-refusals" = json!("wrong_state"))))]
 pub async fn close(
     State(app): State<Arc<App>>,
     who: Who,
@@ -197,7 +257,12 @@ pub async fn close(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The customer ends it.
+/// End a session.
+///
+/// Who may: an Admin of the customer.
+#[utoipa::path(post, path = "/v1/sessions/{session}/end", operation_id = "endSession", tag = "Sessions", security(("signIn" = [])),
+    responses((status = 204, description = "The session is over.")),
+    extensions(("x-refusals" = json!("wrong_state not_active"))))]
 pub async fn end(
     State(app): State<Arc<App>>,
     who: Who,

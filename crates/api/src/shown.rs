@@ -10,16 +10,26 @@ use comity_domain::state::State;
 use comity_domain::time::{DAY, Instant};
 use comity_domain::view;
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::input::{AllWord, WireAccounts};
+use crate::openapi::values;
 
 pub use comity_app::telling::time;
 
 /// An organisation named to somebody who may know it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Party, examples(json!({ "id": "org_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "marina", "name": "Marina Bay" })))]
 pub struct Organisation {
+    #[schema(value_type = values::OrganisationId)]
     pub id: OrganisationId,
+    /// The builder's identifier.
     pub external_id: String,
+    /// The name shown to others.
     pub name: String,
+    /// The builder's identifier of the unit that takes part, where it is one unit only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub unit: Option<String>,
 }
 
@@ -40,10 +50,14 @@ fn party(state: &State, party: Party) -> Option<Organisation> {
 }
 
 /// A person named to somebody who may know them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(examples(json!({ "id": "per_01kf4e9ab7c3x8m2v5r6t0w1yz", "name": "Ana Alvarez", "email": "ana@marina.example" })))]
 pub struct Person {
+    #[schema(value_type = values::PersonId)]
     pub id: PersonId,
+    /// The name, or `[erased]`.
     pub name: String,
+    /// The address, or `[erased]`.
     pub email: String,
 }
 
@@ -57,7 +71,7 @@ pub fn person(state: &State, id: PersonId) -> Option<Person> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum ShownAccounts {
-    All(&'static str),
+    All(AllWord),
     List(Vec<String>),
 }
 
@@ -65,17 +79,23 @@ pub fn accounts(state: &State, accounts: &Accounts) -> ShownAccounts {
     let name =
         |id: &AccountId| state.accounts.get(*id).map(|a| state.words.show(a.external).to_owned());
     match accounts {
-        Accounts::All => ShownAccounts::All("all"),
+        Accounts::All => ShownAccounts::All(AllWord::All),
         Accounts::List(list) => ShownAccounts::List(list.iter().filter_map(name).collect()),
     }
 }
 
 /// A role of a grant or summary.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GivenRole, examples(json!({ "code": "clerk", "name": "Clerk", "version": 3, "permissions": ["bookings:read"] })))]
 pub struct Role {
+    /// The role's code.
     pub code: String,
+    /// The role's name.
     pub name: String,
+    /// The version that was given.
     pub version: u32,
+    /// What it permits here: also not more than its newest version and the level.
+    #[schema(value_type = Vec<values::Pattern>)]
     pub permissions: Permissions,
 }
 
@@ -94,49 +114,82 @@ pub fn role_code(state: &State, id: RoleId) -> Option<String> {
 }
 
 /// An access request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccessRequest, examples(json!({ "id": "req_01kf4e9ab7c3x8m2v5r6t0w1yz", "direction": "partner_request", "state": "pending",
+    "asked_at": "2027-01-31T12:00:00.000Z", "expires_at": "2027-03-02T12:00:00.000Z",
+    "partner": { "organisation": "org_01kf4e9ab7c3x8m2v5r6t0w1yz", "company": "Harbor Help", "name": "Pia Park", "email": "pia@harbor-help.example",
+        "domain_verified": false },
+    "level": "partner", "level_badge": "primary", "modes": ["direct"], "impersonation": false, "days": 30, "roles": ["clerk"],
+    "accounts": "all", "reason": "Winter storage" })))]
 pub struct ShownRequest {
+    #[schema(value_type = values::RequestId)]
     pub id: RequestId,
+    #[schema(value_type = values::Direction)]
     pub direction: Direction,
+    #[schema(value_type = values::RequestPhase)]
     pub state: RequestPhase,
+    #[schema(value_type = values::Instant)]
     pub asked_at: String,
+    #[schema(value_type = values::Instant)]
     pub expires_at: String,
     pub partner: Asker,
     /// Who is asked; absent for the asker until approved.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub customer: Option<Organisation>,
+    /// The code of the level.
     pub level: String,
+    /// How the level is shown: `primary` or `secondary`.
     pub level_badge: &'static str,
+    #[schema(value_type = values::Modes)]
     pub modes: Modes,
+    /// Whether `act_as` is among the modes.
     pub impersonation: bool,
+    /// For how long.
     pub days: u32,
+    /// Codes of the roles that are wished for.
     pub roles: Vec<String>,
+    #[schema(value_type = WireAccounts)]
     pub accounts: ShownAccounts,
+    /// Why they ask.
     pub reason: String,
+    /// Their ticket.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub ticket: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::Instant, required = false)]
     pub decided_at: Option<String>,
     /// Why it was denied, for the customer's eyes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub denial_reason: Option<String>,
     /// What the partner was told on denial.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::RequestCancel, required = false)]
     pub cancelled_because: Option<RequestCancel>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::GrantId, required = false)]
     pub grant: Option<GrantId>,
 }
 
 /// Who asks, as they were when they asked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Asker {
+    #[schema(value_type = values::OrganisationId)]
     pub organisation: OrganisationId,
+    /// The name of the organisation.
     pub company: String,
+    /// The builder's identifier of the unit that would come in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub unit: Option<String>,
+    /// The name of the person.
     pub name: String,
+    /// The address of the person.
     pub email: String,
     /// Until a domain is proven, a name is only a name (T3).
     pub domain_verified: bool,
@@ -177,7 +230,7 @@ pub fn request(
         days: r.days.0,
         roles: words(&r.roles),
         accounts: if r.accounts.is_empty() {
-            ShownAccounts::All("all")
+            ShownAccounts::All(AllWord::All)
         } else {
             ShownAccounts::List(words(&r.accounts))
         },
@@ -210,26 +263,50 @@ pub fn request(
     Some(shown)
 }
 
-/// A grant.
-#[derive(Debug, Serialize)]
+/// A grant: a customer's yes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Grant, examples(json!({ "id": "grant_01kf4e9ab7c3x8m2v5r6t0w1yz", "state": "active",
+    "customer": { "id": "org_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "marina", "name": "Marina Bay" },
+    "partner": { "id": "org_01kf4e9ab7c3x8m2v5r6t0w1y0", "external_id": "harbor-help", "name": "Harbor Help" },
+    "level": "partner", "roles": [{ "code": "clerk", "name": "Clerk", "version": 1, "permissions": ["bookings:read"] }],
+    "accounts": ["boat-1"], "modes": ["direct"], "impersonation": false, "starts_at": "2027-01-31T12:00:00.000Z",
+    "ends_at": "2027-03-02T12:00:00.000Z", "ends_in_days": 30, "session_minutes": 60, "allow_external": false, "jwt": false,
+    "locked": false, "suspended": false, "unattended": false, "people": 2, "inside": 0, "version": 1,
+    "request": "req_01kf4e9ab7c3x8m2v5r6t0w1yz" })))]
 pub struct ShownGrant {
+    #[schema(value_type = values::GrantId)]
     pub id: GrantId,
+    #[schema(value_type = values::GrantPhase)]
     pub state: GrantPhase,
+    #[schema(required)]
     pub customer: Option<Organisation>,
+    #[schema(required)]
     pub partner: Option<Organisation>,
+    /// The code of the level.
     pub level: String,
+    /// The most that anybody on it may be given.
     pub roles: Vec<Role>,
+    #[schema(value_type = WireAccounts)]
     pub accounts: ShownAccounts,
+    #[schema(value_type = values::Modes)]
     pub modes: Modes,
+    /// Whether `act_as` is among the modes.
     pub impersonation: bool,
+    #[schema(value_type = values::Instant)]
     pub starts_at: String,
+    #[schema(value_type = values::Instant)]
     pub ends_at: String,
     /// Whole days left, rounded up; absent when it is over.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub ends_in_days: Option<i64>,
+    /// The longest session.
     pub session_minutes: u32,
+    /// Whether people from outside may be invited.
     pub allow_external: bool,
+    /// Whether tokens may be checked without asking, and then go on for up to 60 seconds.
     pub jwt: bool,
+    /// A lock of the customer covers it.
     pub locked: bool,
     /// The partner, or its unit in this grant, is suspended or closed.
     pub suspended: bool,
@@ -242,11 +319,15 @@ pub struct ShownGrant {
     pub people: usize,
     /// How many sessions are in progress.
     pub inside: usize,
+    /// Its version: what `If-Match` is compared with.
     pub version: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::Instant, required = false)]
     pub ended_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::GrantEnd, required = false)]
     pub end_reason: Option<GrantEnd>,
+    #[schema(value_type = values::RequestId)]
     pub request: RequestId,
 }
 

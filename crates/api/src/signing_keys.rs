@@ -65,7 +65,9 @@ fn shown(state: &World) -> Json<SigningKeys> {
 }
 
 /// The signing keys, without what is secret.
-#[utoipa::path(get, path = "/v1/platform/signing-keys", tag = "platform",
+///
+/// Who may: operate.
+#[utoipa::path(get, path = "/v1/platform/signing-keys", operation_id = "listSigningKeys", tag = "Platform", security(("key" = [])),
     responses((status = 200, description = "The keys that are published.", body = SigningKeys)))]
 pub async fn list(State(app): State<Arc<App>>, who: Who) -> Result<Json<SigningKeys>, Problem> {
     let state = app.state();
@@ -77,7 +79,7 @@ pub async fn list(State(app): State<Arc<App>>, who: Who) -> Result<Json<SigningK
 ///
 /// What the present one signed stays good until it runs out; its public half stays published for
 /// a day. Comity does this by itself every 90 days.
-#[utoipa::path(post, path = "/v1/platform/signing-keys/rotate", tag = "platform",
+#[utoipa::path(post, path = "/v1/platform/signing-keys/rotate", operation_id = "rotateSigningKeys", tag = "Platform", security(("key" = [])),
     responses((status = 200, description = "The keys afterwards.", body = SigningKeys)))]
 pub async fn rotate(State(app): State<Arc<App>>, who: Who) -> Result<Json<SigningKeys>, Problem> {
     Ok(shown(&app.rotate_signing_keys(&who.0).await?.state))
@@ -87,7 +89,7 @@ pub async fn rotate(State(app): State<Arc<App>>, who: Who) -> Result<Json<Signin
 ///
 /// Nothing that it signed counts here any more, and it leaves the published set. If it was the
 /// current one, the next one signs from now on.
-#[utoipa::path(post, path = "/v1/platform/signing-keys/{kid}/compromise", tag = "platform",
+#[utoipa::path(post, path = "/v1/platform/signing-keys/{kid}/compromise", operation_id = "compromiseSigningKey", tag = "Platform", security(("key" = [])),
     params(("kid" = String, Path, description = "The key's thumbprint, as the list shows it.")),
     responses((status = 200, description = "The keys afterwards.", body = SigningKeys)))]
 pub async fn compromise(
@@ -149,7 +151,7 @@ fn public_key(jwk: &ClientJwk) -> Result<PublicKey, Problem> {
 ///
 /// The set replaces the one before. Members that RFC 7517 knows and that say nothing here (`use`,
 /// `alg`, `kid`, `key_ops`) are passed over.
-#[utoipa::path(put, path = "/v1/platform/applications/{code}/client-keys", tag = "platform",
+#[utoipa::path(put, path = "/v1/platform/applications/{code}/client-keys", operation_id = "setClientKeys", tag = "Platform", security(("key" = [])),
     params(("code" = String, Path, description = "The application's code.")),
     request_body = ClientKeys,
     responses((status = 200, description = "The set as it is now.", body = ClientKeys)))]
@@ -164,7 +166,7 @@ pub async fn set_client_keys(
     let keys = body.keys.iter().map(public_key).collect::<Result<Vec<_>, _>>()?;
     let found = state.applications.iter().find(|(_, a)| *a.code == *code).map(|(id, _)| id);
     let application = found.ok_or_else(Problem::not_found)?;
-    let done = app.run(&who.0, Command::SetClientKeys { application, keys }).await?;
+    let done = who.run(&app, Command::SetClientKeys { application, keys }).await?;
     let known = done.state.applications.get(application).map(|a| a.client_keys.clone());
     let jwk = |key: &PublicKey| {
         let (x, y) = key.coordinates();

@@ -94,7 +94,7 @@ fn unanswered(problem: &Problem) -> Decision {
 
 /// Decides several calls and counts each that it evaluates.
 #[utoipa::path(
-    post, path = "/access/v1/evaluations", tag = "access", operation_id = "evaluateMany",
+    post, path = "/access/v1/evaluations", tag = "Standards", security(("key" = []), ("basic" = [])), operation_id = "evaluateMany",
     summary = "Decide several calls",
     description = "Each question is answered in its place (AuthZEN 1.0, Access Evaluations API). An error of one question \
         is a no with `context.error`; without `evaluations` the answer is that of a single evaluation.",
@@ -103,11 +103,8 @@ fn unanswered(problem: &Problem) -> Decision {
         { "resource": { "type": "account", "id": "boat-2" } }], "options": { "evaluations_semantic": "execute_all" } })),
     responses(
         (status = 200, description = "Decided", body = Decisions),
-        (status = 401, description = "No key that is in force"),
-        (status = 403, description = "Not a key that decides"),
-        (status = 422, description = "The request makes no sense as a whole"),
-        (status = 503, description = "Not known to be current: counts as no"),
-    )
+    ),
+    extensions(("x-refusals" = json!("stale"))),
 )]
 pub async fn evaluations(
     State(app): State<Arc<App>>,

@@ -23,7 +23,7 @@ pub struct Configuration {
 
 /// Tells enforcement points where to ask.
 #[utoipa::path(
-    get, path = "/.well-known/authzen-configuration", tag = "access", operation_id = "authzenConfiguration",
+    get, path = "/.well-known/authzen-configuration", tag = "Standards", security(), operation_id = "authzenConfiguration",
     summary = "Where to ask",
     description = "Metadata of the policy decision point (AuthZEN 1.0); its base is the issuer.",
     responses((status = 200, description = "The metadata", body = Configuration))

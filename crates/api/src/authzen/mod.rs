@@ -308,19 +308,19 @@ pub struct DecisionContext {
     pub subject: Option<Somebody>,
     /// The session.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = crate::openapi::values::SessionId, required = false)]
     pub session: Option<SessionId>,
     /// The grant that it runs under.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = crate::openapi::values::GrantId, required = false)]
     pub grant: Option<GrantId>,
     /// In which organisation.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = crate::openapi::values::OrganisationId, required = false)]
     pub organisation: Option<OrganisationId>,
     /// The session's mode.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = crate::openapi::values::Mode, required = false)]
     pub mode: Option<Mode>,
     /// When the session ends by the clock.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -391,18 +391,15 @@ fn not_now(reason: Reason) -> Problem {
 
 /// Decides one call and counts it.
 #[utoipa::path(
-    post, path = "/access/v1/evaluation", tag = "access", operation_id = "evaluate",
+    post, path = "/access/v1/evaluation", tag = "Standards", security(("key" = []), ("basic" = [])), operation_id = "evaluate",
     summary = "Decide one call",
     description = "May this subject do this to that, now? (AuthZEN 1.0, Access Evaluation API.)",
     request_body(content = Evaluation, example = json!({ "subject": { "type": "partner_session", "id": "cmt_session_…" },
         "action": { "name": "boats:read" }, "resource": { "type": "account", "id": "boat-1" } })),
     responses(
         (status = 200, description = "Decided", body = Decision),
-        (status = 401, description = "No key that is in force"),
-        (status = 403, description = "Not a key that decides"),
-        (status = 422, description = "The question makes no sense"),
-        (status = 503, description = "Not known to be current, or not to be counted: counts as no"),
-    )
+    ),
+    extensions(("x-refusals" = json!("stale busy"))),
 )]
 pub async fn evaluation(
     State(app): State<Arc<App>>,

@@ -209,18 +209,15 @@ async fn look<T: Send + 'static>(
 
 /// Who may do this to that.
 #[utoipa::path(
-    post, path = "/access/v1/search/subject", tag = "access", operation_id = "searchSubjects",
+    post, path = "/access/v1/search/subject", tag = "Standards", security(("key" = []), ("basic" = [])), operation_id = "searchSubjects",
     summary = "Who may do this to that",
     description = "Sessions of the calling application, or members of the organisation (AuthZEN 1.0, Subject Search API).",
     request_body(content = Search, example = json!({ "subject": { "type": "session" }, "action": { "name": "boats:read" },
         "resource": { "type": "account", "id": "boat-1", "properties": { "organisation": "marina" } } })),
     responses(
         (status = 200, description = "Found", body = Results<FoundEntity>),
-        (status = 401, description = "No key that is in force"),
-        (status = 403, description = "Not a key that decides"),
-        (status = 422, description = "The search makes no sense"),
-        (status = 503, description = "Not known to be current"),
-    )
+    ),
+    extensions(("x-refusals" = json!("stale"))),
 )]
 pub async fn subjects(
     State(app): State<Arc<App>>,
@@ -309,18 +306,15 @@ fn shown_account(view: &View<'_>, id: AccountId, organisation: OrganisationId) -
 
 /// To what this subject may do that.
 #[utoipa::path(
-    post, path = "/access/v1/search/resource", tag = "access", operation_id = "searchResources",
+    post, path = "/access/v1/search/resource", tag = "Standards", security(("key" = []), ("basic" = [])), operation_id = "searchResources",
     summary = "To what this subject may do that",
     description = "Accounts or organisations (AuthZEN 1.0, Resource Search API).",
     request_body(content = Search, example = json!({ "subject": { "type": "partner_session", "id": "cmt_session_…" },
         "action": { "name": "boats:read" }, "resource": { "type": "account" } })),
     responses(
         (status = 200, description = "Found", body = Results<FoundEntity>),
-        (status = 401, description = "No key that is in force"),
-        (status = 403, description = "Not a key that decides"),
-        (status = 422, description = "The search makes no sense"),
-        (status = 503, description = "Not known to be current"),
-    )
+    ),
+    extensions(("x-refusals" = json!("stale"))),
 )]
 pub async fn resources(
     State(app): State<Arc<App>>,
@@ -357,7 +351,7 @@ pub async fn resources(
 
 /// What this subject may do to that.
 #[utoipa::path(
-    post, path = "/access/v1/search/action", tag = "access", operation_id = "searchActions",
+    post, path = "/access/v1/search/action", tag = "Standards", security(("key" = []), ("basic" = [])), operation_id = "searchActions",
     summary = "What this subject may do to that",
     description = "Permissions (AuthZEN 1.0, Action Search API). A star has no end: listed is what can be spelled with the \
         words of the application and of the subject's roles.",
@@ -365,11 +359,8 @@ pub async fn resources(
         "resource": { "type": "account", "id": "boat-1" } })),
     responses(
         (status = 200, description = "Found", body = Results<FoundAction>),
-        (status = 401, description = "No key that is in force"),
-        (status = 403, description = "Not a key that decides"),
-        (status = 422, description = "The search makes no sense, or has too many results to be tried"),
-        (status = 503, description = "Not known to be current"),
-    )
+    ),
+    extensions(("x-refusals" = json!("stale"))),
 )]
 pub async fn actions(
     State(app): State<Arc<App>>,

@@ -40,6 +40,7 @@ const MOST_REFUSALS: usize = 10_000;
 
 /// How an import stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ImportStanding)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Lines are being read.
@@ -206,6 +207,7 @@ fn is_ndjson(request: &Request) -> Result<(), Problem> {
 #[utoipa::path(
     post,
     path = "/v1/imports",
+    operation_id = "import", tag = "Provisioning", security(("key" = [])),
     summary = "Import organisations, units, accounts, roles and members",
     description = "One JSON object a line, at most 64 MiB together and 64 KiB each, read while it is \
         sent. Each line is what the PUT route of its kind takes. Lines of one organisation are done \
@@ -226,7 +228,8 @@ fn is_ndjson(request: &Request) -> Result<(), Problem> {
         (status = 415, description = "Not application/x-ndjson: `unsupported_media_type`"),
         (status = 429, description = "Too often: `rate_limited`"),
         (status = 503, description = "Two are running, or this one broke off: `busy`, `unavailable`"),
-    )
+    ),
+    extensions(("x-refusals" = json!("too_slow too_large unsupported_media_type busy")))
 )]
 pub async fn import(
     State(app): State<Arc<App>>,
@@ -257,6 +260,7 @@ pub struct ShownImports {
 #[utoipa::path(
     get,
     path = "/v1/imports",
+    operation_id = "listImports", tag = "Provisioning", security(("key" = [])),
     summary = "List the imports that this node took",
     description = "The newest sixteen, running ones too: that is how the progress of one is seen \
         whose answer has not come yet. Another node knows its own.",
@@ -280,6 +284,8 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/v1/imports/{import}",
+    operation_id = "getImport", tag = "Provisioning", security(("key" = [])),
+    description = "Who may: provision.",
     summary = "See how far an import is",
     params(("import" = String, Path, description = "Its name, `imp_…`")),
     responses(
@@ -310,6 +316,7 @@ pub struct RefusalsQuery {
 #[utoipa::path(
     get,
     path = "/v1/imports/{import}/refusals",
+    operation_id = "listImportRefusals", tag = "Provisioning", security(("key" = [])),
     summary = "Read which lines of an import were refused",
     description = "In the order in which they were judged. The first 10,000 are kept; correct them \
         and send the import again for the rest.",
@@ -319,7 +326,7 @@ pub struct RefusalsQuery {
         ("limit" = Option<usize>, Query, description = "How many, 1 to 200"),
     ),
     responses(
-        (status = 200, description = "One page", body = inline(RefusedLine)),
+        (status = 200, description = "One page", body = Page<RefusedLine>),
         (status = 401, description = "No key in force: `unauthenticated`"),
         (status = 403, description = "No key for provision: `forbidden`"),
         (status = 404, description = "Not of this node, or forgotten: `not_found`"),
@@ -343,5 +350,5 @@ pub async fn refusals(
     let reached = from.saturating_add(items.len());
     let more = reached < progress.refusals.len();
     let next = more.then(|| page::cursor(&app, &question, &reached.to_string()));
-    Ok(Json(Page { items, next, beside: serde_json::Map::new() }))
+    Ok(Json(Page::new(items, next)))
 }

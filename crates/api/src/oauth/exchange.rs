@@ -27,6 +27,7 @@ use utoipa::ToSchema;
 use super::client::{Client, client};
 use super::form::Form;
 use super::{ACCESS_TOKEN, JWT, OauthError, Wrong, answer};
+use crate::openapi::values;
 use crate::problem::Problem;
 
 /// The one grant type that is spoken here.
@@ -94,16 +95,20 @@ pub struct Entered {
     /// What it may be used for now: permissions, with spaces between.
     scope: String,
     /// The session.
+    #[schema(value_type = values::SessionId)]
     session: String,
     /// Under which grant.
+    #[schema(value_type = values::GrantId)]
     grant: String,
     /// As whom.
-    #[schema(value_type = String)]
+    #[schema(value_type = values::Mode)]
     mode: Mode,
 }
 
 /// Enter a customer (RFC 8693).
-#[utoipa::path(post, path = "/oauth/token", tag = "oauth",
+///
+/// Who may: whoever holds a sign-in, which is the `subject_token`.
+#[utoipa::path(post, path = "/oauth/token", operation_id = "exchangeToken", tag = "Standards", security((), ("client" = [])),
     request_body(content = Exchange, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "A token for one application.", body = Entered),

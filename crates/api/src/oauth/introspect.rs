@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use super::client::client;
 use super::form::Form;
 use super::{OauthError, Wrong, answer};
+use crate::openapi::values;
 
 /// What is asked.
 #[derive(Deserialize, ToSchema)]
@@ -44,17 +45,27 @@ pub struct Introspection {
     "exp": 1790000000, "iat": 1789996400, "sid": "sess_01k2z5c8h7m3q9v4x0t6b1n2ds",
     "act": { "sub": "per_01k2z5c8h7m3q9v4x0t6b1n2ds" }, "organisation": "org_01k2z5c8h7m3q9v4x0t6b1n2ds",
     "grant": "grant_01k2z5c8h7m3q9v4x0t6b1n2ds", "mode": "direct" }))]
-pub struct Introspected {
-    /// Whether the session of the token goes on.
+#[serde(untagged)]
+pub enum Introspected {
+    Live(Told),
+    Over(Over),
+}
+
+/// A token that opens nothing.
+#[derive(Serialize, ToSchema)]
+#[schema(as = InactiveToken)]
+#[serde(deny_unknown_fields)]
+pub struct Over {
+    /// False.
     active: bool,
-    #[serde(flatten)]
-    #[schema(inline)]
-    told: Option<Told>,
 }
 
 /// What holds of a session that goes on.
 #[derive(Serialize, ToSchema)]
-struct Told {
+#[schema(as = ActiveToken)]
+pub struct Told {
+    /// True.
+    active: bool,
     /// Who issued it.
     iss: String,
     /// For whom the session counts: the customer's organisation in `act_as`, else the person.
@@ -76,24 +87,25 @@ struct Told {
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
     /// The session.
-    #[schema(value_type = String)]
+    #[schema(value_type = values::SessionId)]
     sid: SessionId,
     /// Who really acts.
     #[schema(value_type = ShownAct)]
     act: Act,
     /// In whose tenant.
-    #[schema(value_type = String)]
+    #[schema(value_type = values::OrganisationId)]
     organisation: OrganisationId,
     /// Under which grant.
-    #[schema(value_type = String)]
+    #[schema(value_type = values::GrantId)]
     grant: GrantId,
     /// As whom: `direct`, `view` or `act_as`.
-    #[schema(value_type = String)]
+    #[schema(value_type = values::Mode)]
     mode: Mode,
 }
 
 /// Who really acts (RFC 8693, section 4.1).
 #[derive(ToSchema)]
+#[schema(as = Act)]
 #[expect(dead_code, reason = "how `Act` is told")]
 struct ShownAct {
     /// The person.
@@ -101,7 +113,9 @@ struct ShownAct {
 }
 
 /// Ask about a token (RFC 7662).
-#[utoipa::path(post, path = "/oauth/introspect", tag = "oauth",
+///
+/// Who may: an application that proves itself, about tokens for itself.
+#[utoipa::path(post, path = "/oauth/introspect", operation_id = "introspectToken", tag = "Standards", security(("client" = [])),
     request_body(content = Introspection, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "What holds of the token now.", body = Introspected),
@@ -118,8 +132,10 @@ async fn ask(app: &Arc<App>, request: Request) -> Result<Introspected, Wrong> {
     let application = client(app, &form, "/oauth/introspect").await?.proven()?;
     let token = form.need("token")?;
     let found = app.live(application, token).map_err(Wrong::unavailable)?;
-    let told = found.map(|(opened, live)| told(app.issuer(), opened, live));
-    Ok(Introspected { active: told.is_some(), told })
+    Ok(match found {
+        Some((opened, live)) => Introspected::Live(told(app.issuer(), opened, live)),
+        None => Introspected::Over(Over { active: false }),
+    })
 }
 
 fn told(issuer: &str, opened: Opened, live: Live) -> Told {
@@ -129,6 +145,7 @@ fn told(issuer: &str, opened: Opened, live: Live) -> Told {
         None => (seconds(live.session.deadline), seconds(live.started), None),
     };
     Told {
+        active: true,
         iss: issuer.to_owned(),
         sub: live.sub,
         aud: live.application.audience.to_string(),

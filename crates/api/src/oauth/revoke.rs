@@ -41,7 +41,7 @@ pub struct Revocation {
 /// Give a token back (RFC 7009).
 ///
 /// When the answer comes, no node says yes to it any more.
-#[utoipa::path(post, path = "/oauth/revoke", tag = "oauth",
+#[utoipa::path(post, path = "/oauth/revoke", operation_id = "revokeToken", tag = "Standards", security((), ("client" = [])),
     request_body(content = Revocation, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "It opens nothing now, whatever it was before."),

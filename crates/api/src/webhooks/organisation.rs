@@ -19,11 +19,11 @@ use crate::problem::Problem;
 #[utoipa::path(
     get,
     path = "/v1/organisations/{organisation}/webhooks",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("signIn" = [])),
     operation_id = "organisation_webhook_list",
     summary = "Webhooks of an organisation",
     description = "An Admin by a fresh sign-in changes them; Customer Support reads them.",
-    params(("organisation" = String, Path, description = "Comity's identifier or the builder's")),
     responses((status = 200, description = "All of them.", body = Webhooks)),
 )]
 pub async fn list(
@@ -38,11 +38,11 @@ pub async fn list(
 #[utoipa::path(
     post,
     path = "/v1/organisations/{organisation}/webhooks",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("signIn" = [])),
     operation_id = "organisation_webhook_make",
     summary = "Name an endpoint that is told what happened",
     description = "At most ten. An Admin by a fresh sign-in changes them; Customer Support reads them.",
-    params(("organisation" = String, Path, description = "Comity's identifier or the builder's")),
     request_body = PutWebhook,
     responses((status = 201, description = "The webhook with its secret, shown once.", body = WithSecret)),
 )]
@@ -59,11 +59,11 @@ pub async fn make(
 #[utoipa::path(
     get,
     path = "/v1/organisations/{organisation}/webhooks/{webhook}",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("signIn" = [])),
     operation_id = "organisation_webhook_one",
     summary = "One webhook",
     description = "An Admin by a fresh sign-in changes them; Customer Support reads them.",
-    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
     responses((status = 200, description = "The webhook.", body = ShownWebhook)),
 )]
 pub async fn one(
@@ -78,11 +78,11 @@ pub async fn one(
 #[utoipa::path(
     put,
     path = "/v1/organisations/{organisation}/webhooks/{webhook}",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("signIn" = [])),
     operation_id = "organisation_webhook_change",
     summary = "Change a webhook whole, or turn it on or off",
     description = "An Admin by a fresh sign-in changes them; Customer Support reads them.",
-    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
     request_body = PutWebhook,
     responses((status = 200, description = "The webhook as it is now.", body = ShownWebhook)),
 )]
@@ -99,11 +99,11 @@ pub async fn change(
 #[utoipa::path(
     delete,
     path = "/v1/organisations/{organisation}/webhooks/{webhook}",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("signIn" = [])),
     operation_id = "organisation_webhook_remove",
     summary = "Remove a webhook",
     description = "What waits for it is forgotten. An Admin by a fresh sign-in changes them; Customer Support reads them.",
-    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
     responses((status = 204, description = "It is gone.")),
 )]
 pub async fn remove(
@@ -118,11 +118,11 @@ pub async fn remove(
 #[utoipa::path(
     post,
     path = "/v1/organisations/{organisation}/webhooks/{webhook}/rotate",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("signIn" = [])),
     operation_id = "organisation_webhook_rotate",
     summary = "Give a webhook a new secret",
     description = "The old one signs beside it for 24 hours. An Admin by a fresh sign-in changes them; Customer Support reads them.",
-    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
     responses((status = 200, description = "The webhook with its new secret, shown once.", body = WithSecret)),
 )]
 pub async fn rotate(
@@ -137,11 +137,11 @@ pub async fn rotate(
 #[utoipa::path(
     post,
     path = "/v1/organisations/{organisation}/webhooks/{webhook}/test",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("signIn" = [])),
     operation_id = "organisation_webhook_test",
     summary = "Send a webhook a test",
     description = "It is told the event webhook_tested, whatever it is told otherwise. An Admin by a fresh sign-in changes them; Customer Support reads them.",
-    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
     responses((status = 202, description = "It is on its way.")),
 )]
 pub async fn test(
@@ -156,7 +156,8 @@ pub async fn test(
 #[utoipa::path(
     get,
     path = "/v1/organisations/{organisation}/webhooks/{webhook}/deliveries",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("signIn" = [])),
     operation_id = "organisation_webhook_deliveries",
     summary = "What was sent to a webhook, and what came of it",
     description = "Newest first; with status=dead the dead letters. An Admin by a fresh sign-in changes them; Customer Support reads them.",
@@ -176,11 +177,11 @@ pub async fn deliveries(
 #[utoipa::path(
     post,
     path = "/v1/organisations/{organisation}/webhooks/{webhook}/redeliver",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("signIn" = [])),
     operation_id = "organisation_webhook_redeliver",
     summary = "Send something again",
     description = "One delivery by seq and index, or every dead letter of what happened since an instant. An Admin by a fresh sign-in changes them; Customer Support reads them.",
-    params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook")),
     request_body = Redeliver,
     responses((status = 202, description = "It is on its way.")),
 )]

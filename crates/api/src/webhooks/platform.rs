@@ -19,7 +19,8 @@ use crate::problem::Problem;
 #[utoipa::path(
     get,
     path = "/v1/platform/webhooks",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("key" = [])),
     operation_id = "platform_webhook_list",
     summary = "Webhooks of the platform",
     description = "A key for operate.",
@@ -32,7 +33,8 @@ pub async fn list(State(app): State<Arc<App>>, who: Who) -> Result<Json<Webhooks
 #[utoipa::path(
     post,
     path = "/v1/platform/webhooks",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("key" = [])),
     operation_id = "platform_webhook_make",
     summary = "Name an endpoint that is told what happened",
     description = "At most ten. A key for operate.",
@@ -50,11 +52,11 @@ pub async fn make(
 #[utoipa::path(
     get,
     path = "/v1/platform/webhooks/{webhook}",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("key" = [])),
     operation_id = "platform_webhook_one",
     summary = "One webhook",
     description = "A key for operate.",
-    params(("webhook" = String, Path, description = "The webhook")),
     responses((status = 200, description = "The webhook.", body = ShownWebhook)),
 )]
 pub async fn one(
@@ -68,11 +70,11 @@ pub async fn one(
 #[utoipa::path(
     put,
     path = "/v1/platform/webhooks/{webhook}",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("key" = [])),
     operation_id = "platform_webhook_change",
     summary = "Change a webhook whole, or turn it on or off",
     description = "A key for operate.",
-    params(("webhook" = String, Path, description = "The webhook")),
     request_body = PutWebhook,
     responses((status = 200, description = "The webhook as it is now.", body = ShownWebhook)),
 )]
@@ -88,11 +90,11 @@ pub async fn change(
 #[utoipa::path(
     delete,
     path = "/v1/platform/webhooks/{webhook}",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("key" = [])),
     operation_id = "platform_webhook_remove",
     summary = "Remove a webhook",
     description = "What waits for it is forgotten. A key for operate.",
-    params(("webhook" = String, Path, description = "The webhook")),
     responses((status = 204, description = "It is gone.")),
 )]
 pub async fn remove(
@@ -106,11 +108,11 @@ pub async fn remove(
 #[utoipa::path(
     post,
     path = "/v1/platform/webhooks/{webhook}/rotate",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("key" = [])),
     operation_id = "platform_webhook_rotate",
     summary = "Give a webhook a new secret",
     description = "The old one signs beside it for 24 hours. A key for operate.",
-    params(("webhook" = String, Path, description = "The webhook")),
     responses((status = 200, description = "The webhook with its new secret, shown once.", body = WithSecret)),
 )]
 pub async fn rotate(
@@ -124,11 +126,11 @@ pub async fn rotate(
 #[utoipa::path(
     post,
     path = "/v1/platform/webhooks/{webhook}/test",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("key" = [])),
     operation_id = "platform_webhook_test",
     summary = "Send a webhook a test",
     description = "It is told the event webhook_tested, whatever it is told otherwise. A key for operate.",
-    params(("webhook" = String, Path, description = "The webhook")),
     responses((status = 202, description = "It is on its way.")),
 )]
 pub async fn test(
@@ -142,7 +144,8 @@ pub async fn test(
 #[utoipa::path(
     get,
     path = "/v1/platform/webhooks/{webhook}/deliveries",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("key" = [])),
     operation_id = "platform_webhook_deliveries",
     summary = "What was sent to a webhook, and what came of it",
     description = "Newest first; with status=dead the dead letters. A key for operate.",
@@ -161,11 +164,11 @@ pub async fn deliveries(
 #[utoipa::path(
     post,
     path = "/v1/platform/webhooks/{webhook}/redeliver",
-    tag = "webhooks",
+    tag = "Webhooks",
+    security(("key" = [])),
     operation_id = "platform_webhook_redeliver",
     summary = "Send something again",
     description = "One delivery by seq and index, or every dead letter of what happened since an instant. A key for operate.",
-    params(("webhook" = String, Path, description = "The webhook")),
     request_body = Redeliver,
     responses((status = 202, description = "It is on its way.")),
 )]

@@ -4,6 +4,7 @@
 #![allow(dead_code)] // the harness is shared, and some of it is read from another crate's tests
 
 mod again;
+mod declared;
 mod doors;
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
 #[path = "../../../store/tests/support/engine.rs"]
@@ -13,6 +14,7 @@ mod imports;
 mod limits;
 mod matrix;
 mod may_routes;
+mod openapi;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;

@@ -152,6 +152,9 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/v1/events", None),
         ("GET", "/v1/audit/checkpoints", None),
         ("GET", "/v1/audit/checkpoints/latest", None),
+        ("GET", "/openapi.json", None),
+        ("GET", "/docs", None),
+        ("GET", "/docs/{file}", None),
         ("POST", "/oauth/token", Some(json!({}))),
         ("POST", "/oauth/introspect", Some(json!({}))),
         ("POST", "/oauth/revoke", Some(json!({}))),
@@ -182,7 +185,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{request}", &there.asked)
             .replace("{grant}", &there.grant)
             .replace("{person}", scene.person("hana@harbor-help"))
-            .replace("{session}", &there.session);
+            .replace("{session}", &there.session)
+            .replace("{file}", "page.js");
         let whose = route == "/v1/events" || route.starts_with("/v1/audit/");
         let path = if whose { format!("{path}?organisation=marina") } else { path };
         // What somebody else may have edited is replaced only by who saw it.

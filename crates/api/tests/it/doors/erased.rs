@@ -138,6 +138,7 @@ fn read_all(scene: &Scene, canary: &Canary) -> Vec<Reply> {
             ("{request}", vec![&canary.request, &canary.denied]),
             ("{grant}", vec![&canary.grant]),
             ("{session}", vec![&canary.session, &scene.there.session]),
+            ("{file}", vec!["page.js"]),
         ] {
             let filled = |path: &String| -> Vec<String> {
                 if path.contains(hole) {

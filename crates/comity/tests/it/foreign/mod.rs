@@ -6,7 +6,9 @@
 mod clients;
 mod first_call;
 mod oauth;
+mod openapi;
 mod quick_start;
+mod schemathesis;
 mod webhooks;
 
 use std::path::{Path, PathBuf};
