@@ -47,7 +47,7 @@ pub struct Confirmed {
     responses(
         (status = 200, body = crate::shown::ShownGrant, description = "The grant as it is now.", headers(("ETag" = String, description = "The version, for `If-Match`."))),
     ),
-    extensions(("x-refusals" = json!("four_eyes wrong_state locked fresh_sign_in_required"))),
+    extensions(("x-refusals" = json!("four_eyes wrong_state locked not_active fresh_sign_in_required"))),
 )]
 pub async fn one(
     State(app): State<Arc<App>>,
@@ -55,7 +55,7 @@ pub async fn one(
     Path(id): Path<GrantId>,
 ) -> Result<Response, Problem> {
     let command = Command::Confirm { customer: None, grants: [id].into() };
-    let done = app.run(&who.0, command).await?;
+    let done = who.run(&app, command).await?;
     grants::answer(&done.state, id, done.state.at)
 }
 
@@ -72,7 +72,7 @@ pub async fn one(
     responses(
         (status = 200, body = Confirmed, description = "They give access again."),
     ),
-    extensions(("x-refusals" = json!("four_eyes wrong_state locked fresh_sign_in_required"))),
+    extensions(("x-refusals" = json!("four_eyes wrong_state locked not_active fresh_sign_in_required"))),
 )]
 pub async fn several(
     State(app): State<Arc<App>>,
@@ -83,6 +83,6 @@ pub async fn several(
     let customer = organisation(&app.state(), &named)?;
     let grants = body.grants;
     let command = Command::Confirm { customer: Some(customer), grants: grants.clone() };
-    app.run(&who.0, command).await?;
+    who.run(&app, command).await?;
     Ok(Json(Confirmed { grants }))
 }

@@ -200,9 +200,6 @@ mod tests {
             (&json!(0), &json!({"0": "Zoë"}))
         );
         let all = show(&row, None);
-        assert_eq!(
-            (&all[2]["event"]["name"], &all[2]["words"]),
-            (&json!(2), &json!({"2": "Zoë"}))
-        );
+        assert_eq!((&all[2]["event"]["name"], &all[2]["words"]), (&json!(2), &json!({"2": "Zoë"})));
     }
 }

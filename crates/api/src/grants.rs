@@ -211,7 +211,7 @@ pub async fn narrow(
 /// One person on one grant.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Assignment, examples(json!({ "person": { "id": "per_01kf4e9ab7c3x8m2v5r6t0w1yz", "name": "Hugo Hart", "email": "hugo@harbor-help.example" },
-    "roles": ["clerk"], "accounts": ["boat-1"], "ends_at": null, "basis": "individual", "state": "active", "active": true })))]
+    "roles": ["clerk"], "accounts": ["boat-1"], "ends_at": null, "basis": "individual", "state": "active", "active": true, "etag": "\"1\"" })))]
 pub struct ShownAssignment {
     person: shown::Person,
     /// Codes of the roles that they hold.

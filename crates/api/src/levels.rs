@@ -43,7 +43,7 @@ pub struct PutLevel {
 /// A named, versioned template of an access request.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Level, examples(json!({ "code": "referral", "version": 1, "permissions": ["*:read"], "modes": ["direct", "view"],
-    "longest_grant_days": 90, "session_minutes": 480 })))]
+    "longest_grant_days": 90, "session_minutes": 480, "etag": "\"1\"" })))]
 pub struct ShownLevel {
     /// Its code.
     code: String,
@@ -87,7 +87,7 @@ pub async fn levels(State(app): State<Arc<App>>, _who: Who) -> Json<Items<ShownL
 
 /// Which version a level has now.
 #[derive(Serialize, ToSchema)]
-#[schema(examples(json!({ "code": "surveyor", "version": 2 })))]
+#[schema(examples(json!({ "code": "surveyor", "version": 2, "etag": "\"1\"" })))]
 pub struct LevelVersion {
     /// Its code.
     code: String,

@@ -58,7 +58,7 @@ pub struct WireMember {
 /// A person in an organisation.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Member, examples(json!({ "person": "per_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "nina", "name": "Nina Nau",
-    "email": "nina@marina.example", "email_verified": true, "unit": null, "portal_role": "admin", "roles": ["skipper"], "standing": "active", "enrolled": true })))]
+    "email": "nina@marina.example", "email_verified": true, "unit": null, "portal_role": "admin", "roles": ["skipper"], "standing": "active", "enrolled": true, "etag": "\"1\"" })))]
 pub struct ShownMember {
     #[schema(value_type = values::PersonId)]
     person: PersonId,

@@ -53,7 +53,7 @@ pub struct PutOrganisation {
 /// A tenant of the builder's product.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Organisation, examples(json!({ "id": "org_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "marina", "name": "Marina Bay",
-    "standing": "active" })))]
+    "standing": "active", "etag": "\"1\"" })))]
 pub struct ShownOrganisation {
     #[schema(value_type = values::OrganisationId)]
     id: OrganisationId,
@@ -177,7 +177,7 @@ pub struct PutUnit {
 
 /// A part of an organisation.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Unit, examples(json!({ "id": "unit_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "north-pier", "name": "North pier", "standing": "active" })))]
+#[schema(as = Unit, examples(json!({ "id": "unit_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "north-pier", "name": "North pier", "standing": "active", "etag": "\"1\"" })))]
 pub struct ShownUnit {
     #[schema(value_type = values::UnitId)]
     id: UnitId,
@@ -281,7 +281,7 @@ pub struct PutAccount {
 
 /// A thing inside a customer that can be shared on its own.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Account, examples(json!({ "id": "acct_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "boat-1", "name": "Boat 1", "unit": "north-pier" })))]
+#[schema(as = Account, examples(json!({ "id": "acct_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "boat-1", "name": "Boat 1", "unit": "north-pier", "etag": "\"1\"" })))]
 pub struct ShownAccount {
     #[schema(value_type = values::AccountId)]
     id: AccountId,

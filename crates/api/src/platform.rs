@@ -98,7 +98,7 @@ pub struct PutApplication {
 /// A service of the builder's product.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Application, examples(json!({ "id": "app_01kf4e9ab7c3x8m2v5r6t0w1yz", "code": "boats", "audience": "https://api.boats.example",
-    "permissions": ["boats:read", "bookings:*"] })))]
+    "permissions": ["boats:read", "bookings:*"], "etag": "\"1\"" })))]
 pub struct ShownApplication {
     #[schema(value_type = values::ApplicationId)]
     id: ApplicationId,

@@ -41,7 +41,7 @@ pub struct PutRole {
 /// A role that a customer defined.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Role, examples(json!({ "id": "role_01kf4e9ab7c3x8m2v5r6t0w1yz", "code": "clerk", "name": "Clerk", "version": 1,
-    "permissions": ["bookings:read"] })))]
+    "permissions": ["bookings:read"], "etag": "\"1\"" })))]
 pub struct ShownRole {
     #[schema(value_type = values::RoleId)]
     id: RoleId,

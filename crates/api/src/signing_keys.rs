@@ -119,12 +119,18 @@ pub struct ClientJwk {
     y: String,
     /// The thumbprint by which Comity knows it (RFC 7638). Not read: an assertion may carry
     /// whatever `kid` the application gave the key.
-    #[serde(default, skip_deserializing)]
+    #[serde(default, deserialize_with = "whatever")]
+    #[schema(read_only)]
     kid: String,
     /// Never sent: a private key has no business here, and is refused.
     #[serde(default, skip_serializing)]
     #[schema(write_only)]
     d: Option<String>,
+}
+
+/// Passes over what is there.
+fn whatever<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    serde::de::IgnoredAny::deserialize(from).map(|_| String::new())
 }
 
 /// A JWK set (RFC 7517, section 5).

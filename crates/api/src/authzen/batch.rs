@@ -80,6 +80,17 @@ impl Evaluations {
     }
 }
 
+/// What comes back: a list for a list, and for a single question its answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "how the document tells it")]
+pub enum OneOrSeveral {
+    /// For a list.
+    Several(Decisions),
+    /// For a single question.
+    One(Decision),
+}
+
 /// A question that has no answer: no.
 fn unanswered(problem: &Problem) -> Decision {
     let error = ItemError { status: problem.status().as_u16(), message: problem.detail().into() };
@@ -102,7 +113,7 @@ fn unanswered(problem: &Problem) -> Decision {
         "action": { "name": "boats:read" }, "evaluations": [{ "resource": { "type": "account", "id": "boat-1" } },
         { "resource": { "type": "account", "id": "boat-2" } }], "options": { "evaluations_semantic": "execute_all" } })),
     responses(
-        (status = 200, description = "Decided", body = Decisions),
+        (status = 200, description = "Decided", body = OneOrSeveral),
     ),
     extensions(("x-refusals" = json!("stale"))),
 )]

@@ -14,10 +14,15 @@ pub struct Configuration {
     /// Its identifier: the base of every address here.
     #[schema(example = "https://comity.example")]
     policy_decision_point: String,
+    /// Decides one call.
     access_evaluation_endpoint: String,
+    /// Decides several.
     access_evaluations_endpoint: String,
+    /// Who may.
     search_subject_endpoint: String,
+    /// To what.
     search_resource_endpoint: String,
+    /// What.
     search_action_endpoint: String,
 }
 

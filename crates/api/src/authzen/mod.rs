@@ -88,7 +88,13 @@ pub struct ActionName {
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 pub struct Context {
     /// A position of the log that the answer has to reflect.
+    #[serde(default, deserialize_with = "position")]
     pub at_least: Option<u64>,
+}
+
+/// A position; null is none.
+fn position<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    u64::deserialize(from).map(Some)
 }
 
 /// Who is asked about.

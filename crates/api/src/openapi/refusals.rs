@@ -42,6 +42,8 @@ pub const CODES: &[Code] = &[
     code("locked", 409, "only the customer unlocks; what the checker halted, only the operator"),
     code("not_active", 409, "suspended or closed"),
     code("mode_not_granted", 409, "not in this mode"),
+    code("jwt_not_granted", 409, "no signed tokens under this grant"),
+    code("unconfirmed", 409, "put back by a restore; the customer has to confirm it"),
     code("session_exists", 409, "as many sessions as are allowed"),
     code("taken", 409, "belongs to another"),
     code("in_use", 409, "not over yet, so not to be erased"),
@@ -90,6 +92,10 @@ fn common(path: &str, method: &str, operation: &Map<String, Value>) -> Vec<&'sta
         .is_some_and(|s| s.iter().all(|s| s.as_object().is_none_or(Map::is_empty)));
     if !public {
         codes.extend(["unauthenticated", "caller_revoked", "partner_session_refused", "forbidden"]);
+    }
+    // Whoever belongs to an organisation may be suspended there, or it may be.
+    if operation.get("security").is_some_and(|s| s.to_string().contains("signIn")) {
+        codes.push("not_active");
     }
     if path.contains('{') {
         codes.push("not_found");

@@ -91,7 +91,7 @@ words!(RequestCancel, "Why a request was cancelled.",
     "by_asker": "taken back", "revoked": "the customer revoked a grant of the same partner",
     "locked": "the customer locked the partner or person", "closed": "an organisation was closed");
 words!(GrantPhase, "Where a grant stands.",
-    "scheduled": "not yet", "active": "now", "expired": "its time is over", "ended": "somebody ended it");
+    "scheduled": "not yet", "active": "now", "unconfirmed": "put back by a restore, and not confirmed yet", "expired": "its time is over", "ended": "somebody ended it");
 words!(GrantEnd, "Why a grant was ended.",
     "revoked": "by the customer", "given_up": "by the partner", "closed": "an organisation was closed");
 words!(SessionStatus, "Where a session stands.",
@@ -101,7 +101,8 @@ words!(SessionEnd, "Why a session was ended.",
     "revoked": "the grant was revoked", "grant_ended": "the grant ended in another way",
     "assignment_lost": "no mode, role or account is left", "locked": "a lock",
     "suspended": "an organisation, unit or member was suspended or closed",
-    "restored": "the installation was restored from a copy");
+    "restored": "the installation was restored from a copy",
+    "unconfirmed": "its grant was put back by a restore");
 words!(Basis, "How a person came to be on a grant.",
     "individual": "chosen by the partner", "automatic": "by the rule that all members are on it",
     "invited": "by an invitation");

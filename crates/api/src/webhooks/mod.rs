@@ -307,7 +307,7 @@ async fn remove(
     owner: Owner,
     webhook: WebhookId,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::RemoveWebhook { owner, webhook }).await?;
+    who.run(&app, Command::RemoveWebhook { owner, webhook }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -328,7 +328,7 @@ async fn test(
     owner: Owner,
     webhook: WebhookId,
 ) -> Result<StatusCode, Problem> {
-    app.run(&who.0, Command::TestWebhook { owner, webhook }).await?;
+    who.run(&app, Command::TestWebhook { owner, webhook }).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -410,6 +410,6 @@ async fn redeliver(
             return Err(Refusal::NotFound.into());
         }
     }
-    app.run(&who.0, Command::Redeliver { owner, webhook, what }).await?;
+    who.run(&app, Command::Redeliver { owner, webhook, what }).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -21,7 +21,7 @@ use crate::problem::Problem;
     path = "/v1/organisations/{organisation}/webhooks",
     tag = "Webhooks",
     security(("signIn" = [])),
-    operation_id = "organisation_webhook_list",
+    operation_id = "listOrganisationWebhooks",
     summary = "Webhooks of an organisation",
     description = "An Admin by a fresh sign-in changes them; Customer Support reads them.",
     responses((status = 200, description = "All of them.", body = Webhooks)),
@@ -40,11 +40,12 @@ pub async fn list(
     path = "/v1/organisations/{organisation}/webhooks",
     tag = "Webhooks",
     security(("signIn" = [])),
-    operation_id = "organisation_webhook_make",
+    operation_id = "makeOrganisationWebhook",
     summary = "Name an endpoint that is told what happened",
     description = "At most ten. An Admin by a fresh sign-in changes them; Customer Support reads them.",
     request_body = PutWebhook,
     responses((status = 201, description = "The webhook with its secret, shown once.", body = WithSecret)),
+    extensions(("x-refusals" = json!("wrong_state not_active fresh_sign_in_required"))),
 )]
 pub async fn make(
     State(app): State<Arc<App>>,
@@ -61,7 +62,7 @@ pub async fn make(
     path = "/v1/organisations/{organisation}/webhooks/{webhook}",
     tag = "Webhooks",
     security(("signIn" = [])),
-    operation_id = "organisation_webhook_one",
+    operation_id = "getOrganisationWebhook",
     summary = "One webhook",
     description = "An Admin by a fresh sign-in changes them; Customer Support reads them.",
     responses((status = 200, description = "The webhook.", body = ShownWebhook)),
@@ -80,11 +81,12 @@ pub async fn one(
     path = "/v1/organisations/{organisation}/webhooks/{webhook}",
     tag = "Webhooks",
     security(("signIn" = [])),
-    operation_id = "organisation_webhook_change",
+    operation_id = "changeOrganisationWebhook",
     summary = "Change a webhook whole, or turn it on or off",
     description = "An Admin by a fresh sign-in changes them; Customer Support reads them.",
     request_body = PutWebhook,
     responses((status = 200, description = "The webhook as it is now.", body = ShownWebhook)),
+    extensions(("x-refusals" = json!("wrong_state not_active fresh_sign_in_required"))),
 )]
 pub async fn change(
     State(app): State<Arc<App>>,
@@ -101,10 +103,11 @@ pub async fn change(
     path = "/v1/organisations/{organisation}/webhooks/{webhook}",
     tag = "Webhooks",
     security(("signIn" = [])),
-    operation_id = "organisation_webhook_remove",
+    operation_id = "removeOrganisationWebhook",
     summary = "Remove a webhook",
     description = "What waits for it is forgotten. An Admin by a fresh sign-in changes them; Customer Support reads them.",
     responses((status = 204, description = "It is gone.")),
+    extensions(("x-refusals" = json!("wrong_state not_active fresh_sign_in_required"))),
 )]
 pub async fn remove(
     State(app): State<Arc<App>>,
@@ -120,10 +123,11 @@ pub async fn remove(
     path = "/v1/organisations/{organisation}/webhooks/{webhook}/rotate",
     tag = "Webhooks",
     security(("signIn" = [])),
-    operation_id = "organisation_webhook_rotate",
+    operation_id = "rotateOrganisationWebhookSecret",
     summary = "Give a webhook a new secret",
     description = "The old one signs beside it for 24 hours. An Admin by a fresh sign-in changes them; Customer Support reads them.",
     responses((status = 200, description = "The webhook with its new secret, shown once.", body = WithSecret)),
+    extensions(("x-refusals" = json!("wrong_state not_active fresh_sign_in_required"))),
 )]
 pub async fn rotate(
     State(app): State<Arc<App>>,
@@ -139,10 +143,11 @@ pub async fn rotate(
     path = "/v1/organisations/{organisation}/webhooks/{webhook}/test",
     tag = "Webhooks",
     security(("signIn" = [])),
-    operation_id = "organisation_webhook_test",
+    operation_id = "testOrganisationWebhook",
     summary = "Send a webhook a test",
     description = "It is told the event webhook_tested, whatever it is told otherwise. An Admin by a fresh sign-in changes them; Customer Support reads them.",
     responses((status = 202, description = "It is on its way.")),
+    extensions(("x-refusals" = json!("wrong_state not_active fresh_sign_in_required"))),
 )]
 pub async fn test(
     State(app): State<Arc<App>>,
@@ -158,7 +163,7 @@ pub async fn test(
     path = "/v1/organisations/{organisation}/webhooks/{webhook}/deliveries",
     tag = "Webhooks",
     security(("signIn" = [])),
-    operation_id = "organisation_webhook_deliveries",
+    operation_id = "listOrganisationDeliveries",
     summary = "What was sent to a webhook, and what came of it",
     description = "Newest first; with status=dead the dead letters. An Admin by a fresh sign-in changes them; Customer Support reads them.",
     params(("organisation" = String, Path, description = "Comity's identifier or the builder's"), ("webhook" = String, Path, description = "The webhook"), DeliveriesQuery),
@@ -179,11 +184,12 @@ pub async fn deliveries(
     path = "/v1/organisations/{organisation}/webhooks/{webhook}/redeliver",
     tag = "Webhooks",
     security(("signIn" = [])),
-    operation_id = "organisation_webhook_redeliver",
+    operation_id = "redeliverOrganisationWebhook",
     summary = "Send something again",
     description = "One delivery by seq and index, or every dead letter of what happened since an instant. An Admin by a fresh sign-in changes them; Customer Support reads them.",
     request_body = Redeliver,
     responses((status = 202, description = "It is on its way.")),
+    extensions(("x-refusals" = json!("wrong_state not_active fresh_sign_in_required"))),
 )]
 pub async fn redeliver(
     State(app): State<Arc<App>>,

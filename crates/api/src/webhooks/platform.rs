@@ -21,7 +21,7 @@ use crate::problem::Problem;
     path = "/v1/platform/webhooks",
     tag = "Webhooks",
     security(("key" = [])),
-    operation_id = "platform_webhook_list",
+    operation_id = "listPlatformWebhooks",
     summary = "Webhooks of the platform",
     description = "A key for operate.",
     responses((status = 200, description = "All of them.", body = Webhooks)),
@@ -35,11 +35,12 @@ pub async fn list(State(app): State<Arc<App>>, who: Who) -> Result<Json<Webhooks
     path = "/v1/platform/webhooks",
     tag = "Webhooks",
     security(("key" = [])),
-    operation_id = "platform_webhook_make",
+    operation_id = "makePlatformWebhook",
     summary = "Name an endpoint that is told what happened",
     description = "At most ten. A key for operate.",
     request_body = PutWebhook,
     responses((status = 201, description = "The webhook with its secret, shown once.", body = WithSecret)),
+    extensions(("x-refusals" = json!("wrong_state"))),
 )]
 pub async fn make(
     State(app): State<Arc<App>>,
@@ -54,7 +55,7 @@ pub async fn make(
     path = "/v1/platform/webhooks/{webhook}",
     tag = "Webhooks",
     security(("key" = [])),
-    operation_id = "platform_webhook_one",
+    operation_id = "getPlatformWebhook",
     summary = "One webhook",
     description = "A key for operate.",
     responses((status = 200, description = "The webhook.", body = ShownWebhook)),
@@ -72,11 +73,12 @@ pub async fn one(
     path = "/v1/platform/webhooks/{webhook}",
     tag = "Webhooks",
     security(("key" = [])),
-    operation_id = "platform_webhook_change",
+    operation_id = "changePlatformWebhook",
     summary = "Change a webhook whole, or turn it on or off",
     description = "A key for operate.",
     request_body = PutWebhook,
     responses((status = 200, description = "The webhook as it is now.", body = ShownWebhook)),
+    extensions(("x-refusals" = json!("wrong_state"))),
 )]
 pub async fn change(
     State(app): State<Arc<App>>,
@@ -92,10 +94,11 @@ pub async fn change(
     path = "/v1/platform/webhooks/{webhook}",
     tag = "Webhooks",
     security(("key" = [])),
-    operation_id = "platform_webhook_remove",
+    operation_id = "removePlatformWebhook",
     summary = "Remove a webhook",
     description = "What waits for it is forgotten. A key for operate.",
     responses((status = 204, description = "It is gone.")),
+    extensions(("x-refusals" = json!("wrong_state"))),
 )]
 pub async fn remove(
     State(app): State<Arc<App>>,
@@ -110,10 +113,11 @@ pub async fn remove(
     path = "/v1/platform/webhooks/{webhook}/rotate",
     tag = "Webhooks",
     security(("key" = [])),
-    operation_id = "platform_webhook_rotate",
+    operation_id = "rotatePlatformWebhookSecret",
     summary = "Give a webhook a new secret",
     description = "The old one signs beside it for 24 hours. A key for operate.",
     responses((status = 200, description = "The webhook with its new secret, shown once.", body = WithSecret)),
+    extensions(("x-refusals" = json!("wrong_state"))),
 )]
 pub async fn rotate(
     State(app): State<Arc<App>>,
@@ -128,10 +132,11 @@ pub async fn rotate(
     path = "/v1/platform/webhooks/{webhook}/test",
     tag = "Webhooks",
     security(("key" = [])),
-    operation_id = "platform_webhook_test",
+    operation_id = "testPlatformWebhook",
     summary = "Send a webhook a test",
     description = "It is told the event webhook_tested, whatever it is told otherwise. A key for operate.",
     responses((status = 202, description = "It is on its way.")),
+    extensions(("x-refusals" = json!("wrong_state"))),
 )]
 pub async fn test(
     State(app): State<Arc<App>>,
@@ -146,7 +151,7 @@ pub async fn test(
     path = "/v1/platform/webhooks/{webhook}/deliveries",
     tag = "Webhooks",
     security(("key" = [])),
-    operation_id = "platform_webhook_deliveries",
+    operation_id = "listPlatformDeliveries",
     summary = "What was sent to a webhook, and what came of it",
     description = "Newest first; with status=dead the dead letters. A key for operate.",
     params(("webhook" = String, Path, description = "The webhook"), DeliveriesQuery),
@@ -166,11 +171,12 @@ pub async fn deliveries(
     path = "/v1/platform/webhooks/{webhook}/redeliver",
     tag = "Webhooks",
     security(("key" = [])),
-    operation_id = "platform_webhook_redeliver",
+    operation_id = "redeliverPlatformWebhook",
     summary = "Send something again",
     description = "One delivery by seq and index, or every dead letter of what happened since an instant. A key for operate.",
     request_body = Redeliver,
     responses((status = 202, description = "It is on its way.")),
+    extensions(("x-refusals" = json!("wrong_state"))),
 )]
 pub async fn redeliver(
     State(app): State<Arc<App>>,

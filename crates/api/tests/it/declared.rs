@@ -115,6 +115,20 @@ fn matches(pattern: &str, text: &str) -> bool {
     regex.is_match(text)
 }
 
+/// Objects that stand in one place, as one.
+fn together(parts: &Value) -> Value {
+    let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
+    for part in parts.as_array().unwrap() {
+        let part = match part["$ref"].as_str() {
+            Some(pointer) => DOCUMENT.pointer(pointer.trim_start_matches('#')).expect("a schema"),
+            None => part,
+        };
+        properties.extend(part["properties"].as_object().cloned().unwrap_or_default());
+        required.extend(part["required"].as_array().cloned().unwrap_or_default());
+    }
+    serde_json::json!({ "type": "object", "properties": properties, "required": required })
+}
+
 /// Whether a value has the form of a schema; otherwise where and why not.
 pub fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let Some(schema) = schema.as_object() else { return Err(format!("{at}: no schema")) };
@@ -122,7 +136,8 @@ pub fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let number = |v: &Value| v.as_f64().unwrap();
     for (word, says) in schema {
         match word.as_str() {
-            "description" | "example" | "examples" | "default" | "title" | "contentMediaType" => {}
+            "description" | "example" | "examples" | "default" | "title" | "contentMediaType"
+            | "readOnly" | "writeOnly" | "deprecated" => {}
             "$ref" => {
                 let pointer = says.as_str().unwrap().trim_start_matches('#');
                 fits(DOCUMENT.pointer(pointer).expect("a schema"), value, at)?;
@@ -161,6 +176,7 @@ pub fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
                     return no(&format!("fits not exactly one: {tried:?}"));
                 }
             }
+            "allOf" => fits(&together(says), value, at)?,
             "items" => {
                 for (ix, item) in value.as_array().into_iter().flatten().enumerate() {
                     fits(says, item, &format!("{at}/{ix}"))?;

@@ -57,7 +57,11 @@ fn seen(scene: &Scene, organisation: &str) -> String {
             let path = format!("/v1/organisations/{organisation}{noun}");
             // Comity's own identifiers are drawn anew by each installation.
             let text = scene.get(&scene.known.provision, &path).ok().to_string();
-            let parts = text.split('"').filter(|part| {
+            // So are the tags of what is read, for they are drawn from it.
+            let tag = |part: &str| {
+                part.trim_end_matches('\\').len() == 32 && part.bytes().all(|b| b != b' ')
+            };
+            let parts = text.split('"').filter(|part| !tag(part)).filter(|part| {
                 !["org_", "unit_", "acct_", "role_", "per_"].iter().any(|id| part.starts_with(id))
             });
             parts.collect::<Vec<_>>().join("\"")

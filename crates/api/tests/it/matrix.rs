@@ -31,7 +31,8 @@ use yard::{CALLERS, DEAD, STRANGERS, Variant, Yard};
 fn is_open(route: &str) -> bool {
     route.starts_with("/oauth/")
         || route.starts_with("/.well-known/")
-        || ["/healthz", "/readyz", "/v1/sign-in", "/v1/enrol"].contains(&route)
+        || route.starts_with("/docs")
+        || ["/openapi.json", "/healthz", "/readyz", "/v1/sign-in", "/v1/enrol"].contains(&route)
 }
 
 /// What two answers must have alike: everything but the moment, the request's name, and the very

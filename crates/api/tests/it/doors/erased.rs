@@ -139,6 +139,8 @@ fn read_all(scene: &Scene, canary: &Canary) -> Vec<Reply> {
             ("{grant}", vec![&canary.grant]),
             ("{session}", vec![&canary.session, &scene.there.session]),
             ("{file}", vec!["page.js"]),
+            ("{import}", vec!["imp_of-nobody"]),
+            ("{webhook}", vec![&scene.there.webhook, &scene.there.platform_webhook]),
         ] {
             let filled = |path: &String| -> Vec<String> {
                 if path.contains(hole) {

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use comity_domain::command::{Caller, Command};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId, SessionId,
+    GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId, SessionId, WebhookId,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -128,6 +128,9 @@ impl Yard {
         foreign.insert("accounts", "ferry-1".into());
         foreign.insert("roles", "mate".into());
         foreign.insert("members", "freya".into());
+        let hook = json!({ "url": "https://hooks.example.com/fjord" });
+        let made = s.post(freya, "/v1/organisations/fjord/webhooks", &hook).ok();
+        foreign.insert("webhook", text(&made["id"]));
     }
 
     fn what_is_over(&mut self) {
@@ -268,6 +271,9 @@ impl Yard {
             "lock" => LockId(7).to_string(),
             "key" => KeyId(7).to_string(),
             "halt" => HaltId(7).to_string(),
+            "webhook" => WebhookId(7).to_string(),
+            "import" => "imp_of-nobody".to_owned(),
+            "file" => "nothing-here".to_owned(),
             "units" | "accounts" | "roles" | "members" | "applications" | "levels" | "kid" => {
                 "nothing-here".to_owned()
             }
