@@ -82,7 +82,7 @@ pub async fn levels(State(app): State<Arc<App>>, _who: Who) -> Json<Items<ShownL
             etag: etag(&state, &Versioned::Level(code.to_string())),
         })
     };
-    Json(Items { items: state.levels.keys().filter_map(|code| shown(code)).collect() })
+    Json(Items { items: state.levels.keys().filter_map(shown).collect() })
 }
 
 /// Which version a level has now.

@@ -82,7 +82,8 @@ pub async fn list(State(app): State<Arc<App>>, who: Who) -> Result<Json<SigningK
 #[utoipa::path(post, path = "/v1/platform/signing-keys/rotate", operation_id = "rotateSigningKeys", tag = "Platform", security(("key" = [])),
     responses((status = 200, description = "The keys afterwards.", body = SigningKeys)))]
 pub async fn rotate(State(app): State<Arc<App>>, who: Who) -> Result<Json<SigningKeys>, Problem> {
-    Ok(shown(&app.rotate_signing_keys(&who.0).await?.state))
+    let fresh = app.fresh_signing_key()?;
+    Ok(shown(&who.run(&app, Command::RotateSigningKeys { fresh }).await?.state))
 }
 
 /// A key may be in foreign hands: take it away at once.
@@ -99,7 +100,8 @@ pub async fn compromise(
 ) -> Result<Json<SigningKeys>, Problem> {
     // What is no thumbprint is no key's: the kernel says so to whom it may concern.
     let kid = jws::kid(&kid).unwrap_or(Digest32([0; 32]));
-    Ok(shown(&app.compromise_signing_key(&who.0, kid).await?.state))
+    let fresh = app.fresh_signing_key()?;
+    Ok(shown(&who.run(&app, Command::CompromiseSigningKey { kid, fresh }).await?.state))
 }
 
 /// A public key on P-256 for ES256 (RFC 7517, RFC 7518 section 6.2.1).
@@ -158,6 +160,7 @@ fn public_key(jwk: &ClientJwk) -> Result<PublicKey, Problem> {
 /// The set replaces the one before. Members that RFC 7517 knows and that say nothing here (`use`,
 /// `alg`, `kid`, `key_ops`) are passed over.
 #[utoipa::path(put, path = "/v1/platform/applications/{code}/client-keys", operation_id = "setClientKeys", tag = "Platform", security(("key" = [])),
+    extensions(("x-refusals" = json!("taken"))),
     params(("code" = String, Path, description = "The application's code.")),
     request_body = ClientKeys,
     responses((status = 200, description = "The set as it is now.", body = ClientKeys)))]

@@ -15,7 +15,6 @@ use serde_json::json;
 use crate::app::{App, Failure};
 use crate::jws::{self, OwnHeader, Pair, Token};
 use crate::keys::Keys;
-use crate::node::Done;
 
 /// The key in force, opened. Shows nothing of its secret.
 #[derive(Debug)]
@@ -152,25 +151,11 @@ impl App {
         Ok(self.run(&Caller::system(), command).await?.row.is_some())
     }
 
-    /// The operator's wish: the next key signs from now on.
+    /// A new pair of keys for a command that needs one; the private half sealed.
     ///
     /// # Errors
-    /// [`Failure`].
-    pub async fn rotate_signing_keys(&self, caller: &Caller) -> Result<Done, Failure> {
-        let fresh = fresh(self.keys())?;
-        self.run(caller, Command::RotateSigningKeys { fresh }).await
-    }
-
-    /// A signing key may be in foreign hands: nothing that it signed counts any more.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn compromise_signing_key(
-        &self,
-        caller: &Caller,
-        kid: Digest32,
-    ) -> Result<Done, Failure> {
-        let fresh = fresh(self.keys())?;
-        self.run(caller, Command::CompromiseSigningKey { kid, fresh }).await
+    /// If no key can be made.
+    pub fn fresh_signing_key(&self) -> Result<FreshSigningKey, Failure> {
+        fresh(self.keys())
     }
 }

@@ -468,6 +468,8 @@ impl Command {
         matches!(
             self,
             Self::RetireKey { .. }
+                | Self::CompromiseSigningKey { .. }
+                | Self::RemoveWebhook { .. }
                 | Self::RemoveAccount { .. }
                 | Self::DeleteRole { .. }
                 | Self::RemoveMember { .. }

@@ -42,7 +42,7 @@ pub struct Checkpoint {
 /// The text that is signed: three lines.
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(&self.root))
+        write!(f, "{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
     }
 }
 
@@ -120,7 +120,7 @@ impl Signer {
         let text = Checkpoint { origin, size, root }.to_string();
         let mut blob = self.verifier.hash().to_vec();
         blob.extend(self.pair.sign(text.as_bytes()).as_ref());
-        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(&blob))
+        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(blob))
     }
 }
 
@@ -135,7 +135,7 @@ impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hash = u32::from_be_bytes(self.hash());
         let key = [&[ED25519_TYPE][..], &self.key].concat();
-        write!(f, "{}+{hash:08x}+{}", self.name, STANDARD.encode(&key))
+        write!(f, "{}+{hash:08x}+{}", self.name, STANDARD.encode(key))
     }
 }
 
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn only_plain_checkpoints_are_read() {
-        let root = STANDARD.encode(&[1; 32]);
+        let root = STANDARD.encode([1; 32]);
         assert!(Checkpoint::parse(&format!("o\n1\n{root}\n")).is_some());
         assert!(Checkpoint::parse(&format!("o\n1\n{root}\nextension\n")).is_some());
         for bad in ["01", "+1", "-1", "", "1 ", "18446744073709551616"] {

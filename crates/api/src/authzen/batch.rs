@@ -83,7 +83,7 @@ impl Evaluations {
 /// What comes back: a list for a list, and for a single question its answer.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "how the document tells it")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "how the document tells it")]
 pub enum OneOrSeveral {
     /// For a list.
     Several(Decisions),

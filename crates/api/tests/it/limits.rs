@@ -158,6 +158,7 @@ fn t01_a_customer_id_that_works_and_one_that_does_not_cost_the_same() {
     let (own, right) = (scene.there.code.clone(), scene.there.fjord_code.clone());
     drop(scene);
     let unknown = comity_domain::code::CustomerCode::from_random([7; 16]).to_string();
+    #[expect(clippy::type_complexity, reason = "told apart on the spot")]
     let faces = |code: &str| -> (Vec<u16>, (u16, String, String), Vec<(String, String)>) {
         let door = Door::new(&Settings::default());
         let pia = door.scene.at("pia@harbor-help");

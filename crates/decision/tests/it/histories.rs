@@ -147,7 +147,8 @@ fn inv11_the_index_answers_what_the_reference_answers_after_random_histories() {
         // These two are the node's, not the state's: see `index.rs`. A restore ends every key and
         // sign-in too, so it has a test of its own. Whether somebody is a member is no session's
         // question: see `own.rs`.
-        let elsewhere = matches!(reason, Reason::Restored | Reason::NotAMember);
+        let elsewhere =
+            matches!(reason, Reason::Restored | Reason::Unconfirmed | Reason::NotAMember);
         if !matches!(reason, Reason::Stale | Reason::Busy) && !elsewhere {
             let count = seen.get(&reason).copied().unwrap_or_default();
             assert!(count >= FLOOR, "{reason:?} came up {count} times");

@@ -276,7 +276,7 @@ fn t25_a_search_finds_what_an_evaluation_says_yes_to_counts_nothing_and_shows_no
             json!({ "subject": { "type": kind }, "action": read, "resource": resource }),
         )
     };
-    assert_eq!(ids(&who("session", boat("boat-1"))), [scene.there.session.clone()]);
+    assert_eq!(ids(&who("session", boat("boat-1"))), std::slice::from_ref(&scene.there.session));
     assert!(who("session", boat("boat-3")).is_empty());
     assert_eq!(ids(&who("person", boat("boat-3"))), [scene.person("max@marina")]);
     assert!(who("person", boat("nowhere")).is_empty());
