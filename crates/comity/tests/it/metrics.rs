@@ -16,6 +16,7 @@ fn every_figure_is_in_the_guide_and_no_other() {
     metrics.request("GET", "/v1/me", Some(200));
     metrics.renewed(true);
     metrics.signed_in(true);
+    metrics.pushed("delivered");
     let text = metrics.text(&Levels::default(), Instant(0));
     let figures: BTreeSet<&str> = text
         .lines()

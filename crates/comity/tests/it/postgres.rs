@@ -13,7 +13,7 @@ use crate::doctor::{failing, level, lines};
 use crate::guard::stop;
 use crate::load::{Cast, decide, enter, grant, provision, question};
 use crate::own_postgres::{Options, Server as Postgres, server};
-use crate::process::{Server, run, text};
+use crate::process::{Server, run, text, unlimited};
 
 /// A migrated database with a role for the server; its URLs for the owner and for that role.
 fn migrated(folder: &Path, name: &str) -> (String, String, String) {
@@ -27,7 +27,8 @@ fn migrated(folder: &Path, name: &str) -> (String, String, String) {
 }
 
 fn serve(folder: &Path, data: &str, url: &str) -> Server {
-    let listen = ["serve", "--listen", "127.0.0.1:0", "--log", "warn"];
+    let config = unlimited(folder);
+    let listen = ["serve", "--config", &config, "--listen", "127.0.0.1:0", "--log", "warn"];
     let figures = ["--metrics-listen", "127.0.0.1:0"];
     let keys = ["--key-file", "comity.key", "--checkpoint-key", "checkpoint.key"];
     let place = ["--data", data, "--database", url];

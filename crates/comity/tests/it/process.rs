@@ -38,6 +38,16 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// A config file without the limits that a load runs into.
+pub fn unlimited(folder: &Path) -> String {
+    let file = folder.join("unlimited.toml");
+    let keys =
+        ["customer_id", "customer_id_organisation", "exchange", "read", "write", "end", "sign_in"];
+    let lines: Vec<String> = keys.iter().map(|key| format!("{key} = \"off\"\n")).collect();
+    std::fs::write(&file, format!("[limits]\n{}", lines.concat())).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
 /// A running server. Killed when dropped.
 pub struct Server {
     child: Child,
@@ -83,11 +93,22 @@ impl Server {
         server
     }
 
-    /// `comity serve` on a port of the system's choice.
+    /// `comity serve` on a port of the system's choice, for more callers than there are people.
     pub fn serve(folder: &Path) -> Self {
+        let config = unlimited(folder);
         Self::start(
             folder,
-            &["serve", "--listen", "127.0.0.1:0", "--data", "data", "--log", "warn"],
+            &[
+                "serve",
+                "--config",
+                &config,
+                "--listen",
+                "127.0.0.1:0",
+                "--data",
+                "data",
+                "--log",
+                "warn",
+            ],
         )
     }
 

@@ -88,7 +88,7 @@ const REFUSALS: &[(&str, u64)] = &[
     ("session_exists", 74),
     ("stale_summary", 21),
     ("taken", 18),
-    ("unconfirmed", 60),
+    ("unconfirmed", 40),
     ("version_conflict", 36),
     ("widening", 41),
     ("wrong_state", 130),
