@@ -142,9 +142,13 @@ fn lists_name_what_they_hold(document: &mut Value) {
     let Some(schemas) = schemas else { return };
     let names: Vec<String> = schemas.keys().cloned().collect();
     for (list, schema) in schemas.iter_mut() {
-        let held = list.strip_prefix("Items_").or_else(|| list.strip_prefix("Page_"));
-        let held = held.filter(|held| names.iter().any(|n| n == held));
-        if let (Some(held), Some(items)) = (held, schema.pointer_mut("/properties/items/items")) {
+        let (of, field) = match list.split_once('_') {
+            Some(("Items" | "Page", of)) => (Some(of), "/properties/items/items"),
+            Some(("Results", of)) => (Some(of), "/properties/results/items"),
+            _ => (None, ""),
+        };
+        let held = of.filter(|held| names.iter().any(|n| n == held));
+        if let (Some(held), Some(items)) = (held, schema.pointer_mut(field)) {
             *items = json!({ "$ref": format!("#/components/schemas/{held}") });
         }
     }

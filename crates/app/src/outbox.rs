@@ -45,6 +45,8 @@ const LEASE: i64 = 30 * SECOND;
 const MOST_HELD: i64 = MINUTE;
 /// How many calls are under way at once.
 const MOST_AT_ONCE: usize = 16;
+/// How many pushes of one organisation are under way at once.
+const MOST_OF_ONE: usize = 4;
 /// How often it is looked whether something is due.
 const BEAT: Duration = Duration::from_millis(100);
 /// How often the house is cleaned.
@@ -118,6 +120,7 @@ impl Deliveries {
             under_way: HashSet::new(),
             held: HashMap::new(),
             seen: 0,
+            last: 0,
             next: Instant(i64::MIN),
             clean: Instant(i64::MIN),
             parts,
@@ -148,6 +151,8 @@ struct Work {
     runtime: Runtime,
     ended: Sender<Heard>,
     under_way: HashSet<u128>,
+    /// Who was served last.
+    last: u128,
     held: HashMap<u128, Instant>,
     /// The position at which the outbox was last looked at.
     seen: u64,
@@ -218,10 +223,15 @@ impl Work {
         if known == self.seen && now < self.next {
             return Ok(());
         }
+        // Until it was looked through to its end, it is to be looked at again.
+        self.next = Instant(i64::MIN);
+        let mut waiting = self.outbox.recipients()?;
+        // Whoever was served last comes last, so that a few slow ones keep nobody waiting for ever.
+        let behind = waiting.partition_point(|(recipient, _)| *recipient <= self.last);
+        waiting.rotate_left(behind);
+        let sure = if waiting.is_empty() { known } else { self.known_everywhere(known)? };
         self.seen = known;
         self.next = Instant(i64::MAX);
-        let waiting = self.outbox.recipients()?;
-        let sure = if waiting.is_empty() { known } else { self.known_everywhere(known)? };
         for (recipient, due) in waiting {
             let held = self.held.get(&recipient).copied().unwrap_or(Instant(i64::MIN)).max(due);
             if self.under_way.contains(&recipient) {
@@ -229,13 +239,21 @@ impl Work {
             }
             if held > now {
                 self.next = self.next.min(held);
-            } else if self.under_way.len() >= MOST_AT_ONCE {
+            } else if self.under_way.len() >= MOST_AT_ONCE || self.has_enough(&state, recipient) {
                 self.next = now;
-            } else {
-                self.take(&state, recipient, (known, sure), now)?;
+            } else if let Err(error) = self.take(&state, recipient, (known, sure), now) {
+                self.next = Instant(i64::MIN);
+                return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Whether as much is under way for the organisation that a recipient is of as one may have.
+    fn has_enough(&self, state: &State, recipient: u128) -> bool {
+        let owner = |r: u128| state.webhooks.get(WebhookId(r)).and_then(|w| w.owner);
+        let own = owner(recipient);
+        own.is_some() && self.under_way.iter().filter(|r| owner(**r) == own).count() >= MOST_OF_ONE
     }
 
     /// Up to which row every node that is answered has applied everything.
@@ -270,8 +288,11 @@ impl Work {
             self.next = now; // soon everybody knows it
         }
         let Some(of) = taken else {
+            // Another node has it, maybe; if that one dies, it is for us to come back.
+            self.next = self.next.min(until);
             return Ok(());
         };
+        self.last = recipient;
         match self.render(id, webhook, &of, now)? {
             Ok(rendered) => self.send(of, rendered),
             Err(problem) => {

@@ -1,5 +1,6 @@
 //! Token buckets by key (GCRA), whose memory is bounded whatever is sent.
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct Buckets {
     clock: Ticks,
     own: Limiter,
     shared: Limiter,
+    /// By what keys share buckets: nobody chooses with whom, and a whole network is not one key.
+    mix: std::hash::RandomState,
     asked: AtomicU32,
     full: AtomicBool,
 }
@@ -87,6 +90,7 @@ impl Buckets {
             clock: Ticks(clock.clone()),
             own: limiter(),
             shared: limiter(),
+            mix: std::hash::RandomState::new(),
             asked: AtomicU32::new(0),
             full: AtomicBool::new(false),
         })
@@ -101,7 +105,7 @@ impl Buckets {
             self.look();
         }
         let taken = if self.full.load(Ordering::Relaxed) {
-            self.shared.check_key(&(key % SHARED))
+            self.shared.check_key(&(u128::from(self.mix.hash_one(key)) % SHARED))
         } else {
             self.own.check_key(&key)
         };

@@ -163,10 +163,13 @@ pub struct Deliveries {
 #[into_params(parameter_in = Query)]
 pub struct DeliveriesQuery {
     /// Only `waiting`, `delivered` or `dead`.
+    #[param(inline, nullable = false, example = "dead")]
     status: Option<Status>,
     /// From the page before.
+    #[param(nullable = false)]
     cursor: Option<String>,
-    /// How many, 1 to 200.
+    /// How many; 50 unless given.
+    #[param(nullable = false, minimum = 1, maximum = 200, example = 50)]
     limit: Option<usize>,
 }
 

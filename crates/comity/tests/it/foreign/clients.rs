@@ -1,7 +1,8 @@
 //! The clients against the real server: their own tests, and the quick start of each README.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use comity_client::{Comity, Decision, Introspection, Mode, Question, Settings, Verifier};
 use serde_json::{Value, json};
@@ -25,7 +26,8 @@ struct Stay {
 impl Demo {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut server = Server::start(folder.path(), &["demo", "--listen", "127.0.0.1:0"]);
+        let mut server =
+            Server::start(folder.path(), &["demo", "--no-limits", "--listen", "127.0.0.1:0"]);
         server.read_until("The five-minute tour");
         Self { server, folder }
     }
@@ -107,12 +109,21 @@ impl Demo {
     }
 }
 
-/// Killed when dropped.
-pub struct Running(pub Child);
+/// A server of somebody else's with everything that it started. Killed when dropped.
+pub struct Running(Child);
+
+impl Running {
+    /// Starts it in a process group of its own: `tsx` is only the parent of what serves.
+    pub fn start(command: &mut Command) -> Self {
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+        Self(quiet.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let group = format!("kill -KILL -{}", self.0.id());
+        let _ = Command::new("sh").args(["-c", &group]).stderr(Stdio::null()).status();
         let _ = self.0.wait();
     }
 }
@@ -173,15 +184,14 @@ fn the_typescript_client_and_its_quick_start() {
     std::fs::write(folder.path().join("src/quick-start.ts"), code).unwrap();
     ran(node("tsc").current_dir(folder.path()));
     let port = free_port();
-    let app = node("tsx")
-        .arg("src/quick-start.ts")
-        .current_dir(folder.path())
-        .env("COMITY", demo.value("COMITY"))
-        .env("DECIDE_KEY", demo.value("DECIDE_KEY"))
-        .env("PORT", port.to_string())
-        .spawn()
-        .unwrap();
-    let _app = Running(app);
+    let _app = Running::start(
+        node("tsx")
+            .arg("src/quick-start.ts")
+            .current_dir(folder.path())
+            .env("COMITY", demo.value("COMITY"))
+            .env("DECIDE_KEY", demo.value("DECIDE_KEY"))
+            .env("PORT", port.to_string()),
+    );
     demo.try_quick_start(&format!("127.0.0.1:{port}"));
 }
 
@@ -206,15 +216,14 @@ fn the_python_client_and_its_quick_start() {
     let code = quick_start_of("python", "python");
     std::fs::write(folder.path().join("quick_start.py"), code).unwrap();
     let port = free_port();
-    let app = python()
-        .args(["-m", "uvicorn", "quick_start:app", "--port", &port.to_string()])
-        .current_dir(folder.path())
-        .env("PYTHONPATH", client.join("src"))
-        .env("COMITY", demo.value("COMITY"))
-        .env("DECIDE_KEY", demo.value("DECIDE_KEY"))
-        .spawn()
-        .unwrap();
-    let _app = Running(app);
+    let _app = Running::start(
+        python()
+            .args(["-m", "uvicorn", "quick_start:app", "--port", &port.to_string()])
+            .current_dir(folder.path())
+            .env("PYTHONPATH", client.join("src"))
+            .env("COMITY", demo.value("COMITY"))
+            .env("DECIDE_KEY", demo.value("DECIDE_KEY")),
+    );
     demo.try_quick_start(&format!("127.0.0.1:{port}"));
 }
 

@@ -17,7 +17,8 @@ struct Bay {
 fn bay() -> Bay {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("comity-demo");
-    let arguments = ["demo", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let arguments =
+        ["demo", "--no-limits", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
     let mut demo = Server::start(folder.path(), &arguments);
     demo.read_until("The five-minute tour");
     let text = std::fs::read_to_string(data.join("demo.env")).unwrap();

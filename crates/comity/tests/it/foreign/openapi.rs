@@ -19,8 +19,10 @@ impl Demo {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("comity-demo");
         let data = data.to_str().unwrap();
-        let mut server =
-            Server::start(folder.path(), &["demo", "--listen", "127.0.0.1:0", "--data", data]);
+        let mut server = Server::start(
+            folder.path(),
+            &["demo", "--no-limits", "--listen", "127.0.0.1:0", "--data", data],
+        );
         server.read_until("The five-minute tour");
         let env = std::fs::read_to_string(Path::new(data).join("demo.env")).unwrap();
         Self { server, env, _folder: folder }
