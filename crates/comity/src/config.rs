@@ -365,7 +365,7 @@ mod tests {
     }
     #[test]
     fn t46_limits_and_proxies_are_read_and_a_proxy_that_is_not_listed_is_noticed() {
-        let text = "listen = \"0.0.0.0:1\"\nbehind_proxy = true\n";
+        let text = "listen = \"0.0.0.0:1\"\nbehind_proxy = true\nissuer = \"https://a.example\"\n";
         assert!(with_file(text).unwrap().clients_unknown);
         let text = format!(
             "{text}trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\nclient_header = \"forwarded\"\n\
