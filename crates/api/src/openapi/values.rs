@@ -91,7 +91,8 @@ words!(RequestCancel, "Why a request was cancelled.",
     "by_asker": "taken back", "revoked": "the customer revoked a grant of the same partner",
     "locked": "the customer locked the partner or person", "closed": "an organisation was closed");
 words!(GrantPhase, "Where a grant stands.",
-    "scheduled": "not yet", "active": "now", "unconfirmed": "put back by a restore, and not confirmed yet", "expired": "its time is over", "ended": "somebody ended it");
+    "scheduled": "not yet", "unconfirmed": "put back by a restore, and not confirmed yet",
+    "active": "now", "expired": "its time is over", "ended": "somebody ended it");
 words!(GrantEnd, "Why a grant was ended.",
     "revoked": "by the customer", "given_up": "by the partner", "closed": "an organisation was closed");
 words!(SessionStatus, "Where a session stands.",
