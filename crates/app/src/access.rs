@@ -192,11 +192,12 @@ impl App {
     /// is no key or this node is not current.
     pub async fn signed_token(
         self: &Arc<Self>,
-        state: &State,
         session: SessionId,
     ) -> Result<(String, Claims), Failure> {
         use comity_domain::refusal::Refusal;
         let signer = self.signer().await?;
+        // Read after every wait: what ended meanwhile is signed no more (T16).
+        let state = &*self.state();
         let compiled = rights::compile(state, session).ok_or(Refusal::NotFound)?;
         let live = live(state, Arc::new(compiled)).ok_or(Refusal::NoAccess)?;
         let now = self.now();

@@ -1,7 +1,6 @@
 //! Webhooks: their secrets, and how a push is signed (Standard Webhooks 1.0).
 
-use comity_domain::command::{Caller, Command, FreshSecret, WebhookSpec};
-use comity_domain::event::Event;
+use comity_domain::command::{Caller, FreshSecret};
 use comity_domain::ids::{Digest32, OrganisationId, WebhookId};
 use comity_domain::refusal::Refusal;
 use comity_domain::time::Instant;
@@ -14,7 +13,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::app::{App, Failure};
 use crate::keys::{Keys, mac_of};
-use crate::node::Done;
 use crate::random;
 
 /// What stands before the base64 of a secret.
@@ -99,62 +97,20 @@ pub fn message(id: WebhookId, seq: u64, index: u32) -> String {
 }
 
 impl App {
-    /// Names an endpoint and returns its secret, shown once.
-    ///
-    /// # Errors
-    /// [`Failure`]; `invalid` for an address that is not called.
-    pub async fn make_webhook(
-        &self,
-        caller: &Caller,
-        owner: Option<OrganisationId>,
-        spec: WebhookSpec,
-    ) -> Result<(Signing, Option<WebhookId>, Done), Failure> {
-        let url = spec.url.clone();
+    /// A new secret for a webhook: what is shown once, and what is kept of it.
+    #[must_use]
+    pub fn fresh_webhook_secret(&self) -> (Signing, FreshSecret) {
         let secret = Signing::fresh();
-        let command = Command::MakeWebhook { owner, spec, secret: secret.sealed(self.keys()) };
-        self.callable(caller, owner, &url)?;
-        let done = self.run(caller, command).await?;
-        let made = done.row.iter().flat_map(|row| &row.events).find_map(|e| match e.event {
-            Event::WebhookMade { webhook, .. } => Some(webhook),
-            _ => None,
-        });
-        Ok((secret, made, done))
+        let kept = secret.sealed(self.keys());
+        (secret, kept)
     }
 
-    /// Changes one whole, and turns it on or off.
+    /// Whether a webhook of this owner may be told at this address. Who may not name one learns
+    /// nothing about addresses.
     ///
     /// # Errors
-    /// As [`Self::make_webhook`].
-    pub async fn change_webhook(
-        &self,
-        caller: &Caller,
-        owner: Option<OrganisationId>,
-        webhook: WebhookId,
-        spec: WebhookSpec,
-        active: bool,
-    ) -> Result<Done, Failure> {
-        self.callable(caller, owner, &spec.url)?;
-        self.run(caller, Command::ChangeWebhook { owner, webhook, spec, active }).await
-    }
-
-    /// Gives it a new secret, shown once; the old one signs beside it for a day.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn rotate_webhook(
-        &self,
-        caller: &Caller,
-        owner: Option<OrganisationId>,
-        webhook: WebhookId,
-    ) -> Result<(Signing, Done), Failure> {
-        let secret = Signing::fresh();
-        let command = Command::RotateWebhook { owner, webhook, secret: secret.sealed(self.keys()) };
-        let done = self.run(caller, command).await?;
-        Ok((secret, done))
-    }
-
-    /// Who may not name an endpoint learns nothing about addresses.
-    fn callable(
+    /// `invalid` naming `url`; what the caller is refused with.
+    pub fn callable(
         &self,
         caller: &Caller,
         owner: Option<OrganisationId>,

@@ -455,6 +455,10 @@ impl Command {
             (Self::RotateCustomerId { .. }, _) => {
                 Some("Read the customer ID that is in force.".into())
             }
+            (Self::MakeWebhook { .. }, _) => {
+                Some("Rotate the webhook's secret to be shown one.".into())
+            }
+            (Self::RotateWebhook { .. }, _) => Some("Rotate it again.".into()),
             (Self::SignIn { .. }, _) => Some("Sign in again.".into()),
             (Self::Enter(_), _) => Some("Close the session and enter again.".into()),
             _ => None,

@@ -185,7 +185,7 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Wrong> {
     let broken = || Wrong::unavailable(comity_app::Failure::Broken("no session was made".into()));
     let session = session.ok_or_else(broken)?;
     if jwt {
-        return signed(app, &done.state, session).await;
+        return signed(app, session).await;
     }
     let compiled = rights::compile(&done.state, session).ok_or_else(broken)?;
     let scope = compiled.rights.as_ref().map(|r| r.shown().texts().collect::<Vec<_>>().join(" "));
@@ -310,11 +310,11 @@ async fn again(
         let why = format!("The session's scope is {held}; enter anew for another one.");
         return Err(Wrong::new("invalid_scope", "invalid", why));
     }
-    signed(app, &state, id).await
+    signed(app, id).await
 }
 
-async fn signed(app: &Arc<App>, state: &World, session: SessionId) -> Result<Entered, Wrong> {
-    let (token, claims) = app.signed_token(state, session).await?;
+async fn signed(app: &Arc<App>, session: SessionId) -> Result<Entered, Wrong> {
+    let (token, claims) = app.signed_token(session).await?;
     Ok(Entered {
         access_token: token,
         issued_token_type: JWT,

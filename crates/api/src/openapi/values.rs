@@ -100,10 +100,10 @@ words!(SessionStatus, "Where a session stands.",
 words!(SessionEnd, "Why a session was ended.",
     "closed": "the partner user came home", "ended_by_customer": "the customer ended it",
     "revoked": "the grant was revoked", "grant_ended": "the grant ended in another way",
+    "unconfirmed": "its grant was put back by a restore",
     "assignment_lost": "no mode, role or account is left", "locked": "a lock",
     "suspended": "an organisation, unit or member was suspended or closed",
-    "restored": "the installation was restored from a copy",
-    "unconfirmed": "its grant was put back by a restore");
+    "restored": "the installation was restored from a copy");
 words!(Basis, "How a person came to be on a grant.",
     "individual": "chosen by the partner", "automatic": "by the rule that all members are on it",
     "invited": "by an invitation");

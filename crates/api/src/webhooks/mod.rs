@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use comity_app::webhooks::message;
 use comity_app::{App, Failure};
 use comity_domain::command::{Command, WebhookSpec};
+use comity_domain::event::Event;
 use comity_domain::ids::{OrganisationId, WebhookId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::refusal::Refusal;
@@ -275,8 +276,15 @@ async fn make(
     if !body.active {
         return Err(Problem::field("active", "is true for a new one"));
     }
-    let (secret, id, done) = app.make_webhook(&who.0, owner, body.spec()).await?;
-    let id = id.ok_or_else(Problem::not_found)?;
+    let spec = body.spec();
+    app.callable(&who.0, owner, &spec.url)?;
+    let (secret, kept) = app.fresh_webhook_secret();
+    let done = who.run(&app, Command::MakeWebhook { owner, spec, secret: kept }).await?;
+    let made = done.row.iter().flat_map(|row| &row.events).find_map(|e| match e.event {
+        Event::WebhookMade { webhook, .. } => Some(webhook),
+        _ => None,
+    });
+    let id = made.ok_or_else(Problem::not_found)?;
     let webhook = one_shown(app, done.state, id).await?;
     let made = WithSecret { webhook, secret: secret.reveal().to_owned() };
     Ok((StatusCode::CREATED, Json(made)).into_response())
@@ -299,8 +307,10 @@ async fn change(
     id: WebhookId,
     body: PutWebhook,
 ) -> Result<Json<ShownWebhook>, Problem> {
-    let active = body.active;
-    let done = app.change_webhook(&who.0, owner, id, body.spec(), active).await?;
+    let (active, spec) = (body.active, body.spec());
+    app.callable(&who.0, owner, &spec.url)?;
+    let command = Command::ChangeWebhook { owner, webhook: id, spec, active };
+    let done = who.run(&app, command).await?;
     Ok(Json(one_shown(app, done.state, id).await?))
 }
 
@@ -320,7 +330,8 @@ async fn rotate(
     owner: Owner,
     id: WebhookId,
 ) -> Result<Json<WithSecret>, Problem> {
-    let (secret, done) = app.rotate_webhook(&who.0, owner, id).await?;
+    let (secret, kept) = app.fresh_webhook_secret();
+    let done = who.run(&app, Command::RotateWebhook { owner, webhook: id, secret: kept }).await?;
     let webhook = one_shown(app, done.state, id).await?;
     Ok(Json(WithSecret { webhook, secret: secret.reveal().to_owned() }))
 }

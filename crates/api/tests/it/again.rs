@@ -12,16 +12,29 @@ use crate::harness::{Reply, request};
 use crate::may_routes::{CALLERS, Call, calls, routed, token};
 
 /// Routes that give no command of a known caller, with why.
-const NO_COMMAND: [(&str, &str, &str); 5] = [
+const NO_COMMAND: [(&str, &str, &str); 14] = [
     ("POST", "/v1/sign-in", "nobody is signed in for it"),
     ("POST", "/v1/enrol", "nobody is signed in for it"),
     ("POST", "/oauth/token", "nobody is signed in for it"),
     ("POST", "/v1/requests/{request}/summary", "reads"),
+    ("POST", "/oauth/introspect", "reads, and by what it is sent"),
+    ("POST", "/oauth/revoke", "nobody is signed in for it"),
     ("POST", "/access/v1/evaluation", "asks"),
+    ("POST", "/access/v1/evaluations", "asks"),
+    ("POST", "/access/v1/search/subject", "asks"),
+    ("POST", "/access/v1/search/resource", "asks"),
+    ("POST", "/access/v1/search/action", "asks"),
+    ("POST", "/v1/grants/{grant}/confirm", "nothing was restored here"),
+    ("POST", "/v1/organisations/{organisation}/grants/confirm", "nothing was restored here"),
+    ("POST", "/v1/imports", "each line is a put, which may be sent again anyway"),
 ];
 
 /// Routes whose answer holds a secret, or after which the caller is nobody any more.
-const OTHERWISE: [(&str, &str, u16, &str); 4] = [
+const OTHERWISE: [(&str, &str, u16, &str); 8] = [
+    ("POST", "/v1/platform/webhooks", 409, "already_done"),
+    ("POST", "/v1/platform/webhooks/{webhook}/rotate", 409, "already_done"),
+    ("POST", "/v1/organisations/{organisation}/webhooks", 409, "already_done"),
+    ("POST", "/v1/organisations/{organisation}/webhooks/{webhook}/rotate", 409, "already_done"),
     ("POST", "/v1/platform/keys", 409, "already_done"),
     ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", 409, "already_done"),
     ("POST", "/v1/organisations/{organisation}/customer-id/rotate", 409, "already_done"),
