@@ -143,6 +143,12 @@ impl Deliveries {
     }
 }
 
+impl Drop for Deliveries {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 struct Work {
     parts: Parts,
     outbox: Outbox,

@@ -270,7 +270,7 @@ impl Server {
         let on = |is: bool| if is { "on" } else { "off" };
         let (durable, tls) = (on(options.durable), on(options.tls));
         let settings = format!(
-            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 300\n\
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 800\n\
              shared_buffers = 32MB\nsynchronous_commit = on\nfsync = {durable}\nfull_page_writes = {durable}\n\
              dynamic_shared_memory_type = mmap\nlog_min_messages = warning\ntimezone = 'UTC'\n\
              ssl = {tls}\nssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'\n",
