@@ -107,7 +107,7 @@ impl House {
         });
         let app = App::start(&settings, clock.clone()).expect("an installation");
         // Where being current is confirmed over the network, whoever sends calls waits for it.
-        for _ in 0..100 {
+        for _ in 0..1_000 {
             if app.is_ready() || !engine::on_postgres() {
                 break;
             }
