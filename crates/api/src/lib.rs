@@ -49,4 +49,4 @@ mod versions;
 mod webhooks;
 
 pub use figures::figures;
-pub use routes::{limited_router, router};
+pub use routes::{limited_router, router, router_beside};

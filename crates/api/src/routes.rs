@@ -23,9 +23,14 @@ pub fn router(app: Arc<App>) -> Router {
     limited_router(app, &limits::Settings::default())
 }
 
-/// The table.
-#[rustfmt::skip]
+/// The table, with these limits.
 pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
+    router_beside(app, settings, Router::new())
+}
+
+/// The table, and another door's beside it, under the same limits of addresses and the same watch.
+#[rustfmt::skip]
+pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router) -> Router {
     let limits = Arc::new(Limits::new(settings, &app));
     Router::new()
         // is it there, and does it answer
@@ -133,6 +138,7 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), again::again))
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(Extension(Arc::new(imports::Imports::default())))
+        .merge(beside.with_state(()))
         .layer(middleware::from_fn_with_state(limits, limits::count))
         .layer(middleware::from_fn_with_state(app.clone(), oauth::metadata::say_where))
         .layer(middleware::from_fn(input::one_normal_form))

@@ -63,6 +63,8 @@ pub enum Door {
     Api,
     /// The token endpoint.
     Token,
+    /// The console.
+    Console,
     /// The command line, and the demo's own seeding.
     Cli,
     /// No door: the process itself.

@@ -1,0 +1,50 @@
+//! Every page.
+
+use std::sync::Arc;
+
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use comity_app::App;
+
+use crate::{assets, components, guard, home, sign_in, visitor, wrong};
+
+/// What can be chosen about the console.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// Whether this is the demo: the page of components is shown.
+    pub demo: bool,
+}
+
+/// What every page holds.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// The installation.
+    pub app: Arc<App>,
+    /// What was chosen.
+    pub settings: Settings,
+}
+
+/// The table. Every path begins with `/console`.
+#[rustfmt::skip]
+pub fn router(app: Arc<App>, settings: Settings) -> Router {
+    let console = Console { app, settings };
+    Router::new()
+        .route("/console", get(home::home))
+        .route("/console/o/{organisation}", get(home::organisation))
+        .route("/console/assets/{file}", get(assets::file))
+        .route("/console/components", get(components::page))
+        // who is looking
+        .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/console/sign-out", post(sign_in::sign_out))
+        .route("/console/step-up", get(sign_in::step_up_page).post(sign_in::step_up))
+        .route("/console/enrol", get(sign_in::enrol_page).post(sign_in::enrol))
+        .route("/console/{*rest}", get(nothing).post(nothing))
+        .layer(middleware::from_fn_with_state(console.clone(), visitor::recognise))
+        .layer(middleware::from_fn(guard::guard))
+        .with_state(console)
+}
+
+/// No such page.
+async fn nothing() -> wrong::Wrong {
+    wrong::Wrong::not_found()
+}
