@@ -1,10 +1,11 @@
 //! Where somebody lands: their organisation's first page that they may read, or the customers that
 //! they may enter.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Redirect;
 use comity_domain::ids::OrganisationId;
 
+use crate::input::Path;
 use crate::routes::Console;
 use crate::shell::{Section, Shell};
 use crate::visitor::Visitor;

@@ -20,6 +20,7 @@ mod assets;
 mod components;
 mod guard;
 mod home;
+mod input;
 mod parts;
 mod routes;
 mod shell;

@@ -1,7 +1,7 @@
 //! Signing in and out, a first password, and proving it anew before what matters.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use comity_app::Failure;
@@ -10,6 +10,7 @@ use comity_domain::refusal::Refusal;
 use serde::Deserialize;
 
 use crate::assets;
+use crate::input::Query;
 use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
