@@ -130,7 +130,7 @@ pub fn escaped(text: &str) -> String {
 impl House {
     /// One with everybody in it.
     pub fn new() -> Self {
-        Self::with(comity_console::Settings { demo: true, ..Default::default() })
+        Self::with(comity_console::Settings { demo: true })
     }
 
     pub fn with(console: comity_console::Settings) -> Self {
