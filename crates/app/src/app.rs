@@ -14,7 +14,7 @@ use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
-use comity_store::{Place, REMEMBERED_MS, Reader, StoreError};
+use comity_store::{Inbox, Place, REMEMBERED_MS, Reader, StoreError};
 
 use crate::assertions::Assertions;
 use crate::calls::CallBook;
@@ -95,6 +95,7 @@ pub struct App {
     checker: Checker,
     checkpoints: Checkpointer,
     reader: Arc<Reader>,
+    inbox: Inbox,
     keys: Arc<Keys>,
     outbound: Arc<Outbound>,
     deliveries: Deliveries,
@@ -225,6 +226,11 @@ impl App {
     #[must_use]
     pub fn reader(&self) -> &Arc<Reader> {
         &self.reader
+    }
+
+    /// Who marks what was read.
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// Who signs where the log stands.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use comity_domain::state::State;
 use comity_store::postgres::Server;
-use comity_store::{Calls, Head, Place, Reader, Store, StoreError};
+use comity_store::{Calls, Head, Inbox, Place, Reader, Store, StoreError};
 
 use super::{App, LastWords, code_place};
 use crate::assertions::Assertions;
@@ -137,6 +137,7 @@ impl App {
         }
         let (keys, key_file_made) = Keys::open(&settings.key_file)?;
         let reader = Reader::at(&place);
+        let inbox = Inbox::at(&place)?;
         let start::Loaded { state, head, from } =
             start::load(&reader, &settings.data, keys.snapshot())?;
         for (id, organisation) in state.organisations.iter().take(1) {
@@ -178,6 +179,7 @@ impl App {
             checker,
             checkpoints,
             reader: Arc::new(reader),
+            inbox,
             keys,
             outbound,
             deliveries,
