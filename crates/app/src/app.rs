@@ -23,6 +23,7 @@ use crate::checkpoints::Checkpointer;
 use crate::clock::{Clock, boot_millis};
 use crate::guard::Breach;
 use crate::keys::Keys;
+use crate::mail::post::Post;
 use crate::metrics::{Levels, Metrics};
 use crate::node::{Done, Node, NotDone};
 use crate::outbound::Outbound;
@@ -99,6 +100,7 @@ pub struct App {
     keys: Arc<Keys>,
     outbound: Arc<Outbound>,
     deliveries: Deliveries,
+    post: Post,
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
     issuer: String,
@@ -152,6 +154,7 @@ impl App {
     pub fn stop(&self) {
         self.checker.stop();
         self.deliveries.stop();
+        self.post.stop();
         // The writer first: as long as it runs it renews the index, and a call answered after the
         // book was closed would not be counted.
         self.node.stop();
