@@ -14,7 +14,7 @@ use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
-use comity_store::{Place, REMEMBERED_MS, Reader, StoreError};
+use comity_store::{Inbox, Place, REMEMBERED_MS, Reader, StoreError};
 
 use crate::assertions::Assertions;
 use crate::calls::CallBook;
@@ -23,6 +23,7 @@ use crate::checkpoints::Checkpointer;
 use crate::clock::{Clock, boot_millis};
 use crate::guard::Breach;
 use crate::keys::Keys;
+use crate::mail::post::Post;
 use crate::metrics::{Levels, Metrics};
 use crate::node::{Done, Node, NotDone};
 use crate::outbound::Outbound;
@@ -95,9 +96,11 @@ pub struct App {
     checker: Checker,
     checkpoints: Checkpointer,
     reader: Arc<Reader>,
+    inbox: Inbox,
     keys: Arc<Keys>,
     outbound: Arc<Outbound>,
     deliveries: Deliveries,
+    post: Post,
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
     issuer: String,
@@ -151,6 +154,7 @@ impl App {
     pub fn stop(&self) {
         self.checker.stop();
         self.deliveries.stop();
+        self.post.stop();
         // The writer first: as long as it runs it renews the index, and a call answered after the
         // book was closed would not be counted.
         self.node.stop();
@@ -225,6 +229,11 @@ impl App {
     #[must_use]
     pub fn reader(&self) -> &Arc<Reader> {
         &self.reader
+    }
+
+    /// Who marks what was read.
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// Who signs where the log stands.

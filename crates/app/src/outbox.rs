@@ -33,7 +33,7 @@ use crate::outbound::{Answer, Outbound};
 use crate::{random, telling, webhooks};
 
 /// After which time a push is tried again; then it is given up. Less than a day together (inv30).
-const AGAIN: [i64; 8] =
+pub(crate) const AGAIN: [i64; 8] =
     [5 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR];
 /// The longest that a recipient may ask to wait.
 const LONGEST_WAIT: i64 = 12 * HOUR;
@@ -61,7 +61,7 @@ const FAILING_LASTS: i64 = 5 * DAY;
 const STOP_WITHIN_MS: i64 = 6_000;
 /// After this no node that is still answered can lack a row, whatever the leases say: their longest
 /// length, and how far clocks may stand apart.
-const SURELY_KNOWN: i64 = 5 * SECOND;
+pub(crate) const SURELY_KNOWN: i64 = 5 * SECOND;
 
 /// A running deliverer, as others hold it.
 #[derive(Debug)]
@@ -415,7 +415,7 @@ impl Work {
 }
 
 /// A little less or more, so that not everything that failed together comes again together.
-fn jittered(wait: i64) -> i64 {
+pub(crate) fn jittered(wait: i64) -> i64 {
     let [byte] = random::bytes::<1>();
     // From nine tenths to one and a twentieth: eight tries stay below a day.
     wait.saturating_mul(900 + i64::from(byte) * 150 / 255) / 1_000

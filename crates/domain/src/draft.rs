@@ -10,6 +10,7 @@ use crate::apply::{self, Context, Touched};
 use crate::command::{Caller, Once, Sealed};
 use crate::event::{self, Event, Recorded, Row, W};
 use crate::ids::{CommandId, Digest32, GrantId, Ids, OrganisationId, PersonId, UnitId};
+use crate::notice::{self, Notice};
 use crate::organisation::Standing;
 use crate::outbox::{self, Push};
 use crate::refusal::Refusal;
@@ -47,6 +48,8 @@ pub enum SideWrite {
     Pushes(Vec<Push>),
     /// What is to be sent again.
     Requeue { recipient: u128, what: Redelivery },
+    /// What this row makes to stand in inboxes and to be mailed.
+    Notices(Vec<Notice>),
 }
 
 /// An accepted command: its row, what is written beside it, and the state after it.
@@ -196,6 +199,10 @@ impl<'a> Draft<'a> {
         let mut side = self.side;
         if !pushes.is_empty() {
             side.push(SideWrite::Pushes(pushes));
+        }
+        let notices = notice::notices(before, &self.row, &self.state);
+        if !notices.is_empty() {
+            side.push(SideWrite::Notices(notices));
         }
         Decided { row: Some(self.row), side, state: self.state, touched: self.touched }
     }

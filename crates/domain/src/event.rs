@@ -539,6 +539,10 @@ pub enum Due {
     Grant(GrantId),
     /// A session at its deadline.
     Session(SessionId),
+    /// A grant that ends within seven days.
+    GrantWeek(GrantId),
+    /// A grant that ends within a day.
+    GrantDay(GrantId),
 }
 
 /// Who may see an event, judged right after it happened: sorted, each once. No event names an
@@ -619,7 +623,11 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::AssignmentSuspended { grant, .. }
         | E::AssignmentEnded { grant, .. }
         | E::SessionStarted { grant, .. }
-        | E::ExpiryNoted { what: Due::Grant(grant) } => sides(state, *grant, &mut to),
+        | E::ExpiryNoted {
+            what: Due::Grant(grant) | Due::GrantWeek(grant) | Due::GrantDay(grant),
+        } => {
+            sides(state, *grant, &mut to);
+        }
         E::SessionShortened { session, .. }
         | E::SessionEnded { session, .. }
         | E::ExpiryNoted { what: Due::Session(session) } => {

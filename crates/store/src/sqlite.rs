@@ -350,6 +350,7 @@ fn beside(tx: &Transaction<'_>, row: &Row, write: &SideWrite) -> Result<(), Stor
         | SideWrite::Forget { .. }
         | SideWrite::Pushes(_)
         | SideWrite::Requeue { .. } => crate::outbox::write_sqlite(tx, row, write)?,
+        SideWrite::Notices(notices) => crate::notices::write_sqlite(tx, row, notices)?,
     };
     Ok(())
 }
