@@ -304,6 +304,20 @@ impl App {
         Ok(self.node.run(caller.clone(), asked).await?)
     }
 
+    /// Waits until no node says yes any more to what this one shows as over: for whoever wants to
+    /// end something and finds that somebody else has just done so (N4).
+    ///
+    /// # Errors
+    /// [`Failure`] where that cannot be known.
+    pub async fn over_everywhere(&self) -> Result<(), Failure> {
+        // Nobody's sign-out ends nothing, and is answered when every ending before it may be.
+        let nobody = Caller { principal: Principal::Anonymous, door: Door::Token };
+        match self.run(&nobody, Command::SignOut).await {
+            Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// What became of a command that its caller sent before, found without sending it again: for one
     /// that cannot even be put together any more, because what it names is gone.
     ///

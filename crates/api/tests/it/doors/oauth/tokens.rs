@@ -1,5 +1,7 @@
 //! What a signed token says, and what it is worth here.
 
+use std::sync::atomic::Ordering;
+
 use comity_app::jws::Pair;
 use serde_json::{Value, json};
 
@@ -255,4 +257,40 @@ fn act_is_the_same_in_token_introspection_decision_and_log() {
         }
         yard.form("/oauth/revoke", None, &[("token", &token)]).ok();
     }
+}
+
+/// How many sign-outs of nobody the writer was asked for: how a door waits for an ending of others.
+fn waited(yard: &Yard) -> u64 {
+    let figures = yard.app.figures();
+    let line = figures.lines().find(|l| l.contains("sign_out") && l.contains("refused"));
+    line.and_then(|l| l.rsplit(' ').next()).map_or(0, |n| n.parse().unwrap())
+}
+
+#[test]
+fn t16_giving_back_what_somebody_has_just_ended_waits_as_the_ending_did() {
+    let yard = Yard::new();
+    for token in
+        [text(&yard.opaque(&[]).ok()["access_token"]), text(&yard.signed(&[]).ok()["access_token"])]
+    {
+        let session = text(&yard.told(&token)["sid"]);
+        let ana = yard.at("ana@marina");
+        yard.call(ana, "POST", &format!("/v1/sessions/{session}/end"), None).ok();
+        let before = waited(&yard);
+        yard.form("/oauth/revoke", None, &[("token", &token)]).ok();
+        assert_eq!(waited(&yard), before + 1, "the writer was not asked");
+    }
+}
+
+#[test]
+fn t25_a_session_whose_first_token_cannot_be_signed_is_closed() {
+    let yard = Yard::new();
+    let faults = yard.app.node().faults();
+    let before = yard.app.state().sessions.iter().filter(|(_, s)| s.is_active(yard.now())).count();
+    faults.fail_signing.store(true, Ordering::Release);
+    let reply = yard.signed(&[]);
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    faults.fail_signing.store(false, Ordering::Release);
+    let after = yard.app.state().sessions.iter().filter(|(_, s)| s.is_active(yard.now())).count();
+    assert_eq!(after, before, "a session without a token is left");
+    yard.signed(&[]).ok();
 }
