@@ -39,6 +39,7 @@ pub mod session;
 pub mod signing;
 
 pub mod outbox;
+pub mod stream;
 pub mod webhook;
 
 pub mod may;

@@ -168,7 +168,8 @@ impl App {
         } else {
             let (metrics, clock, node) = (node.metrics().clone(), clock.clone(), node.clone());
             let (keys, outbound) = (keys.clone(), outbound.clone());
-            Deliveries::start(Parts { place, node, keys, clock, outbound, metrics })?
+            let issuer = settings.issuer.clone();
+            Deliveries::start(Parts { place, node, keys, clock, outbound, metrics, issuer })?
         };
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {

@@ -528,6 +528,7 @@ fn beside(session: &mut Session, row: &Row, write: &SideWrite) -> Result<(), Sto
         SideWrite::Secret { .. }
         | SideWrite::Forget { .. }
         | SideWrite::Pushes(_)
+        | SideWrite::DropSecrets { .. }
         | SideWrite::Requeue { .. } => crate::outbox::write_postgres(session, row, write)?,
     };
     Ok(())
