@@ -78,6 +78,14 @@ impl Who {
     }
 }
 
+impl Who {
+    /// A caller who has shown who they are, with what the request says beside what it asks.
+    pub fn of(caller: Caller, parts: &Parts) -> Result<Self, Problem> {
+        let sending = parts.extensions.get::<Arc<Sending>>().cloned();
+        Ok(Self(caller, Says { sending, saw: if_match(&parts.headers)? }))
+    }
+}
+
 /// The bearer token of a request, if there is exactly one.
 pub fn bearer(parts: &Parts) -> Option<&str> {
     let mut all = parts.headers.get_all(header::AUTHORIZATION).iter();
@@ -113,8 +121,7 @@ impl FromRequestParts<Arc<App>> for Who {
         if matches!(caller.principal, Principal::PartnerSession(_)) && !is(CLOSE) {
             return Err(Refusal::PartnerSession.into());
         }
-        let sending = parts.extensions.get::<Arc<Sending>>().cloned();
-        Ok(Self(caller, Says { sending, saw: if_match(&parts.headers)? }))
+        Self::of(caller, parts)
     }
 }
 

@@ -254,6 +254,11 @@ impl App {
         &self.outbound
     }
 
+    /// Who delivers what is told outside.
+    pub(crate) fn deliverer(&self) -> &Deliveries {
+        &self.deliveries
+    }
+
     /// The derived keys.
     #[must_use]
     pub fn keys(&self) -> &Keys {
