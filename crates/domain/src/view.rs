@@ -9,6 +9,8 @@ use crate::request::{Request, RequestPhase};
 use crate::state::State;
 use crate::time::Instant;
 
+pub mod roles;
+
 /// Requests that a customer has to decide (R3), oldest first.
 pub fn pending_requests(
     state: &State,
