@@ -16,7 +16,9 @@
 
 #![allow(dead_code, reason = "the pages that use the rest of the frame follow in this issue")]
 
+mod access;
 mod assets;
+mod at;
 mod components;
 mod guard;
 mod home;

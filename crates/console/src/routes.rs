@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use comity_app::App;
 
-use crate::{assets, components, guard, home, sign_in, visitor, wrong};
+use crate::{access, assets, components, guard, home, sign_in, visitor, wrong};
 
 /// What can be chosen about the console.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +31,8 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
     Router::new()
         .route("/console", get(home::home))
         .route("/console/o/{organisation}", get(home::organisation))
+        // as customer: partner access
+        .route("/console/o/{organisation}/access/live", get(access::live))
         .route("/console/assets/{file}", get(assets::file))
         .route("/console/components", get(components::page))
         // who is looking
