@@ -364,10 +364,15 @@ impl Work {
         // Last, so that what was read and signed counts: of a node that does not know any more
         // whether it is current, and by a key that is not in force any more, nothing is said.
         let signs = |s: &Signer| s.is_in_force(&self.parts.node.state());
-        let by_whom = matches!(told, Recipient::Webhook(..)) || self.signer.as_ref().is_some_and(signs);
+        let by_whom =
+            matches!(told, Recipient::Webhook(..)) || self.signer.as_ref().is_some_and(signs);
         if boot_millis() >= self.parts.node.index().valid_until() || !by_whom {
             let due = now.plus(SECOND);
-            self.outbox.settle(&of, Attempt::Again { due, code: None, problem: "not_current" }, now)?;
+            self.outbox.settle(
+                &of,
+                Attempt::Again { due, code: None, problem: "not_current" },
+                now,
+            )?;
             self.next = Instant(i64::MIN);
             return Ok(());
         }

@@ -212,7 +212,8 @@ impl Teller<'_> {
                 stay.map(|s| (self.subject(*session, s), json!({ SESSION_REVOKED: event })))
             }
             Told::Verification(Event::StreamVerified { state, .. }) => {
-                let word = state.and_then(|w| row.words.get(w as usize)).and_then(|w| w.text.as_deref());
+                let word =
+                    state.and_then(|w| row.words.get(w as usize)).and_then(|w| w.text.as_deref());
                 let event = word.map_or(json!({}), |state| json!({ "state": state }));
                 Some((own, json!({ VERIFICATION: event })))
             }
@@ -298,7 +299,11 @@ impl App {
     ///
     /// # Errors
     /// What the caller is refused with.
-    pub fn own_stream(&self, caller: &Caller, id: StreamId) -> Result<(Arc<State>, Stream), Failure> {
+    pub fn own_stream(
+        &self,
+        caller: &Caller,
+        id: StreamId,
+    ) -> Result<(Arc<State>, Stream), Failure> {
         let (state, now) = (self.state(), self.now());
         may::authentic(&state, caller, now)?;
         let application = stream::owner(&state, caller, now)?;
@@ -320,9 +325,10 @@ impl App {
         self.own_stream(caller, id)?;
         self.current()?;
         let taken = what.taken.iter().map(|jti| (jti, None));
-        let refused = what.refused.iter().map(|(jti, said)| {
-            (jti, Some(set_error(said).unwrap_or("refused")))
-        });
+        let refused = what
+            .refused
+            .iter()
+            .map(|(jti, said)| (jti, Some(set_error(said).unwrap_or("refused"))));
         let became = taken.chain(refused).filter_map(|(jti, refused)| {
             place(id, jti).map(|(seq, index)| Became { seq, index, refused })
         });
@@ -392,7 +398,9 @@ impl App {
         let (state, stream) = self.own_stream(caller, id)?;
         let (mut found, mut lost) = (Fetched::default(), Vec::new());
         if stream.is_pushed() {
-            return Err(Refusal::WrongState("the stream is pushed; nothing is to be fetched").into());
+            return Err(
+                Refusal::WrongState("the stream is pushed; nothing is to be fetched").into()
+            );
         }
         if stream.standing == StreamStanding::Paused {
             return Ok((found, lost));

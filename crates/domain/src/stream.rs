@@ -289,11 +289,7 @@ pub(crate) fn verify(
 }
 
 /// Removes it, with its secret and what waits for it.
-pub(crate) fn remove(
-    d: &mut Draft<'_>,
-    caller: &Caller,
-    stream: StreamId,
-) -> Result<(), Refusal> {
+pub(crate) fn remove(d: &mut Draft<'_>, caller: &Caller, stream: StreamId) -> Result<(), Refusal> {
     own(d, caller, stream)?;
     end(d, stream);
     Ok(())
@@ -325,11 +321,7 @@ pub(crate) fn end(d: &mut Draft<'_>, stream: StreamId) {
 // -- what several of them ask -----------------------------------------------------------------------
 
 /// A stream of the caller's; another's is not there.
-fn own<'d>(
-    d: &'d Draft<'_>,
-    caller: &Caller,
-    stream: StreamId,
-) -> Result<&'d Stream, Refusal> {
+fn own<'d>(d: &'d Draft<'_>, caller: &Caller, stream: StreamId) -> Result<&'d Stream, Refusal> {
     let application = owner(&d.state, caller, d.now())?;
     let known = d.state.streams.get(stream).filter(|s| s.application == application);
     known.ok_or(Refusal::NotFound)

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_security::MixedScript as _;
 
-use crate::ids::{AccountId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId, WebhookId};
+use crate::ids::{
+    AccountId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId, WebhookId,
+};
 use crate::refusal::Refusal;
 
 /// Where a word stands: row of the log, place within the row.

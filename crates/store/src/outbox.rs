@@ -706,7 +706,8 @@ pub(crate) fn write_postgres(
         }
         SideWrite::DropSecrets { recipient } => {
             let own = id(*recipient);
-            session.execute("DELETE FROM recipient_secret WHERE recipient = $1", &[&own.as_slice()])?
+            session
+                .execute("DELETE FROM recipient_secret WHERE recipient = $1", &[&own.as_slice()])?
         }
         SideWrite::Forget { recipient } => {
             let own = id(*recipient);

@@ -185,9 +185,9 @@ impl PutDelivery {
         match (&*self.method, &self.endpoint_url) {
             (POLL, _) => Ok(StreamDelivery::Poll),
             (PUSH, Some(url)) => {
-                app.outbound().check(url).map_err(|why| {
-                    Problem::from(Refusal::invalid("delivery.endpoint_url", why))
-                })?;
+                app.outbound()
+                    .check(url)
+                    .map_err(|why| Problem::from(Refusal::invalid("delivery.endpoint_url", why)))?;
                 let header = match &self.authorization_header {
                     None => kept,
                     Some(value) => StreamHeader::Fresh(app.fresh_stream_header(header(value)?)),

@@ -32,7 +32,10 @@ pub(super) fn webhooks(state: &mut State, c: &Context<'_>, event: &Event) {
             state.webhooks.change(*webhook, |w| {
                 (w.url, w.description, w.kinds) = (url, description, kinds.clone());
             });
-            drop_words(state, old.into_iter().flat_map(|(url, text)| std::iter::once(url).chain(text)));
+            drop_words(
+                state,
+                old.into_iter().flat_map(|(url, text)| std::iter::once(url).chain(text)),
+            );
         }
         Event::WebhookStanding { webhook, standing } => {
             state.webhooks.change(*webhook, |w| w.standing = *standing);
