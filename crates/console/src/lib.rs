@@ -23,6 +23,7 @@ mod components;
 mod guard;
 mod home;
 mod parts;
+mod request;
 mod routes;
 mod shell;
 mod show;
