@@ -24,6 +24,7 @@ mod guard;
 mod home;
 mod input;
 mod parts;
+mod request;
 mod routes;
 mod shell;
 mod show;
