@@ -22,7 +22,7 @@ mod at;
 mod components;
 mod guard;
 mod home;
-mod input;
+mod inbox;
 mod parts;
 mod request;
 mod routes;

@@ -8,6 +8,7 @@
 mod engine;
 mod frame;
 mod house;
+mod inbox;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;

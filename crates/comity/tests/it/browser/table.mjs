@@ -19,6 +19,7 @@ const pages = [
   ["/console/enrol", null],
   ["/console/step-up", ANA],
   ["/console/components", ANA],
+  ["/console/o/{organisation}/inbox", ANA, { organisation: marina }],
 ];
 // Leads elsewhere, or is no page.
 const others = ["/console", "/console/o/{organisation}", "/console/assets/{file}"];
