@@ -36,8 +36,7 @@ fn t16_nobody_fetches_an_ending_to_which_another_node_could_still_say_yes() {
     two.b.node().faults().stuck.store(true, Ordering::Release);
     std::thread::sleep(Duration::from_millis(5));
     let (app, by) = (two.a.app.clone(), two.cast.by_boss.clone());
-    let revoke =
-        std::thread::spawn(move || app.node().run_blocking(by, Command::Revoke { grant }));
+    let revoke = std::thread::spawn(move || app.node().run_blocking(by, Command::Revoke { grant }));
     let ended = |app: &Arc<App>| app.state().sessions.get(session).unwrap().ended().is_some();
     eventually("it is committed", || ended(&two.a.app));
     let early = fetched(&two.a.app, &decide, stream);
