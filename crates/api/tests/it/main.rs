@@ -4,6 +4,7 @@
 #![allow(dead_code)] // the harness is shared, and some of it is read from another crate's tests
 
 mod again;
+mod connections;
 mod declared;
 mod doors;
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
