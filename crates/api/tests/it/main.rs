@@ -21,5 +21,6 @@ mod openapi;
 mod postgres;
 mod scenarios;
 mod stream;
+mod timing;
 mod town;
 mod versions;
