@@ -13,6 +13,7 @@ use comity_store::postgres::Server;
 use serde::Deserialize;
 
 use crate::database::{Named, Url};
+use crate::mail::{MailFile, MailFlags};
 
 /// What can be said on the command line or in the environment.
 #[derive(Debug, Default, Args)]
@@ -74,6 +75,8 @@ pub struct Flags {
     /// Plain HTTP on this machine's loopback is allowed for them: for trying things out
     #[arg(long, env = "COMITY_ALLOW_INSECURE_WEBHOOKS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     allow_insecure_webhooks: Option<bool>,
+    #[command(flatten)]
+    mail: MailFlags,
     /// What is logged: error, warn, info, debug, trace [default: info]
     #[arg(long, env = "COMITY_LOG", value_name = "LEVEL")]
     log: Option<String>,
@@ -106,6 +109,8 @@ struct File {
     log_format: Option<String>,
     #[serde(default)]
     limits: limits::Settings,
+    #[serde(default)]
+    mail: MailFile,
 }
 
 /// What holds in the end.
@@ -131,6 +136,8 @@ pub struct Config {
     pub checkpoints: Places,
     /// How other people's servers are called.
     pub outbound: outbound::Settings,
+    /// How mails are sent, if they are.
+    pub mail: Option<comity_app::mail::Settings>,
     /// What is logged.
     pub log: tracing::Level,
     /// Whether as JSON.
@@ -251,8 +258,10 @@ impl Flags {
         })?;
         let extra_ca = self.outbound_ca.clone().or(file.outbound_ca);
         let outbound = outbound::Settings { rules, extra_ca, ..outbound::Settings::default() };
+        let mail = self.mail.resolve(file.mail)?;
         let file = self.config.clone();
         Ok(Config {
+            mail,
             outbound,
             limits,
             clients_unknown,

@@ -27,6 +27,7 @@ const NO_COMMAND: [(&str, &str, &str); 15] = [
     ("POST", "/ssf/poll/{stream}", "reads; what was fetched is noted beside the log"),
     ("POST", "/v1/grants/{grant}/confirm", "nothing was restored here"),
     ("POST", "/v1/organisations/{organisation}/grants/confirm", "nothing was restored here"),
+    ("POST", "/v1/organisations/{organisation}/notices/read", "marks, and again the same"),
     ("POST", "/v1/imports", "each line is a put, which may be sent again anyway"),
 ];
 
