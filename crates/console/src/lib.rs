@@ -23,6 +23,7 @@ mod components;
 mod guard;
 mod home;
 mod parts;
+mod roles;
 mod routes;
 mod shell;
 mod show;
