@@ -23,6 +23,7 @@ mod components;
 mod guard;
 mod home;
 mod parts;
+mod request;
 mod roles;
 mod routes;
 mod shell;

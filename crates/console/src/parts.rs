@@ -175,6 +175,32 @@ pub struct Pager {
     pub next: Option<String>,
 }
 
+/// How many lines one page of a list holds.
+pub const A_PAGE: usize = 25;
+
+impl Pager {
+    /// One page of `all`, from behind `after` on, and the way to the next. `to` is the list's
+    /// address, with its filter and ending in `?` or `&`.
+    pub fn of<I: std::marker::Copy + PartialEq + Display, T>(
+        all: impl Iterator<Item = (I, T)>,
+        after: Option<I>,
+        to: &str,
+    ) -> (Self, Vec<(I, T)>) {
+        let mut skipping = after;
+        let left = all.skip_while(|(id, _)| {
+            let skip = skipping.is_some();
+            skipping = skipping.filter(|a| a != id);
+            skip
+        });
+        let mut page: Vec<(I, T)> = left.take(A_PAGE + 1).collect();
+        let more = page.len() > A_PAGE;
+        page.truncate(A_PAGE);
+        let last = page.last().map(|(id, _)| format!("{to}after={id}"));
+        let first = after.map(|_| to.trim_end_matches(['?', '&']).to_owned());
+        (Self { first, next: last.filter(|_| more) }, page)
+    }
+}
+
 // Each is drawn by its own template, which has escaped what it holds.
 impl HtmlSafe for Badge {}
 impl HtmlSafe for Banner {}

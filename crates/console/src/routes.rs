@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use comity_app::App;
 
-use crate::{access, assets, components, guard, home, roles, sign_in, visitor, wrong};
+use crate::{access, assets, components, guard, home, request, roles, sign_in, visitor, wrong};
 
 /// What can be chosen about the console.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +33,9 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}", get(home::organisation))
         // as customer: partner access
         .route("/console/o/{organisation}/access/live", get(access::live))
+        .route("/console/o/{organisation}/access/pending", get(request::pending))
+        .route("/console/o/{organisation}/requests/{request}", get(request::one))
+        .route("/console/o/{organisation}/requests/{request}/deny", get(request::deny_page).post(request::deny))
         // as customer: roles
         .route("/console/o/{organisation}/roles", get(roles::list))
         .route("/console/o/{organisation}/roles/new", get(roles::define_page).post(roles::define))

@@ -1,6 +1,9 @@
 //! How times and amounts read.
 
+use comity_domain::role::{Mode, Modes, PinnedLevel};
 use comity_domain::time::{DAY, HOUR, Instant, MINUTE};
+
+use crate::parts::{Badge, Tone, badge};
 
 /// An instant for people and for programs: UTC, to the minute.
 #[derive(Debug, Clone)]
@@ -33,6 +36,28 @@ pub fn until(at: Instant, now: Instant) -> String {
 /// `1 day`, `2 days`.
 pub fn count(n: i64, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}
+
+/// A mode as people read it.
+pub fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Direct => "Direct",
+        Mode::View => "View only",
+        Mode::ActAs => "Act as",
+    }
+}
+
+/// Modes as people read them: `Direct, View only`.
+pub fn modes(modes: Modes) -> String {
+    modes.iter().map(mode).collect::<Vec<_>>().join(", ")
+}
+
+/// The badge of a level: the first colour for a partner, the quiet one for a referral.
+pub fn level(level: &PinnedLevel) -> Badge {
+    let mut letters = level.code.chars();
+    let first = letters.next().map(|c| c.to_ascii_uppercase());
+    let tone = if level.is_secondary() { Tone::Plain } else { Tone::Primary };
+    badge(tone, first.into_iter().chain(letters).collect::<String>())
 }
 
 /// Which of the twelve hues a tenant has: always the same for one identifier.

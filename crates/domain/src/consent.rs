@@ -4,6 +4,9 @@
 //! The summary is what the approver sees; its hash stands in the decision. Whoever approves echoes
 //! the hash, so what was shown is what is stored (R9, T4).
 
+mod named;
+mod said;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,9 @@ use crate::role::{Level, Modes, PinnedLevel, PinnedRole};
 use crate::state::State;
 use crate::text::WordId;
 use crate::time::{DAY, Days, Instant, Minutes, Window};
+
+pub use named::{NamedAccounts, NamedTerms, asked_accounts, wished_roles};
+pub use said::{account, as_themselves};
 
 /// How many roles one grant may hold.
 pub const MOST_ROLES: usize = 50;
@@ -150,11 +156,13 @@ pub fn summarise(
     }
     let provider =
         state.organisations.get(request.provider.organisation).ok_or(Refusal::NotFound)?;
+    let mut names = vec![own.name, provider.name, request.who.0, request.who.1];
+    names.extend(Summary::other_names(state, [customer, request.provider], &accounts));
     Ok(Summary {
         request: id,
         customer,
         provider: request.provider,
-        names: vec![own.name, provider.name, request.who.0, request.who.1],
+        names,
         level: request.level.clone(),
         roles,
         accounts,
