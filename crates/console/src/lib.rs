@@ -25,6 +25,7 @@ mod home;
 mod inbox;
 mod parts;
 mod request;
+mod roles;
 mod routes;
 mod shell;
 mod show;

@@ -6,7 +6,9 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use comity_app::App;
 
-use crate::{access, assets, components, guard, home, inbox, request, sign_in, visitor, wrong};
+use crate::{
+    access, assets, components, guard, home, inbox, request, roles, sign_in, visitor, wrong,
+};
 
 /// What can be chosen about the console.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +39,11 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/requests/{request}", get(request::one))
         .route("/console/o/{organisation}/requests/{request}/deny", get(request::deny_page).post(request::deny))
         .route("/console/o/{organisation}/inbox", get(inbox::page).post(inbox::read))
+        // as customer: roles
+        .route("/console/o/{organisation}/roles", get(roles::list))
+        .route("/console/o/{organisation}/roles/new", get(roles::define_page).post(roles::define))
+        .route("/console/o/{organisation}/roles/{role}/version", get(roles::change_page).post(roles::change))
+        .route("/console/o/{organisation}/roles/{role}/delete", get(roles::delete_page).post(roles::delete))
         .route("/console/assets/{file}", get(assets::file))
         .route("/console/components", get(components::page))
         // who is looking

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use comity_domain::time::{HOUR, MINUTE, SECOND};
 
-use crate::house::{Browser, House, PASSWORD};
+use crate::furnished::{Browser, House, PASSWORD};
 
 const COOKIE: &str = "__Host-comity";
 

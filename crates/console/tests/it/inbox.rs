@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::house::House;
+use crate::furnished::House;
 
 /// Pia asks Marina Bay.
 fn asked(house: &House, reason: &str) {
