@@ -17,9 +17,11 @@
 #![allow(dead_code, reason = "the pages that use the rest of the frame follow in this issue")]
 
 mod access;
+mod approve;
 mod assets;
 mod at;
 mod components;
+mod dialog;
 mod guard;
 mod home;
 mod parts;

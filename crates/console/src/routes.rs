@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use comity_app::App;
 
-use crate::{access, assets, components, guard, home, request, sign_in, visitor, wrong};
+use crate::{access, approve, assets, components, guard, home, request, sign_in, visitor, wrong};
 
 /// What can be chosen about the console.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +35,7 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/access/live", get(access::live))
         .route("/console/o/{organisation}/access/pending", get(request::pending))
         .route("/console/o/{organisation}/requests/{request}", get(request::one))
+        .route("/console/o/{organisation}/requests/{request}/approve", get(approve::page).post(approve::approve))
         .route("/console/o/{organisation}/requests/{request}/deny", get(request::deny_page).post(request::deny))
         .route("/console/assets/{file}", get(assets::file))
         .route("/console/components", get(components::page))
