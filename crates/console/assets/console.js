@@ -98,7 +98,7 @@ document.addEventListener("change", async (event) => {
     const result = page.querySelector("[data-preview-result]");
     // An older answer says nothing about what is ticked now.
     if (answer.redirected || !result || form.dataset.turn !== turn) return;
-    form.querySelector("[data-preview-result]").replaceWith(document.importNode(result, true));
+    form.querySelector("[data-preview-result]").replaceChildren(...document.importNode(result, true).childNodes);
   } catch {
     // the button asks as well
   }

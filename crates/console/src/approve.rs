@@ -285,11 +285,11 @@ fn answer(
 }
 
 /// What a field is told of a refusal.
-fn of_field<'r>(refusal: Option<&'r Refusal>, name: &str) -> Option<String> {
+pub fn of_field(refusal: Option<&Refusal>, name: &str) -> Option<String> {
     match refusal? {
         Refusal::Invalid { field, why } if *field == name => Some(format!("It {why}.")),
         Refusal::Widening(field) if *field == name => {
-            Some("This is more than was asked for.".into())
+            Some("This is more than may be given here.".into())
         }
         _ => None,
     }

@@ -17,13 +17,17 @@
 #![allow(dead_code, reason = "the pages that use the rest of the frame follow in this issue")]
 
 mod access;
+mod active;
 mod approve;
 mod assets;
 mod at;
 mod components;
 mod dialog;
+mod grant;
 mod guard;
 mod home;
+mod locks;
+mod narrow;
 mod parts;
 mod request;
 mod routes;
