@@ -17,12 +17,18 @@
 #![allow(dead_code, reason = "the pages that use the rest of the frame follow in this issue")]
 
 mod access;
+mod active;
+mod approve;
 mod assets;
 mod at;
 mod components;
+mod dialog;
+mod grant;
 mod guard;
 mod home;
 mod inbox;
+mod locks;
+mod narrow;
 mod parts;
 mod request;
 mod roles;
