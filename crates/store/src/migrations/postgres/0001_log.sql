@@ -174,3 +174,13 @@ CREATE TABLE recipient_failing (
     recipient BYTEA   PRIMARY KEY,
     since     BIGINT NOT NULL
 );
+
+-- Calls over time, as each node counted: at most as many rows a session and node as it has minutes.
+CREATE TABLE call_minute (
+    session BYTEA  NOT NULL,
+    node    BYTEA  NOT NULL,
+    minute  BIGINT NOT NULL,          -- minutes since 1970, UTC
+    allowed BIGINT NOT NULL,
+    refused BIGINT NOT NULL,
+    PRIMARY KEY (session, minute, node)
+) WITH (fillfactor = 50);
