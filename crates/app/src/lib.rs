@@ -19,7 +19,8 @@
 //! - [`webhooks`], [`outbox`], [`outbound`]: telling it outside: signing, delivering, calling.
 //! - [`notices`]: what people are told in their inboxes; [`mail`]: the same by SMTP.
 //! - [`people`]: how people sign in.
-//! - [`history`]: past and present sessions with their counts.
+//! - [`history`]: past and present sessions with their counts, as pages and files; [`cursor`]: places
+//!   in lists, as whoever pages through one carries them.
 //! - [`app`]: all of it together, as a door holds it.
 
 pub mod access;
@@ -30,6 +31,7 @@ pub mod calls;
 pub mod checker;
 pub mod checkpoints;
 pub mod clock;
+pub mod cursor;
 pub mod erasures;
 pub mod guard;
 pub mod history;

@@ -9,6 +9,7 @@ use crate::request::{Request, RequestPhase};
 use crate::state::State;
 use crate::time::Instant;
 
+pub mod kept;
 mod partner_access;
 pub mod roles;
 
