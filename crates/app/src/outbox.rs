@@ -9,6 +9,8 @@
 //! What is said is made when it is sent, from the log as the recipient's owner may read it then:
 //! what was erased stays so. Nothing is told of an ending that another node could still say yes to.
 
+mod farewell;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -21,7 +23,7 @@ use comity_domain::state::State;
 use comity_domain::time::{DAY, HOUR, Instant, MINUTE, SECOND};
 use comity_domain::webhook::{Telling, Webhook};
 use comity_store::postgres::Leases;
-use comity_store::{Attempt, Outbox, Place, Reader, StoreError, Waiting};
+use comity_store::{Attempt, Farewell, Outbox, Place, Reader, StoreError, Waiting};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -73,6 +75,7 @@ pub struct Deliveries {
 /// What the thread hears.
 enum Heard {
     Ended(Waiting, Answer),
+    Parted(Farewell, Answer),
     Stop,
 }
 
@@ -123,6 +126,7 @@ impl Deliveries {
             last: 0,
             next: Instant(i64::MIN),
             clean: Instant(i64::MIN),
+            farewells_at: Instant(i64::MIN),
             parts,
         };
         let thread = std::thread::Builder::new()
@@ -169,6 +173,8 @@ struct Work {
     /// When something is due that was seen there.
     next: Instant,
     clean: Instant,
+    /// When it is looked again whether some address is told no more.
+    farewells_at: Instant,
 }
 
 /// What is to be sent where.
@@ -193,6 +199,10 @@ impl Work {
                         self.under_way.remove(&of.recipient);
                         self.next = Instant(i64::MIN);
                         let noted = self.ended_with(&of, answer);
+                        self.said(noted);
+                    }
+                    Heard::Parted(of, answer) => {
+                        let noted = self.parted(&of, answer);
                         self.said(noted);
                     }
                     Heard::Stop => {
@@ -229,6 +239,9 @@ impl Work {
         if now >= self.clean {
             self.clean = now.plus(CLEAN_EVERY);
             self.clean(now)?;
+        }
+        if known != self.seen || now >= self.farewells_at {
+            self.farewells(now)?;
         }
         if known == self.seen && now < self.next {
             return Ok(());
