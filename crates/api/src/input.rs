@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use comity_domain::consent::NamedAccounts;
 use comity_domain::ids::OrganisationId;
 use comity_domain::organisation::Accounts;
 use comity_domain::state::State;
@@ -267,25 +268,17 @@ pub enum AllWord {
 }
 
 impl WireAccounts {
-    /// As the domain means it, inside the customer `owner`.
-    pub fn resolve(&self, state: &State, owner: OrganisationId) -> Result<Accounts, Problem> {
+    /// As the domain means it.
+    pub fn named(&self) -> NamedAccounts {
         match self {
-            Self::All(_) => Ok(Accounts::All),
-            Self::List(list) => list
-                .iter()
-                .map(|external| {
-                    let found = state.words.find(Lookup::Account(owner), external);
-                    found.map(comity_domain::ids::AccountId).ok_or_else(|| {
-                        let shown: String = external.chars().take(80).collect();
-                        Problem::field(
-                            "accounts",
-                            format!("holds {shown:?}, which is no account there"),
-                        )
-                    })
-                })
-                .collect::<Result<_, _>>()
-                .map(Accounts::List),
+            Self::All(_) => NamedAccounts::All,
+            Self::List(list) => NamedAccounts::List(list.clone()),
         }
+    }
+
+    /// The same, inside the customer `owner`.
+    pub fn resolve(&self, state: &State, owner: OrganisationId) -> Result<Accounts, Problem> {
+        Ok(self.named().resolve(state, owner)?)
     }
 }
 

@@ -7,7 +7,7 @@
 //! - `again`, `versions`: sending a command twice, and editing what somebody else edits too.
 //! - `auth`, `input`, [`problem`], `page`: who calls, what they sent, how "no" looks, lists.
 //! - [`limits`]: how often is too often.
-//! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` and `stream` for events.
+//! - one file for each noun; `oauth/`, `authzen/` and `ssf/` for those standards; `feed` and `stream` for events.
 //! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
 
@@ -45,9 +45,10 @@ mod sessions;
 mod settings;
 mod shown;
 mod signing_keys;
+mod ssf;
 mod stream;
 mod versions;
 mod webhooks;
 
 pub use figures::figures;
-pub use routes::{limited_router, router};
+pub use routes::{limited_router, router, router_beside};

@@ -1,6 +1,5 @@
 //! Access requests.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,22 +9,20 @@ use axum::response::{IntoResponse as _, Response};
 use comity_app::App;
 use comity_domain::code::{CodeError, CustomerCode};
 use comity_domain::command::{Ask, Caller, Command};
-use comity_domain::consent::{self, Summary, Terms};
+use comity_domain::consent::{self, NamedTerms, Summary, Terms};
 use comity_domain::event::Event;
 use comity_domain::grant::{self, DEFAULT_DAYS};
-use comity_domain::ids::{Digest32, RequestId, UnitId};
+use comity_domain::ids::{Digest32, RequestId};
 use comity_domain::may::{self, Action, Thing};
-use comity_domain::organisation::Party;
 use comity_domain::request::{Request, RequestPhase};
-use comity_domain::role::{Mode, Modes};
+use comity_domain::role::Modes;
 use comity_domain::state::State as World;
-use comity_domain::text::Lookup;
 use comity_domain::time::{Days, Instant, Minutes};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::Who;
-use crate::input::{AllWord, Body, Path, Query, WireAccounts, instant, organisation};
+use crate::input::{Body, Path, Query, WireAccounts, instant, organisation};
 use crate::limits::Counted;
 use crate::openapi::values;
 use crate::page::{self, Order, Page, Paging};
@@ -239,59 +236,18 @@ pub struct WireTerms {
 
 impl WireTerms {
     fn resolve(&self, state: &World, request: &Request) -> Result<Terms, Problem> {
-        let customer = request.customer;
-        let wished =
-            |words: &[_]| words.iter().map(|w| state.words.show(*w).to_owned()).collect::<Vec<_>>();
-        let codes = self.roles.clone().unwrap_or_else(|| wished(&request.roles));
-        let mut roles = BTreeSet::new();
-        for code in &codes {
-            match state.role_by_code(customer, code) {
-                Some(role) => {
-                    roles.insert(role);
-                }
-                // Wishes may name roles that do not exist; what the approver names must.
-                None if self.roles.is_none() => {}
-                None => {
-                    return Err(Problem::field(
-                        "roles",
-                        format!("holds {code:?}, which is no role of yours"),
-                    ));
-                }
-            }
-        }
-        let accounts = match &self.accounts {
-            Some(accounts) => accounts.resolve(state, customer)?,
-            None if request.accounts.is_empty() => {
-                WireAccounts::All(AllWord::All).resolve(state, customer)?
-            }
-            None => {
-                let known = |e: &String| state.words.find(Lookup::Account(customer), e).is_some();
-                let asked = wished(&request.accounts);
-                if !asked.iter().any(known) {
-                    let why =
-                        "that were asked for are not known here; deny with a message that says so";
-                    return Err(Problem::field("accounts", why));
-                }
-                WireAccounts::List(wished(&request.accounts).into_iter().filter(known).collect())
-                    .resolve(state, customer)?
-            }
-        };
-        let unit = self.unit.as_deref().map(|u| {
-            let found = state.words.find(Lookup::Unit(customer), u).map(UnitId);
-            found.ok_or_else(|| Problem::field("unit", "names no unit of yours"))
-        });
-        let modes = self.modes.unwrap_or(request.modes);
-        Ok(Terms {
-            roles,
-            accounts,
-            unit: unit.transpose()?,
-            modes,
+        let named = NamedTerms {
+            roles: self.roles.clone(),
+            accounts: self.accounts.as_ref().map(WireAccounts::named),
+            unit: self.unit.clone(),
+            modes: self.modes,
             starts_at: self.starts_at.as_deref().map(|t| instant("starts_at", t)).transpose()?,
-            days: self.days.map_or(request.days, Days),
+            days: self.days.map(Days),
             cap: self.session_minutes.map(Minutes),
             allow_external: self.allow_external,
             jwt: self.jwt.unwrap_or(false),
-        })
+        };
+        Ok(named.resolve(state, request)?)
     }
 }
 
@@ -326,10 +282,10 @@ pub struct ShownSummary {
     never_delegable: Vec<String>,
 }
 
-fn show_summary(state: &World, request: &Request, summary: &Summary) -> ShownSummary {
+fn show_summary(state: &World, summary: &Summary) -> ShownSummary {
     ShownSummary {
         summary: summary.hash(),
-        sentences: sentences(state, request, summary),
+        sentences: summary.sentences(state, shown::time),
         roles: summary
             .roles
             .iter()
@@ -345,66 +301,6 @@ fn show_summary(state: &World, request: &Request, summary: &Summary) -> ShownSum
         jwt: summary.jwt,
         never_delegable: summary.never_delegable.texts().collect(),
     }
-}
-
-fn sentences(state: &World, request: &Request, s: &Summary) -> Vec<String> {
-    let name = |id| state.organisations.get(id).map_or("?", |o| state.words.show(o.name));
-    let (customer, partner) = (name(s.customer.organisation), name(s.provider.organisation));
-    let accounts = match shown::accounts(state, &s.accounts) {
-        shown::ShownAccounts::All(_) => "all accounts, also those made later".to_owned(),
-        shown::ShownAccounts::List(list) => format!("only the accounts {}", list.join(", ")),
-    };
-    let roles: Vec<String> = s
-        .roles
-        .iter()
-        .filter_map(|(pinned, p)| {
-            let role = state.roles.get(pinned.role)?;
-            let permits: Vec<String> = p.texts().collect();
-            Some(format!(
-                "{} ({})",
-                role.name,
-                if permits.is_empty() { "nothing".into() } else { permits.join(", ") }
-            ))
-        })
-        .collect();
-    let unit = |party: Party| {
-        let unit = party.unit.and_then(|u| state.units.get(u))?;
-        Some(unit.name.map_or("its own unit", |w| state.words.show(w)))
-    };
-    let of = |party| unit(party).map_or(String::new(), |unit| format!(" of the unit {unit}"));
-    let (given, sent) = (of(s.customer), of(s.provider));
-    let external = if s.allow_external { "may" } else { "may not" };
-    let offline = if s.jwt { "may go on for up to 60 seconds" } else { "stop at once" };
-    let start = s.starts_at.map_or("at once".to_owned(), |t| format!("on {}", shown::time(t)));
-    let stays = match (s.modes.contains(Mode::Direct), s.modes.contains(Mode::View)) {
-        (true, true) => "They may enter as themselves, to work or only to look.",
-        (true, false) => "They may enter as themselves, to work.",
-        (false, true) => "As themselves they may only look: of these roles, only what reads.",
-        (false, false) => "They may not enter as themselves.",
-    };
-    let act_as = if grant::impersonation(s.modes) {
-        format!("They may act as {customer} itself, with a reason each time.")
-    } else {
-        format!("They may not act as {customer}.")
-    };
-    vec![
-        format!(
-            "People{sent} of {partner} may enter {customer}, as {} asked.",
-            state.words.show(request.who.0)
-        ),
-        format!("With these roles: {}.", roles.join("; ")),
-        format!("On {accounts}{given}."),
-        stays.into(),
-        act_as,
-        format!(
-            "It starts {start} and ends {} days later; you can end it at any moment.",
-            s.days.0
-        ),
-        format!("Each stay lasts at most {} minutes.", s.cap.0),
-        format!(
-            "{partner} {external} invite people from outside; after an ending, services {offline}."
-        ),
-    ]
 }
 
 /// What would be given.
@@ -424,7 +320,7 @@ pub async fn summary(
     let request = may::check_request(&state, &who.0, Action::Deny, id, now)?;
     let terms = terms.resolve(&state, request)?;
     let summary = consent::summarise(&state, id, request, &terms, now)?;
-    Ok(Json(show_summary(&state, request, &summary)))
+    Ok(Json(show_summary(&state, &summary)))
 }
 
 /// The yes to exactly what the summary showed.

@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::{
     again, authzen, checkpoints, confirm, docs, erasures, feed, grants, halts, imports, input,
     levels, limits, locks, me, members, notices, oauth, observe, openapi, organisations, platform,
-    problem, requests, roles, sessions, settings, signing_keys, webhooks,
+    problem, requests, roles, sessions, settings, signing_keys, ssf, webhooks,
 };
 
 /// The largest body, in bytes.
@@ -23,9 +23,14 @@ pub fn router(app: Arc<App>) -> Router {
     limited_router(app, &limits::Settings::default())
 }
 
-/// The table.
-#[rustfmt::skip]
+/// The table, with these limits.
 pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
+    router_beside(app, settings, Router::new())
+}
+
+/// The table, and another door's beside it, under the same limits of addresses and the same watch.
+#[rustfmt::skip]
+pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router) -> Router {
     let limits = Arc::new(Limits::new(settings, &app));
     Router::new()
         // is it there, and does it answer
@@ -130,11 +135,17 @@ pub fn limited_router(app: Arc<App>, settings: &limits::Settings) -> Router {
         .route("/access/v1/search/resource", post(authzen::search::resources))
         .route("/access/v1/search/action", post(authzen::search::actions))
         .route("/.well-known/authzen-configuration", get(authzen::metadata::configuration))
+        .route("/ssf/stream", get(ssf::streams::read).post(ssf::streams::make).patch(ssf::streams::change).put(ssf::streams::replace).delete(ssf::streams::remove))
+        .route("/ssf/status", get(ssf::status::read).post(ssf::status::set))
+        .route("/ssf/verify", post(ssf::status::verify))
+        .route("/ssf/poll/{stream}", post(ssf::poll::poll))
+        .route("/.well-known/ssf-configuration", get(ssf::metadata::configuration))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(middleware::from_fn_with_state(app.clone(), again::again))
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(Extension(Arc::new(imports::Imports::default())))
+        .merge(beside.with_state(()))
         .layer(middleware::from_fn_with_state(limits, limits::count))
         .layer(middleware::from_fn_with_state(app.clone(), oauth::metadata::say_where))
         .layer(middleware::from_fn(input::one_normal_form))

@@ -224,7 +224,7 @@ pub fn request(
             .then(|| organisation(state, r.customer))
             .flatten(),
         level: r.level.code.to_string(),
-        level_badge: if &*r.level.code == "referral" { "secondary" } else { "primary" },
+        level_badge: if r.level.is_secondary() { "secondary" } else { "primary" },
         modes: r.modes,
         impersonation: grant::impersonation(r.modes),
         days: r.days.0,

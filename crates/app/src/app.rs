@@ -254,6 +254,11 @@ impl App {
         &self.outbound
     }
 
+    /// Who delivers what is told outside.
+    pub(crate) fn deliverer(&self) -> &Deliveries {
+        &self.deliveries
+    }
+
     /// The derived keys.
     #[must_use]
     pub fn keys(&self) -> &Keys {
@@ -302,6 +307,20 @@ impl App {
     /// [`Failure`].
     pub async fn run(&self, caller: &Caller, asked: impl Into<Asked>) -> Result<Done, Failure> {
         Ok(self.node.run(caller.clone(), asked).await?)
+    }
+
+    /// Waits until no node says yes any more to what this one shows as over: for whoever wants to
+    /// end something and finds that somebody else has just done so (N4).
+    ///
+    /// # Errors
+    /// [`Failure`] where that cannot be known.
+    pub async fn over_everywhere(&self) -> Result<(), Failure> {
+        // Nobody's sign-out ends nothing, and is answered when every ending before it may be.
+        let nobody = Caller { principal: Principal::Anonymous, door: Door::Token };
+        match self.run(&nobody, Command::SignOut).await {
+            Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// What became of a command that its caller sent before, found without sending it again: for one
@@ -377,15 +396,11 @@ impl App {
             .map(PersonId);
         let state = self.state();
         let epoch = known.and_then(|p| state.people.get(p)).map_or(0, |p| p.auth_epoch);
-        let hash = match known {
-            // Not on an async thread: on PostgreSQL this waits for the network.
-            Some(person) => {
-                let reader = self.reader.clone();
-                let reading = tokio::task::spawn_blocking(move || reader.credential(person)).await;
-                reading.map_err(|e| Failure::Broken(e.to_string()))??
-            }
-            None => None,
-        };
+        // Somebody who is not there is looked up all the same, so that it takes as long (T26). Not on
+        // an async thread: on PostgreSQL this waits for the network.
+        let (reader, person) = (self.reader.clone(), known.unwrap_or(PersonId::MIN));
+        let reading = tokio::task::spawn_blocking(move || reader.credential(person)).await;
+        let hash = reading.map_err(|e| Failure::Broken(e.to_string()))??;
         let hasher = self.passwords.clone();
         let fits = self.passwords.slowly(move || hasher.verify(&password, hash.as_deref())).await?;
         let (true, Some(person)) = (fits, known) else {

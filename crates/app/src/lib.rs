@@ -47,6 +47,7 @@ pub mod random;
 pub mod signing;
 pub mod snapshots;
 pub mod start;
+pub mod streams;
 pub mod telling;
 pub mod tokens;
 pub mod webhooks;

@@ -65,6 +65,10 @@ pub struct Flags {
     /// internet, separated by commas: 10.20.0.0/16, hooks.corp.example [default: none]
     #[arg(long, env = "COMITY_OUTBOUND_ALLOW", value_name = "LIST")]
     outbound_allow: Option<String>,
+    /// Ranges of addresses that they are never sent to, whatever allows them, separated by commas:
+    /// such as your own prefix for NAT64 [default: none]
+    #[arg(long, env = "COMITY_OUTBOUND_REFUSED", value_name = "LIST")]
+    outbound_refused: Option<String>,
     /// Certificate authorities trusted for them beside the system's, in PEM [default: none]
     #[arg(long, env = "COMITY_OUTBOUND_CA", value_name = "FILE")]
     outbound_ca: Option<PathBuf>,
@@ -98,6 +102,7 @@ struct File {
     metrics_listen: Option<String>,
     metrics_beyond_loopback: Option<bool>,
     outbound_allow: Option<Vec<String>>,
+    outbound_refused: Option<Vec<String>>,
     outbound_ca: Option<PathBuf>,
     allow_insecure_webhooks: Option<bool>,
     log: Option<String>,
@@ -245,6 +250,12 @@ impl Flags {
                  case"
             )
         })?;
+        let refused = self.outbound_refused.as_ref().map(split).or(file.outbound_refused);
+        let rules = rules.refusing(refused.unwrap_or_default()).map_err(|entry| {
+            anyhow::anyhow!(
+                "outbound_refused: {entry:?} is no range of addresses, such as 2001:db8:64::/96"
+            )
+        })?;
         let extra_ca = self.outbound_ca.clone().or(file.outbound_ca);
         let outbound = outbound::Settings { rules, extra_ca, ..outbound::Settings::default() };
         let mail = self.mail.resolve(file.mail)?;
@@ -349,6 +360,7 @@ mod tests {
             ("log = \"loud\"", "log"),
             ("outbound_allow = [\"*.example.com\"]", "outbound_allow"),
             ("outbound_allow = [\"10.0.0.0/99\"]", "outbound_allow"),
+            ("outbound_refused = [\"hooks.corp.example\"]", "outbound_refused"),
             ("log_format = \"xml\"", "log_format"),
             ("database = \"mysql://x@y/z\"", "database"),
             ("database_file = \"nowhere\"", "database_file"),

@@ -76,7 +76,7 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
                  can use up the sign-ins of others"
             );
         }
-        run(app, listener, figures, &config.limits, stop).await;
+        run(app, listener, figures, &config.limits, comity_console::Settings::default(), stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -104,6 +104,7 @@ pub async fn run(
     listener: TcpListener,
     figures: Option<TcpListener>,
     limits: &limits::Settings,
+    console: comity_console::Settings,
     mut told: Told,
 ) {
     let (over, is_over) = tokio::sync::oneshot::channel::<()>();
@@ -131,7 +132,8 @@ pub async fn run(
         });
     };
     let watch = stopwatch();
-    let router = comity_api::limited_router(app.clone(), limits);
+    let console = comity_console::router(app.clone(), console);
+    let router = comity_api::router_beside(app.clone(), limits, console);
     if !serve_behind(listener, router, &limits.proxies, stop).await {
         tracing::warn!("requests that took too long were cut off");
     }

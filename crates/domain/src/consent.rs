@@ -4,6 +4,9 @@
 //! The summary is what the approver sees; its hash stands in the decision. Whoever approves echoes
 //! the hash, so what was shown is what is stored (R9, T4).
 
+mod named;
+mod said;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,9 @@ use crate::role::{Level, Modes, PinnedLevel, PinnedRole};
 use crate::state::State;
 use crate::text::WordId;
 use crate::time::{DAY, Days, Instant, Minutes, Window};
+
+pub use named::{NamedAccounts, NamedTerms, asked_accounts, wished_roles};
+pub use said::{account, as_themselves};
 
 /// How many roles one grant may hold.
 pub const MOST_ROLES: usize = 50;
@@ -131,7 +137,8 @@ pub fn summarise(
         return Err(Refusal::invalid("unit", "names no unit of this organisation"));
     }
     check_modes(terms.modes, request.modes, level)?;
-    check_days(state, request, terms, level)?;
+    let limits = limits(state, request)?;
+    check_days(request, terms, limits.days)?;
     if let Some(start) = terms.starts_at
         && !(now.0..=now.plus(FARTHEST_START).0).contains(&start.0)
     {
@@ -140,7 +147,7 @@ pub fn summarise(
     let accounts = check_accounts(state, request, terms, customer)?;
     let roles = check_roles(state, request, terms, level)?;
     let own = state.organisations.get(request.customer).ok_or(Refusal::NotFound)?;
-    let most = level.session_cap.min(state.policy.session_cap).min(own.settings.session_cap);
+    let most = limits.cap;
     let cap = terms.cap.unwrap_or(most);
     if cap < LEAST_CAP || cap > most {
         return Err(Refusal::invalid(
@@ -150,11 +157,13 @@ pub fn summarise(
     }
     let provider =
         state.organisations.get(request.provider.organisation).ok_or(Refusal::NotFound)?;
+    let mut names = vec![own.name, provider.name, request.who.0, request.who.1];
+    names.extend(Summary::other_names(state, [customer, request.provider], &accounts));
     Ok(Summary {
         request: id,
         customer,
         provider: request.provider,
-        names: vec![own.name, provider.name, request.who.0, request.who.1],
+        names,
         level: request.level.clone(),
         roles,
         accounts,
@@ -178,14 +187,29 @@ fn check_modes(given: Modes, asked: Modes, level: &Level) -> Result<(), Refusal>
     Ok(())
 }
 
-fn check_days(
-    state: &State,
-    request: &Request,
-    terms: &Terms,
-    level: &Level,
-) -> Result<(), Refusal> {
-    let own = state.organisations.get(request.customer).ok_or(Refusal::NotFound)?;
-    let most = level.longest_grant.min(state.policy.longest_grant).min(own.settings.longest_grant);
+/// The most that the level, the policy and the customer's settings let anybody give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest grant, whatever was asked.
+    pub days: Days,
+    /// The longest session.
+    pub cap: Minutes,
+}
+
+/// The limits for a yes to this request.
+///
+/// # Errors
+/// `not_found` where the level or the customer is gone.
+pub fn limits(state: &State, request: &Request) -> Result<Limits, Refusal> {
+    let level = state.level(&request.level).ok_or(Refusal::NotFound)?;
+    let own = &state.organisations.get(request.customer).ok_or(Refusal::NotFound)?.settings;
+    Ok(Limits {
+        days: level.longest_grant.min(state.policy.longest_grant).min(own.longest_grant),
+        cap: level.session_cap.min(state.policy.session_cap).min(own.session_cap),
+    })
+}
+
+fn check_days(request: &Request, terms: &Terms, most: Days) -> Result<(), Refusal> {
     if terms.days.0 == 0 || terms.days > most {
         return Err(Refusal::invalid("days", format!("must be from 1 to {}", most.0)));
     }

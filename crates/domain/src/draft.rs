@@ -42,6 +42,8 @@ pub enum SideWrite {
     EraseWords(Subject),
     /// A recipient's secret, sealed; of the older ones only `keep` stays.
     Secret { recipient: u128, digest: Digest32, sealed: Sealed, keep: Option<Digest32> },
+    /// A recipient's secrets: it has none any more.
+    DropSecrets { recipient: u128 },
     /// Everything that is kept for a recipient: secrets and what waits.
     Forget { recipient: u128 },
     /// What this row makes to be told.

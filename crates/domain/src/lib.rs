@@ -40,6 +40,7 @@ pub mod signing;
 
 pub mod notice;
 pub mod outbox;
+pub mod stream;
 pub mod webhook;
 
 pub mod may;

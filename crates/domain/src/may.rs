@@ -91,6 +91,7 @@ actions! {
     ReadWebhooks,
     ManageWebhooks,
     ManagePlatformWebhooks,
+    KeepStream,
 }
 
 /// What an action is done to: who stands on which side of it.
@@ -196,7 +197,7 @@ fn needs(action: Action) -> Needs {
         A::ManageWebhooks => Fresh(Either, Manage),
         A::ReadAssignments => Portal(Either, Audit),
         A::CloseSession => Needs::OwnerOrSession,
-        A::Evaluate => Key(DecideKey),
+        A::Evaluate | A::KeepStream => Key(DecideKey),
     }
 }
 

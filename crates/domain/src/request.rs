@@ -355,6 +355,34 @@ pub(crate) fn deny(
     Ok(())
 }
 
+/// Whether a yes is possible at all, whatever its terms: said before anything is chosen, and judged
+/// again when it is given.
+///
+/// # Errors
+/// The refusal that the caller is told.
+pub fn may_approve<'s>(
+    state: &'s State,
+    caller: &Caller,
+    id: RequestId,
+    now: Instant,
+) -> Result<&'s Request, Refusal> {
+    let request = may::check_request(state, caller, Action::Approve, id, now)?;
+    request.pending(now)?;
+    let by = caller.person().ok_or(Refusal::NotFound)?;
+    four_eyes(state, request, by)?;
+    if !state.party_is_active(request.provider) {
+        return Err(Refusal::NotActive("partner"));
+    }
+    if state.is_locked(request.customer, request.provider.organisation, Some(request.by)) {
+        return Err(Refusal::Locked);
+    }
+    let sides = [request.customer, request.provider.organisation].map(HaltTarget::Organisation);
+    if sides.iter().any(|side| state.halt_on(*side).is_some()) {
+        return Err(Refusal::Locked);
+    }
+    Ok(request)
+}
+
 /// The customer says yes to `terms`, having seen the summary whose hash is echoed (R9, T4).
 pub(crate) fn approve(
     d: &mut Draft<'_>,
@@ -364,20 +392,8 @@ pub(crate) fn approve(
     echoed: Digest32,
 ) -> Result<(), Refusal> {
     let now = d.now();
-    let request = may::check_request(&d.state, caller, Action::Approve, id, now)?.clone();
-    request.pending(now)?;
+    let request = may_approve(&d.state, caller, id, now)?.clone();
     let by = caller.person().ok_or(Refusal::NotFound)?;
-    four_eyes(&d.state, &request, by)?;
-    if !d.state.party_is_active(request.provider) {
-        return Err(Refusal::NotActive("partner"));
-    }
-    if d.state.is_locked(request.customer, request.provider.organisation, Some(request.by)) {
-        return Err(Refusal::Locked);
-    }
-    let sides = [request.customer, request.provider.organisation].map(HaltTarget::Organisation);
-    if sides.iter().any(|side| d.state.halt_on(*side).is_some()) {
-        return Err(Refusal::Locked);
-    }
     let summary = consent::summarise(&d.state, id, &request, terms, now)?;
     if summary.hash() != echoed {
         return Err(Refusal::StaleSummary);

@@ -179,6 +179,14 @@ pub struct PinnedLevel {
     pub version: u32,
 }
 
+impl PinnedLevel {
+    /// Whether its badge is the quiet one: a referral's (R6).
+    #[must_use]
+    pub fn is_secondary(&self) -> bool {
+        &*self.code == "referral"
+    }
+}
+
 /// The levels that every installation has.
 #[must_use]
 pub fn built_in_levels() -> [(&'static str, Level); 2] {

@@ -9,6 +9,11 @@ use crate::request::{Request, RequestPhase};
 use crate::state::State;
 use crate::time::Instant;
 
+mod partner_access;
+pub mod roles;
+
+pub use partner_access::{Counts, Stops, Word, counts, past_with, stops, stops_by_lock, words};
+
 /// Requests that a customer has to decide (R3), oldest first.
 pub fn pending_requests(
     state: &State,

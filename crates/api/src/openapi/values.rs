@@ -53,6 +53,7 @@ id!(SessionId, "Comity's identifier of a session.");
 id!(LockId, "Comity's identifier of a lock.");
 id!(HaltId, "Comity's identifier of a halt.");
 id!(WebhookId, "Comity's identifier of a webhook.");
+id!(StreamId, "Comity's identifier of an event stream.");
 
 /// A closed list of words, each with what it means.
 macro_rules! words {

@@ -176,7 +176,8 @@ impl App {
             let post = post(settings, &clock, &place, &node)?;
             let (metrics, clock, node) = (node.metrics().clone(), clock.clone(), node.clone());
             let (keys, outbound) = (keys.clone(), outbound.clone());
-            let parts = Parts { place, node, keys, clock, outbound, metrics };
+            let issuer = settings.issuer.clone();
+            let parts = Parts { place, node, keys, clock, outbound, metrics, issuer };
             (Deliveries::start(parts)?, post)
         };
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));

@@ -75,7 +75,8 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
             say(&line);
         }
         let limits = if flags.no_limits { limits::Settings::off() } else { Default::default() };
-        serve::run(app, listener, None, &limits, stop).await;
+        let console = comity_console::Settings { demo: true };
+        serve::run(app, listener, None, &limits, console, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }

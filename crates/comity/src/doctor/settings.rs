@@ -49,6 +49,17 @@ pub fn check(flags: &Flags, checks: &mut Checks) -> Option<Config> {
         Some(address) => checks.ok("metrics", format!("{address}, this machine alone")),
         None => checks.ok("metrics", "not shown; metrics_listen shows them"),
     }
+    let (allowed, refused) = config.outbound.rules.entries();
+    let told = format!("the public internet, {allowed} more allowed, {refused} ranges refused");
+    if config.outbound.rules.contradicts_itself() {
+        checks.warn(
+            "outbound",
+            format!("{told}; a range is in both lists and is refused"),
+            "take it out of outbound_allow or outbound_refused",
+        );
+    } else {
+        checks.ok("outbound", told);
+    }
     mail(&config, checks);
     if config.log > tracing::Level::INFO {
         let level = config.log.as_str().to_ascii_lowercase();

@@ -181,6 +181,12 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::WebhookTested { .. }
         | E::WebhookRedelivered { .. }
         | E::WebhookRemoved { .. } => telling::webhooks(state, c, event),
+        E::StreamMade { .. }
+        | E::StreamChanged { .. }
+        | E::StreamStanding { .. }
+        | E::StreamStopped { .. }
+        | E::StreamVerified { .. }
+        | E::StreamRemoved { .. } => telling::streams(state, c, event),
         E::ExpiryNoted { what } => {
             let at = due_at(state, *what);
             state.due.remove(&(at, *what));

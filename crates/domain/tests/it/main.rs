@@ -14,5 +14,6 @@ mod replay;
 mod scenarios;
 mod signing;
 mod snapshot;
+mod streams;
 mod webhooks;
 mod world;

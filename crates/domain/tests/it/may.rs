@@ -52,7 +52,8 @@ fn on(action: Action) -> On {
         | ReadAllEvents
         | Evaluate
         | EraseWords
-        | ManagePlatformWebhooks => On::Platform,
+        | ManagePlatformWebhooks
+        | KeepStream => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
         | RemoveMember | MakeEnrolment | ReadMembers | ReadRoles | ReadAccounts
         | ReadOrganisation | ReadCustomerId | RotateCustomerId | ReadSettings | ChangeSettings

@@ -532,6 +532,7 @@ fn beside(session: &mut Session, row: &Row, write: &SideWrite) -> Result<(), Sto
         SideWrite::Secret { .. }
         | SideWrite::Forget { .. }
         | SideWrite::Pushes(_)
+        | SideWrite::DropSecrets { .. }
         | SideWrite::Requeue { .. } => crate::outbox::write_postgres(session, row, write)?,
         SideWrite::Notices(_) => 0, // all of a batch at once
     };

@@ -1,0 +1,162 @@
+// Everything here only makes quicker what works without it.
+
+const policy = globalThis.trustedTypes?.createPolicy("comity", { createHTML: (text) => text });
+
+/** A page of our own as a document. Only answers of this origin are ever read. */
+async function fetched(address) {
+  const answer = await fetch(address, { headers: { accept: "text/html" }, redirect: "follow" });
+  const text = await answer.text();
+  const page = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html");
+  return { answer, page };
+}
+
+// -- copy boxes: the button is of no use without script, so it is shown here
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const field = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(field.value);
+    } catch {
+      field.select();
+      return;
+    }
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = before), 2000);
+  });
+}
+
+// -- dialogs: a link to a page of its own, shown over this one
+function opened(content, from) {
+  const dialog = document.createElement("dialog");
+  dialog.className = "dialog";
+  const heading = content.querySelector("h1");
+  if (heading) {
+    heading.id ||= "dialog-title";
+    dialog.setAttribute("aria-labelledby", heading.id);
+  }
+  dialog.append(...content.childNodes);
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    from?.focus();
+  });
+  dialog.addEventListener("click", (event) => {
+    const close = event.target.closest("[data-close]");
+    if (close) {
+      event.preventDefault();
+      dialog.close();
+    }
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-dialog]");
+  if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
+  event.preventDefault();
+  try {
+    const { answer, page } = await fetched(link.href);
+    const content = page.querySelector("[data-dialog-content]");
+    // Led elsewhere, such as to signing in, or no dialog: then it is a page.
+    if (answer.redirected || !answer.ok || !content) throw new Error("a page");
+    opened(document.importNode(content, true), link);
+  } catch {
+    location.assign(link.href);
+  }
+});
+
+// -- a form is sent once, however often its button is pressed
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if ((event.submitter?.getAttribute("formmethod") ?? form.method) !== "post") return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "yes";
+  for (const button of form.querySelectorAll("button")) button.setAttribute("aria-disabled", "true");
+});
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) {
+    delete form.dataset.sent;
+    for (const button of form.querySelectorAll("button")) button.removeAttribute("aria-disabled");
+  }
+});
+
+// -- what a form would give, as soon as something in it changes
+document.addEventListener("change", async (event) => {
+  const form = event.target.closest("form[data-preview]");
+  if (!form) return;
+  const asked = new URL(form.action);
+  asked.search = new URLSearchParams(new FormData(form)).toString();
+  const turn = (form.dataset.turn = String(Number(form.dataset.turn ?? 0) + 1));
+  try {
+    const { answer, page } = await fetched(asked);
+    const result = page.querySelector("[data-preview-result]");
+    // An older answer says nothing about what is ticked now.
+    if (answer.redirected || !result || form.dataset.turn !== turn) return;
+    form.querySelector("[data-preview-result]").replaceChildren(...document.importNode(result, true).childNodes);
+  } catch {
+    // the button asks as well
+  }
+});
+
+// -- menus close when one looks elsewhere
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]"))
+    if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+// -- counts without reloading, while somebody looks
+const live = document.querySelector("[data-live]");
+if (live) {
+  const notice = document.querySelector("[data-live-notice]");
+  let version = null;
+  const look = async () => {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch(live.dataset.live, { headers: { accept: "application/json" }, redirect: "error" });
+      if (!answer.ok) return;
+      const told = await answer.json();
+      for (const [name, count] of Object.entries(told.counts ?? {}))
+        for (const place of document.querySelectorAll(`[data-count="${CSS.escape(name)}"]`))
+          if (place.textContent !== String(count)) place.textContent = String(count);
+      if (version !== null && told.version !== version && notice) notice.hidden = false;
+      version = told.version;
+    } catch {
+      // the next look may do better
+    }
+  };
+  setInterval(look, 3000);
+  document.addEventListener("visibilitychange", look);
+  look();
+}
+
+// -- what is left of a stay
+const left = document.querySelector("time[data-ends]");
+if (left) {
+  const ends = Date.parse(left.dateTime);
+  // The server's clock counts: how far this one is off was the same when the page was made.
+  const off = Date.parse(left.dataset.now) - Date.now();
+  const tick = () => {
+    const seconds = Math.max(0, Math.ceil((ends - Date.now() - off) / 1000));
+    const minutes = Math.floor(seconds / 60);
+    left.textContent = seconds >= 60 ? `${minutes} min ${String(seconds % 60).padStart(2, "0")} s` : `${seconds} s`;
+    if (seconds === 0) {
+      clearInterval(timer);
+      location.reload();
+    }
+  };
+  const timer = setInterval(tick, 1000);
+  tick();
+}

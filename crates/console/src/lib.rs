@@ -1,0 +1,42 @@
+//! The console: pages for people, rendered by the server, on the same commands and questions as the
+//! API. No rule stands here.
+//!
+//! In reading order:
+//!
+//! - [`routes`]: every page on one screen.
+//! - `visitor.rs`: who is looking: the cookie, its limits, and what a form has to prove.
+//! - `shell.rs`: what surrounds every page: navigation, the person, what was just done.
+//! - `wrong.rs`: how "no" and "broken" look.
+//! - `parts.rs`: the handful of components; `/console/components` shows them together in the demo.
+//! - `assets.rs`: the stylesheet and the modules, by names that hold their content's hash.
+//! - one file a page, with its templates of the same name.
+//!
+//! Every page works without script. A dialog is a page of its own; the module `dialog.js` shows it
+//! over the page that links to it.
+
+#![allow(dead_code, reason = "the pages that use the rest of the frame follow in this issue")]
+
+mod access;
+mod active;
+mod approve;
+mod assets;
+mod at;
+mod components;
+mod dialog;
+mod grant;
+mod guard;
+mod home;
+mod inbox;
+mod locks;
+mod narrow;
+mod parts;
+mod request;
+mod roles;
+mod routes;
+mod shell;
+mod show;
+mod sign_in;
+mod visitor;
+mod wrong;
+
+pub use routes::{Console, Settings, router};

@@ -1,0 +1,177 @@
+//! What surrounds every page of somebody who is signed in.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use comity_domain::ids::OrganisationId;
+use comity_domain::person::{PortalPermission, PortalRole};
+use comity_domain::state::State;
+use cookie::{Cookie, SameSite};
+
+use crate::assets;
+use crate::routes::Console;
+use crate::visitor::Visitor;
+use crate::wrong::Wrong;
+
+/// The parts of the console, as the navigation names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// Partners who ask, who are in, and what they did.
+    Access,
+    /// What roles there are.
+    Roles,
+    /// What we asked others for.
+    Asking,
+    /// Where the person may go.
+    Tenants,
+    /// What happened.
+    Inbox,
+    /// The person's own affairs.
+    Me,
+    /// None of them.
+    Elsewhere,
+}
+
+/// An organisation in the menu.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub id: OrganisationId,
+    pub name: String,
+    /// What the person is there.
+    pub role: &'static str,
+    /// Whether they may read there (portal role Admin or Customer Support).
+    pub reads: bool,
+    /// Whether they may decide and ask there (Admin).
+    pub decides: bool,
+}
+
+/// Everything around a page.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    pub title: String,
+    pub section: Section,
+    pub name: String,
+    pub email: String,
+    /// Where the page is, if in an organisation.
+    pub here: Option<Place>,
+    /// Where the person is a member.
+    pub places: Vec<Place>,
+    pub unread: u32,
+    /// What was just done.
+    pub said: Option<String>,
+    pub form_key: String,
+    pub css: String,
+    pub js: String,
+    pub icon: String,
+}
+
+impl Shell {
+    /// The shell for a page outside any organisation.
+    pub fn personal(console: &Console, who: &Visitor, section: Section, title: &str) -> Self {
+        let state = console.app.state();
+        Self::around(&state, who, None, section, title)
+    }
+
+    /// The shell for a page of an organisation. Who is no member there is told `not_found`; what
+    /// they may do there is for the page's own check.
+    pub fn of(
+        state: &State,
+        who: &Visitor,
+        organisation: OrganisationId,
+        section: Section,
+        title: &str,
+    ) -> Result<Self, Wrong> {
+        let here = place(state, who, organisation).ok_or_else(Wrong::not_found)?;
+        Ok(Self::around(state, who, Some(here), section, title))
+    }
+
+    fn around(
+        state: &State,
+        who: &Visitor,
+        here: Option<Place>,
+        section: Section,
+        title: &str,
+    ) -> Self {
+        let person = state.people.get(who.person);
+        let word = |w: Option<_>| w.map(|w| state.words.show(w).to_owned()).unwrap_or_default();
+        let mut places: Vec<Place> =
+            state.organisations_of(who.person).filter_map(|o| place(state, who, o)).collect();
+        places.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            title: title.to_owned(),
+            section,
+            name: word(person.map(|p| p.name)),
+            email: word(person.map(|p| p.email)),
+            here,
+            places,
+            unread: who.unread,
+            said: who.said.clone(),
+            form_key: who.form_key.clone(),
+            css: assets::address("console.css"),
+            js: assets::address("console.js"),
+            icon: assets::address("icon.svg"),
+        }
+    }
+
+    /// Whether this is the section of the page.
+    #[must_use]
+    pub fn is(&self, section: &str) -> bool {
+        format!("{:?}", self.section).eq_ignore_ascii_case(section)
+    }
+}
+
+fn place(state: &State, who: &Visitor, id: OrganisationId) -> Option<Place> {
+    let member = state.members.get(&(id, who.person))?;
+    let name = state.words.show(state.organisations.get(id)?.name).to_owned();
+    let holds = |p| member.portal.is_some_and(|role| role.holds(p));
+    let role = match member.portal {
+        Some(PortalRole::Admin) => "Admin",
+        Some(PortalRole::CustomerSupport) => "Customer Support",
+        None => "Member",
+    };
+    Some(Place {
+        id,
+        name,
+        role,
+        reads: holds(PortalPermission::Audit),
+        decides: holds(PortalPermission::Decide),
+    })
+}
+
+/// Carries one sentence to the next page.
+const SAID: &str = "__Host-comity-said";
+
+/// Goes to a page after something was done, and says there what.
+pub fn done(to: &str, sentence: &str) -> Response {
+    let mut response = Redirect::to(to).into_response();
+    let mut cookie = Cookie::new(SAID, URL_SAFE_NO_PAD.encode(sentence));
+    cookie.set_path("/");
+    cookie.set_secure(true);
+    cookie.set_http_only(true);
+    cookie.set_same_site(SameSite::Strict);
+    if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+    response
+}
+
+/// What the page before wanted said.
+pub fn said(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+    let cookie =
+        all.flat_map(Cookie::split_parse).filter_map(Result::ok).find(|c| c.name() == SAID)?;
+    let bytes = URL_SAFE_NO_PAD.decode(cookie.value()).ok()?;
+    String::from_utf8(bytes).ok().filter(|s| !s.is_empty() && s.chars().count() <= 400)
+}
+
+/// Takes the sentence away once it was shown.
+pub fn was_said(response: &mut Response) {
+    let mut cookie = Cookie::new(SAID, "");
+    cookie.set_path("/");
+    cookie.set_secure(true);
+    cookie.make_removal();
+    if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+}

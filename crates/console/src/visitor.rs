@@ -1,0 +1,288 @@
+//! Who is looking.
+//!
+//! The cookie holds the token of a person's own sign-in, the same noun as the API's bearer token, and
+//! when it was last used, under an authentication code of this installation. So the idle limit holds
+//! on every node and after a restart without a write: a cookie that was not renewed for fifteen
+//! minutes opens nothing, whoever kept a copy. The sign-in itself ends after eight hours.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use comity_app::App;
+use comity_app::node::Done;
+use comity_app::tokens::{self, Kind};
+use comity_domain::command::{Asked, Caller, Door, Principal};
+use comity_domain::ids::{OrganisationId, PersonId, SignInId};
+use comity_domain::time::{Instant, MINUTE, SECOND};
+use cookie::{Cookie, SameSite};
+use serde::de::DeserializeOwned;
+
+use crate::routes::Console;
+use crate::shell;
+use crate::wrong::Wrong;
+
+/// How long a sign-in may go unused.
+const IDLE: i64 = 15 * MINUTE;
+/// How often the cookie's time is renewed at most.
+const RENEWED: i64 = 60 * SECOND;
+/// Bound to this host, sent over TLS only (and to loopback), read by no script.
+const COOKIE: &str = "__Host-comity";
+/// The largest form, in bytes.
+const MOST_FORM: usize = 64 * 1024;
+
+/// A person who is signed in.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    /// As the kernel judges them.
+    pub caller: Caller,
+    /// Who.
+    pub person: PersonId,
+    /// By which sign-in.
+    pub sign_in: SignInId,
+    /// What every form of theirs has to hold.
+    pub form_key: String,
+    /// What was just done, to be said on this page.
+    pub said: Option<String>,
+    /// How many notices they have not read where they are looking.
+    pub unread: u32,
+}
+
+impl Visitor {
+    /// Has a command carried out.
+    pub async fn run(&self, app: &App, command: impl Into<Asked>) -> Result<Done, Wrong> {
+        Ok(app.run(&self.caller, command).await?)
+    }
+}
+
+fn code(app: &App, what: &str, text: &str) -> String {
+    let mac = app.keys().mac(format!("console/{what}\n{text}").as_bytes());
+    URL_SAFE_NO_PAD.encode(mac.get(..18).unwrap_or_default())
+}
+
+/// The cookie for a token, used now.
+fn written(app: &App, token: &str, now: Instant) -> String {
+    let open = format!("{token}.{}", now.0);
+    format!("{open}.{}", code(app, "cookie", &open))
+}
+
+/// The token of a cookie and when it was used last; `None` if we did not write it or it lay idle.
+fn read<'c>(app: &App, value: &'c str, now: Instant) -> Option<(&'c str, Instant)> {
+    let (open, given) = value.rsplit_once('.')?;
+    if !same(app, &code(app, "cookie", open), given) {
+        return None;
+    }
+    let (token, used) = open.rsplit_once('.')?;
+    let used = Instant(used.parse().ok()?);
+    (now.since(used) < IDLE).then_some((token, used))
+}
+
+/// Equal codes under a key that nobody knows: what differs tells nothing.
+fn same(app: &App, a: &str, b: &str) -> bool {
+    app.keys().mac(a.as_bytes()) == app.keys().mac(b.as_bytes())
+}
+
+fn cookie_in(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+    let mut found = all
+        .flat_map(Cookie::split_parse)
+        .filter_map(Result::ok)
+        .filter(|c| c.name() == COOKIE)
+        .map(|c| c.value().to_owned());
+    let first = found.next();
+    first.filter(|_| found.next().is_none())
+}
+
+fn header_of(value: &str, lives: bool) -> Option<HeaderValue> {
+    let mut cookie = Cookie::new(COOKIE, value.to_owned());
+    cookie.set_path("/");
+    cookie.set_secure(true);
+    cookie.set_http_only(true);
+    cookie.set_same_site(SameSite::Strict);
+    if !lives {
+        cookie.make_removal();
+    }
+    HeaderValue::from_str(&cookie.to_string()).ok()
+}
+
+/// Lets a browser in: the cookie of a new sign-in. It replaces whatever the browser had (T22).
+pub fn let_in(app: &App, response: &mut Response, token: &str) {
+    if let Some(value) = header_of(&written(app, token, app.now()), true) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+/// Takes the cookie away.
+pub fn let_out(response: &mut Response) {
+    if let Some(value) = header_of("", false) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+/// Finds out who is looking, before any page, and renews the cookie's time. What a page asks for by
+/// itself is no use of it: such addresses end in `/live`.
+pub async fn recognise(
+    State(console): State<Console>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let app = console.app.clone();
+    let now = app.now();
+    let cookie = cookie_in(request.headers());
+    let known = cookie.as_deref().and_then(|c| read(&app, c, now)).map(|(t, u)| (t.to_owned(), u));
+    let said = shell::said(request.headers());
+    let visitor = known.as_ref().and_then(|(token, _)| visitor(&app, token));
+    let by_itself = request.uri().path().ends_with("/live");
+    let visitor = match visitor {
+        Some(visitor) if !by_itself => {
+            let unread = unread(&app, visitor.person, request.uri().path()).await;
+            Some(Visitor { said: said.clone(), unread, ..visitor })
+        }
+        known => known,
+    };
+    let valid = visitor.is_some();
+    if let Some(visitor) = visitor {
+        request.extensions_mut().insert(visitor);
+    }
+    let mut response = next.run(request).await;
+    if let Some((token, used)) = known.filter(|_| valid && !by_itself)
+        && now.since(used) >= RENEWED
+        && !response.headers().contains_key(header::SET_COOKIE)
+    {
+        let_in(&app, &mut response, &token);
+    }
+    if said.is_some() && !by_itself && response.status() == StatusCode::OK {
+        shell::was_said(&mut response);
+    }
+    response
+}
+
+/// How many notices wait in the organisation of the address. Nobody who may not read them is shown
+/// the number; where it cannot be read, the page is shown without.
+async fn unread(app: &Arc<App>, person: PersonId, path: &str) -> u32 {
+    let named = path.strip_prefix("/console/o/").and_then(|rest| rest.split('/').next());
+    let Some(organisation) = named.and_then(|id| id.parse::<OrganisationId>().ok()) else {
+        return 0;
+    };
+    if !app.state().members.contains_key(&(organisation, person)) {
+        return 0;
+    }
+    let app = app.clone();
+    let counted = tokio::task::spawn_blocking(move || app.unread(organisation, person)).await;
+    counted.ok().and_then(Result::ok).unwrap_or(0)
+}
+
+fn visitor(app: &App, token: &str) -> Option<Visitor> {
+    // Nothing but a person's own sign-in opens the console: no key, no partner session (T8).
+    let (Kind::SignIn, _) = tokens::parse(token)? else { return None };
+    let caller = app.caller(token, Door::Console)?;
+    let Principal::Person { person, sign_in } = caller.principal else { return None };
+    Some(Visitor {
+        caller,
+        person,
+        sign_in,
+        form_key: code(app, "form", token),
+        said: None,
+        unread: 0,
+    })
+}
+
+impl FromRequestParts<Console> for Visitor {
+    type Rejection = Wrong;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Wrong> {
+        // Whether a sign-in is in force is a yes like any other.
+        if !console.app.is_current() {
+            return Err(Wrong::NotCurrent);
+        }
+        if let Some(visitor) = parts.extensions.get::<Self>() {
+            return Ok(visitor.clone());
+        }
+        let back = parts.uri.path_and_query().map_or("/console", |p| p.as_str());
+        let came = parts.headers.get("sec-fetch-site").and_then(|v| v.to_str().ok());
+        if parts.method == Method::GET
+            && came == Some("cross-site")
+            && cookie_in(&parts.headers).is_none()
+        {
+            // A strict cookie does not come along from elsewhere, such as a mail: once more from here.
+            return Err(Wrong::OnceMore { back: back.to_owned() });
+        }
+        let back = if parts.method == Method::GET { back } else { "/console" };
+        Err(Wrong::SignIn { back: back.to_owned() })
+    }
+}
+
+/// A form that a page of this very sign-in sent.
+#[derive(Debug)]
+pub struct Sent<T> {
+    /// Who sent it.
+    pub who: Visitor,
+    /// What it says.
+    pub form: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<Console> for Sent<T> {
+    type Rejection = Wrong;
+
+    async fn from_request(request: Request, console: &Console) -> Result<Self, Wrong> {
+        let (mut parts, body) = request.into_parts();
+        let who = Visitor::from_request_parts(&mut parts, console).await?;
+        let mut fields = fields(&parts, body).await?;
+        let keys: Vec<String> =
+            fields.extract_if(.., |(name, _)| name == "form_key").map(|(_, key)| key).collect();
+        match keys.as_slice() {
+            [key] if same(&console.app, key, &who.form_key) => {}
+            _ => return Err(Wrong::ForeignForm),
+        }
+        Ok(Self { who, form: filled(&fields)? })
+    }
+}
+
+/// A form of somebody who is not signed in yet. That it comes from our own page is the guard's.
+#[derive(Debug)]
+pub struct Open<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Console> for Open<T> {
+    type Rejection = Wrong;
+
+    async fn from_request(request: Request, _: &Console) -> Result<Self, Wrong> {
+        let (parts, body) = request.into_parts();
+        Ok(Self(filled(&fields(&parts, body).await?)?))
+    }
+}
+
+async fn fields(parts: &Parts, body: axum::body::Body) -> Result<Vec<(String, String)>, Wrong> {
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let is_form = kind.is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
+    if !is_form {
+        return Err(Wrong::Form("The form was sent in another shape than pages send it.".into()));
+    }
+    let bytes = axum::body::to_bytes(body, MOST_FORM)
+        .await
+        .map_err(|_| Wrong::Form("The form is larger than 64 KiB.".into()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Wrong::Form("It is not UTF-8.".into()))?;
+    serde_html_form::from_str(text).map_err(|e| Wrong::Form(e.to_string()))
+}
+
+fn filled<T: DeserializeOwned>(fields: &[(String, String)]) -> Result<T, Wrong> {
+    let text = serde_html_form::to_string(fields).map_err(|e| Wrong::Form(e.to_string()))?;
+    serde_html_form::from_str(&text).map_err(|e| Wrong::Form(e.to_string()))
+}
+
+/// Reads an empty field as none.
+pub fn blank<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    let text: Option<String> = serde::Deserialize::deserialize(d)?;
+    Ok(text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()))
+}
+
+/// The app, for those who only need it.
+impl axum::extract::FromRef<Console> for Arc<App> {
+    fn from_ref(console: &Console) -> Self {
+        console.app.clone()
+    }
+}
