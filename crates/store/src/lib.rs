@@ -52,7 +52,7 @@ pub use inspect::{Inspection, inspect};
 pub use leaf::{Part, leaf_hash, part_hash, reader_tag, word_commitment};
 pub use lease::{LeaseRow, NodeId, Renewed};
 pub use log::{AppendError, Head, Place, Store, StoreError};
-pub use mails::{MailAttempt, MailCounts, Mails, WaitingMail};
+pub use mails::{MailAttempt, MailCounts, MailShown, Mails, WaitingMail};
 pub use merkle::{Edge, Hash};
 pub use notices::{Inbox, Noticed};
 pub use outbox::{Attempt, Delivery, Outbox, OutboxCounts, Status, Waiting};

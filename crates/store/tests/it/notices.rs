@@ -156,7 +156,7 @@ fn inv30_a_mail_is_queued_once_and_sent_by_one_at_a_time(on: On) {
     mails.settle(&late, MailAttempt::Taken, until).unwrap();
     assert_eq!((reader.mail_counts().unwrap().dead, reader.mail_counts().unwrap().waiting), (0, 0));
     let of = reader.mails_of(OWN, ANA).unwrap();
-    assert!(of.len() == 3 && of.iter().all(|(_, _, taken, _)| *taken == Some(true)));
+    assert!(of.len() == 3 && of.iter().all(|m| m.taken == Some(true)));
     let erase = vec![SideWrite::EraseWords(Subject::Person(BEN))];
     store.append(&[(rows[8].clone(), erase)], &mut salts()).unwrap();
     assert!(reader.mails_of(OWN, BEN).unwrap().is_empty());
