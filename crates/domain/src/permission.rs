@@ -215,6 +215,15 @@ impl Permissions {
         Self::from_patterns(sets.into_iter().flat_map(|s| s.0.to_vec()).collect())
     }
 
+    /// The entries of `self` that are not wholly in `other`, each with how much of it is.
+    pub fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (String, Self)> + 'a {
+        let beyond = self.0.iter().filter(|p| !other.0.iter().any(|o| o.covers(p)));
+        beyond.map(|p| {
+            let shared = other.0.iter().filter_map(|o| o.meet(p)).collect();
+            (p.to_string(), Self::from_patterns(shared))
+        })
+    }
+
     /// Whether every permission of `other` is in `self`.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
@@ -282,6 +291,20 @@ mod tests {
         assert_eq!(rows.in_common(&rows), MOST_PATTERNS);
         assert_eq!(rows.in_common(&Permissions::reading()), MOST_PATTERNS);
         assert!(Permissions::parse("p", (0..=MOST_PATTERNS).map(|n| format!("r{n}:x"))).is_err());
+    }
+
+    #[test]
+    fn t05_what_one_set_has_beyond_another_says_how_much_of_it_the_other_has() {
+        let beyond = |a: &[&str], b: &[&str]| -> Vec<(String, Permissions)> {
+            set(a).beyond(&set(b)).collect()
+        };
+        assert_eq!(beyond(&["boats:read"], &["boats:*"]), []);
+        assert_eq!(
+            beyond(&["boats:*"], &["boats:read", "*:list"]),
+            [("boats:*".into(), set(&["boats:read", "boats:list"]))]
+        );
+        let none = Permissions::none();
+        assert_eq!(beyond(&["boats:pay"], &["boats:read"]), [("boats:pay".into(), none)]);
     }
 
     const WORDS: [&str; 4] = ["a", "b", "read", "*"];

@@ -25,6 +25,7 @@ pub enum Versioned {
     Unit(UnitId),
     Account(AccountId),
     Role(RoleId),
+    RoleCode(OrganisationId, String),
     Member(OrganisationId, PersonId),
     Grant(GrantId),
     Assignment(GrantId, PersonId),
@@ -95,6 +96,9 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
         Versioned::Role(id) => {
             let r = state.roles.get(*id).filter(|r| !r.deleted)?;
             Some(said("role", &(id, &r.name, r.newest())))
+        }
+        Versioned::RoleCode(organisation, code) => {
+            tag(state, &Versioned::Role(state.role_by_code(*organisation, code)?))
         }
         Versioned::Member(organisation, id) => {
             let (m, p) = (state.members.get(&(*organisation, *id))?, state.people.get(*id)?);

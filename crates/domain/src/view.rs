@@ -10,6 +10,7 @@ use crate::state::State;
 use crate::time::Instant;
 
 mod partner_access;
+pub mod roles;
 
 pub use partner_access::{Counts, Stops, Word, counts, past_with, stops, stops_by_lock, words};
 

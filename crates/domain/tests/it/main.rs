@@ -13,5 +13,6 @@ mod replay;
 mod scenarios;
 mod signing;
 mod snapshot;
+mod streams;
 mod webhooks;
 mod world;
