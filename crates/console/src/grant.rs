@@ -415,8 +415,10 @@ pub async fn end(
     };
     let to = format!("/console/o/{customer}/grants/{id}");
     match who.run(&console.app, Command::EndSession { session }).await {
-        Ok(_) => Ok(shell::done(&to, &format!("Ended. {person} is no longer inside."))),
-        Err(Wrong::Refused(Refusal::WrongState(_))) => {
+        Ok(done) if done.row.is_some() => {
+            Ok(shell::done(&to, &format!("Ended. {person} is no longer inside.")))
+        }
+        Ok(_) | Err(Wrong::Refused(Refusal::WrongState(_))) => {
             Ok(shell::done(&to, &format!("The session of {person} had ended already.")))
         }
         Err(no) => Err(no),

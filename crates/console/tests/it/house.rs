@@ -381,13 +381,34 @@ impl House {
 
     /// Somebody of Harbor Help enters Marina Bay.
     pub fn enter(&self, who: &str, mode: Mode, reason: Option<&str>) -> (SessionId, Secret) {
+        self.enters(None, who, mode, reason)
+    }
+
+    /// The same under one of several grants.
+    pub fn enter_under(
+        &self,
+        grant: GrantId,
+        who: &str,
+        mode: Mode,
+        reason: Option<&str>,
+    ) -> (SessionId, Secret) {
+        self.enters(Some(grant), who, mode, reason)
+    }
+
+    fn enters(
+        &self,
+        grant: Option<GrantId>,
+        who: &str,
+        mode: Mode,
+        reason: Option<&str>,
+    ) -> (SessionId, Secret) {
         let secret = Secret::new(Kind::Session);
         let command = Command::Enter(Enter {
             scope: None,
             jwt: false,
             customer: self.org("marina"),
             audience: AUDIENCE.into(),
-            grant: None,
+            grant,
             mode,
             reason: reason.map(Into::into),
             token: secret.digest(),

@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods, missing_docs)] // tests may look at the machine's clock, and say in their names what they show
 #![allow(dead_code)] // the house is shared, and so is what starts a database
 
+mod customer;
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
