@@ -17,15 +17,25 @@
 #![allow(dead_code, reason = "the pages that use the rest of the frame follow in this issue")]
 
 mod access;
+mod active;
+mod approve;
 mod assets;
 mod at;
+mod chart;
 mod components;
+mod dialog;
+mod grant;
 mod guard;
+mod history;
 mod home;
+mod locks;
+mod narrow;
 mod parts;
 mod request;
 mod roles;
 mod routes;
+mod session;
+mod settings;
 mod shell;
 mod show;
 mod sign_in;

@@ -6,7 +6,10 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use comity_app::App;
 
-use crate::{access, assets, components, guard, home, request, roles, sign_in, visitor, wrong};
+use crate::{
+    access, active, approve, assets, components, grant, guard, history, home, locks, narrow,
+    request, roles, session, settings, sign_in, visitor, wrong,
+};
 
 /// What can be chosen about the console.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,8 +37,25 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         // as customer: partner access
         .route("/console/o/{organisation}/access/live", get(access::live))
         .route("/console/o/{organisation}/access/pending", get(request::pending))
+        .route("/console/o/{organisation}/access/active", get(active::page))
+        .route("/console/o/{organisation}/access/rotate", get(locks::rotate_page).post(locks::rotate))
         .route("/console/o/{organisation}/requests/{request}", get(request::one))
+        .route("/console/o/{organisation}/requests/{request}/approve", get(approve::page).post(approve::approve))
         .route("/console/o/{organisation}/requests/{request}/deny", get(request::deny_page).post(request::deny))
+        .route("/console/o/{organisation}/grants/{grant}", get(grant::page))
+        .route("/console/o/{organisation}/grants/{grant}/revoke", get(grant::revoke_page).post(grant::revoke))
+        .route("/console/o/{organisation}/grants/{grant}/confirm", get(grant::confirm_page).post(grant::confirm))
+        .route("/console/o/{organisation}/grants/{grant}/narrow", get(narrow::page).post(narrow::narrow))
+        .route("/console/o/{organisation}/grants/{grant}/sessions/{session}/end", get(grant::end_page).post(grant::end))
+        .route("/console/o/{organisation}/locks/new", get(locks::lock_page).post(locks::lock))
+        .route("/console/o/{organisation}/locks/{lock}/unlock", get(locks::unlock_page).post(locks::unlock))
+        // as customer: what was done, and what was chosen
+        .route("/console/o/{organisation}/access/history", get(history::page))
+        .route("/console/o/{organisation}/access/history.csv", get(history::csv))
+        .route("/console/o/{organisation}/access/history.jsonl", get(history::json_lines))
+        .route("/console/o/{organisation}/sessions/{session}", get(session::page))
+        .route("/console/o/{organisation}/access/settings", get(settings::page).post(settings::save))
+        .route("/console/o/{organisation}/access/block", get(settings::block_page).post(settings::block))
         // as customer: roles
         .route("/console/o/{organisation}/roles", get(roles::list))
         .route("/console/o/{organisation}/roles/new", get(roles::define_page).post(roles::define))

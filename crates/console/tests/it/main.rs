@@ -16,4 +16,6 @@ mod house;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;
+mod records;
 mod roles;
+mod settings;

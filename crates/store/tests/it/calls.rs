@@ -2,7 +2,7 @@
 
 use comity_domain::ids::SessionId;
 use comity_domain::time::Instant;
-use comity_store::{CallRecord, Calls, CallsReader, SEGMENT, StoreError, StoredCounts};
+use comity_store::{CallMinute, CallRecord, Calls, CallsReader, SEGMENT, StoreError, StoredCounts};
 use tempfile::TempDir;
 
 use crate::story::{On, on_both};
