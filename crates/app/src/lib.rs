@@ -9,6 +9,7 @@
 //!   `again`: what is sent a second time;
 //!   [`lease`]: what several nodes over one log wait for.
 //! - [`start`], [`snapshots`]: from a snapshot or the whole log to a state; taking and confirming.
+//! - [`limits`]: how often is too often, at every door together.
 //! - [`calls`]: counting made durable.
 //! - [`guard`]: no yes from a log that is older than what the world has seen of it.
 //! - [`metrics`]: figures for monitoring.
@@ -36,6 +37,7 @@ pub mod history;
 pub mod jws;
 pub mod keys;
 pub mod lease;
+pub mod limits;
 pub mod mail;
 pub mod metrics;
 pub mod node;
