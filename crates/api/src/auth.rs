@@ -112,6 +112,10 @@ impl FromRequestParts<Arc<App>> for Who {
         if !app.is_current() && !is(EVALUATION) {
             return Err(Problem::not_current(app));
         }
+        // A signature costs something to look at, and anybody can write one (T46).
+        if let Some(counted) = Counted::beside(parts).filter(|_| token.contains('.')) {
+            counted.limits.may_be_heard(counted.from)?;
+        }
         let caller = app.caller(token, Door::Api).ok_or_else(|| stranger(parts))?;
         if let Some(counted) = Counted::beside(parts) {
             limits::caller(counted, app, &caller, parts)?;

@@ -29,6 +29,7 @@ pub mod limits;
 mod locks;
 mod me;
 mod members;
+mod notices;
 mod oauth;
 mod observe;
 pub mod openapi;

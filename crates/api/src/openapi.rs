@@ -17,7 +17,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
     authzen, checkpoints, confirm, docs, erasures, feed, grants, halts, imports, levels, locks, me,
-    members, oauth, organisations, platform, problem, requests, roles, sessions, settings,
+    members, notices, oauth, organisations, platform, problem, requests, roles, sessions, settings,
     signing_keys, ssf, webhooks,
 };
 
@@ -57,6 +57,7 @@ use crate::{
         me::sign_in, me::sign_out, me::enrol, me::me, me::tenants,
         settings::customer_id, settings::rotate, settings::settings, settings::change_settings,
         locks::list, locks::lock, locks::unlock,
+        notices::list, notices::read,
         requests::list, requests::ask, requests::one, requests::summary, requests::approve, requests::deny, requests::cancel,
         grants::list, grants::one, grants::revoke, grants::narrow, grants::give_up,
         confirm::one, confirm::several,

@@ -6,7 +6,7 @@
 //! inbox would not say.
 
 use comity_domain::ids::{GrantId, OrganisationId, PersonId, RequestId, SessionId};
-use comity_domain::notice::{Kind, Notice, Side};
+use comity_domain::notice::{Facts, Kind, Notice, Side};
 use comity_domain::state::State;
 use comity_domain::time::{DAY, Instant};
 pub use comity_store::Noticed;
@@ -60,10 +60,8 @@ pub struct Shown {
     pub sentence: String,
     /// What it leads to, if to anything of its own.
     pub object: Option<Object>,
-    /// The organisation on the other side, where this one may know it.
-    pub other: Option<OrganisationId>,
-    /// The person whom it is about.
-    pub person: Option<PersonId>,
+    /// What it is made of.
+    pub facts: Facts,
     /// Whether the person who asks has read it.
     pub read: bool,
 }
@@ -285,8 +283,7 @@ fn shown(state: &State, noticed: &Noticed) -> Shown {
         count: notice.count,
         sentence: sentence(&notice, &Names::of(state, &notice)),
         object: object(&notice),
-        other: notice.facts.other,
-        person: notice.facts.person,
+        facts: notice.facts,
         read: noticed.read,
     }
 }
@@ -341,7 +338,6 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use comity_domain::notice::Facts;
 
     fn notice(kind: Kind, side: Side, count: u32, facts: Facts) -> Notice {
         let organisation = OrganisationId(1);

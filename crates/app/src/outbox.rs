@@ -137,7 +137,11 @@ impl Deliveries {
         };
         let thread = std::thread::Builder::new()
             .name("outbox".into())
-            .spawn(move || work.run(&heard))
+            .spawn(move || {
+                work.run(&heard);
+                // A name that is being looked up cannot be called off; nobody waits for it.
+                work.runtime.shutdown_background();
+            })
             .map_err(io)?;
         Ok(Self { stop: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }

@@ -71,7 +71,7 @@ document.addEventListener("click", async (event) => {
 // -- a form is sent once, however often its button is pressed
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post") return;
+  if ((event.submitter?.getAttribute("formmethod") ?? form.method) !== "post") return;
   if (form.dataset.sent) {
     event.preventDefault();
     return;
@@ -83,6 +83,24 @@ addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) {
     delete form.dataset.sent;
     for (const button of form.querySelectorAll("button")) button.removeAttribute("aria-disabled");
+  }
+});
+
+// -- what a form would give, as soon as something in it changes
+document.addEventListener("change", async (event) => {
+  const form = event.target.closest("form[data-preview]");
+  if (!form) return;
+  const asked = new URL(form.action);
+  asked.search = new URLSearchParams(new FormData(form)).toString();
+  const turn = (form.dataset.turn = String(Number(form.dataset.turn ?? 0) + 1));
+  try {
+    const { answer, page } = await fetched(asked);
+    const result = page.querySelector("[data-preview-result]");
+    // An older answer says nothing about what is ticked now.
+    if (answer.redirected || !result || form.dataset.turn !== turn) return;
+    form.querySelector("[data-preview-result]").replaceChildren(...document.importNode(result, true).childNodes);
+  } catch {
+    // the button asks as well
   }
 });
 

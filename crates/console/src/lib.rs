@@ -17,14 +17,21 @@
 #![allow(dead_code, reason = "the pages that use the rest of the frame follow in this issue")]
 
 mod access;
+mod active;
+mod approve;
 mod assets;
 mod at;
 mod components;
+mod dialog;
+mod grant;
 mod guard;
 mod home;
-mod input;
+mod inbox;
+mod locks;
+mod narrow;
 mod parts;
 mod request;
+mod roles;
 mod routes;
 mod shell;
 mod show;

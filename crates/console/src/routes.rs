@@ -6,7 +6,10 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use comity_app::App;
 
-use crate::{access, assets, components, guard, home, request, sign_in, visitor, wrong};
+use crate::{
+    access, active, approve, assets, components, grant, guard, home, inbox, locks, narrow, request,
+    roles, sign_in, visitor, wrong,
+};
 
 /// What can be chosen about the console.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,8 +37,24 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         // as customer: partner access
         .route("/console/o/{organisation}/access/live", get(access::live))
         .route("/console/o/{organisation}/access/pending", get(request::pending))
+        .route("/console/o/{organisation}/access/active", get(active::page))
+        .route("/console/o/{organisation}/access/rotate", get(locks::rotate_page).post(locks::rotate))
         .route("/console/o/{organisation}/requests/{request}", get(request::one))
+        .route("/console/o/{organisation}/requests/{request}/approve", get(approve::page).post(approve::approve))
         .route("/console/o/{organisation}/requests/{request}/deny", get(request::deny_page).post(request::deny))
+        .route("/console/o/{organisation}/inbox", get(inbox::page).post(inbox::read))
+        // as customer: roles
+        .route("/console/o/{organisation}/roles", get(roles::list))
+        .route("/console/o/{organisation}/roles/new", get(roles::define_page).post(roles::define))
+        .route("/console/o/{organisation}/roles/{role}/version", get(roles::change_page).post(roles::change))
+        .route("/console/o/{organisation}/roles/{role}/delete", get(roles::delete_page).post(roles::delete))
+        .route("/console/o/{organisation}/grants/{grant}", get(grant::page))
+        .route("/console/o/{organisation}/grants/{grant}/revoke", get(grant::revoke_page).post(grant::revoke))
+        .route("/console/o/{organisation}/grants/{grant}/confirm", get(grant::confirm_page).post(grant::confirm))
+        .route("/console/o/{organisation}/grants/{grant}/narrow", get(narrow::page).post(narrow::narrow))
+        .route("/console/o/{organisation}/grants/{grant}/sessions/{session}/end", get(grant::end_page).post(grant::end))
+        .route("/console/o/{organisation}/locks/new", get(locks::lock_page).post(locks::lock))
+        .route("/console/o/{organisation}/locks/{lock}/unlock", get(locks::unlock_page).post(locks::unlock))
         .route("/console/assets/{file}", get(assets::file))
         .route("/console/components", get(components::page))
         // who is looking

@@ -10,7 +10,7 @@ use comity_domain::refusal::Refusal;
 use serde::Deserialize;
 
 use crate::assets;
-use crate::input::Query;
+use crate::at::Asked;
 use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
@@ -53,7 +53,7 @@ struct SignInPage {
 /// The page for signing in.
 pub async fn page(
     known: Result<Visitor, Wrong>,
-    Query(query): Query<Back>,
+    Asked(query): Asked<Back>,
 ) -> Result<Response, Wrong> {
     match known {
         Ok(_) => return Ok(Redirect::to(&local(&query.back)).into_response()),
@@ -142,7 +142,7 @@ struct StepUpPage {
 pub async fn step_up_page(
     State(console): State<Console>,
     who: Visitor,
-    Query(query): Query<Back>,
+    Asked(query): Asked<Back>,
 ) -> Result<Html<String>, Wrong> {
     step_up_again(&console, &who, &query.back, None)
 }

@@ -187,6 +187,16 @@ pub fn status(refusal: &Refusal) -> StatusCode {
     }
 }
 
+/// The field that is wrong and a sentence about it, if it is one field of a form.
+pub fn field(refusal: &Refusal) -> Option<(String, String)> {
+    let Refusal::Invalid { field, why } = refusal else { return None };
+    let said = if why.starts_with('"') || why.starts_with("at ") { "" } else { "It " };
+    let said = format!("{said}{why}.");
+    let mut letters = said.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    Some(((*field).to_owned(), first + letters.as_str()))
+}
+
 #[derive(Template)]
 #[template(path = "wrong.html")]
 struct Page<'p> {

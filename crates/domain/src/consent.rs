@@ -137,7 +137,8 @@ pub fn summarise(
         return Err(Refusal::invalid("unit", "names no unit of this organisation"));
     }
     check_modes(terms.modes, request.modes, level)?;
-    check_days(state, request, terms, level)?;
+    let limits = limits(state, request)?;
+    check_days(request, terms, limits.days)?;
     if let Some(start) = terms.starts_at
         && !(now.0..=now.plus(FARTHEST_START).0).contains(&start.0)
     {
@@ -146,7 +147,7 @@ pub fn summarise(
     let accounts = check_accounts(state, request, terms, customer)?;
     let roles = check_roles(state, request, terms, level)?;
     let own = state.organisations.get(request.customer).ok_or(Refusal::NotFound)?;
-    let most = level.session_cap.min(state.policy.session_cap).min(own.settings.session_cap);
+    let most = limits.cap;
     let cap = terms.cap.unwrap_or(most);
     if cap < LEAST_CAP || cap > most {
         return Err(Refusal::invalid(
@@ -186,14 +187,29 @@ fn check_modes(given: Modes, asked: Modes, level: &Level) -> Result<(), Refusal>
     Ok(())
 }
 
-fn check_days(
-    state: &State,
-    request: &Request,
-    terms: &Terms,
-    level: &Level,
-) -> Result<(), Refusal> {
-    let own = state.organisations.get(request.customer).ok_or(Refusal::NotFound)?;
-    let most = level.longest_grant.min(state.policy.longest_grant).min(own.settings.longest_grant);
+/// The most that the level, the policy and the customer's settings let anybody give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest grant, whatever was asked.
+    pub days: Days,
+    /// The longest session.
+    pub cap: Minutes,
+}
+
+/// The limits for a yes to this request.
+///
+/// # Errors
+/// `not_found` where the level or the customer is gone.
+pub fn limits(state: &State, request: &Request) -> Result<Limits, Refusal> {
+    let level = state.level(&request.level).ok_or(Refusal::NotFound)?;
+    let own = &state.organisations.get(request.customer).ok_or(Refusal::NotFound)?.settings;
+    Ok(Limits {
+        days: level.longest_grant.min(state.policy.longest_grant).min(own.longest_grant),
+        cap: level.session_cap.min(state.policy.session_cap).min(own.session_cap),
+    })
+}
+
+fn check_days(request: &Request, terms: &Terms, most: Days) -> Result<(), Refusal> {
     if terms.days.0 == 0 || terms.days > most {
         return Err(Refusal::invalid("days", format!("must be from 1 to {}", most.0)));
     }

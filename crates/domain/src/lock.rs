@@ -72,7 +72,10 @@ pub(crate) fn place(
     Ok(())
 }
 
-fn is_known_partner(state: &State, customer: OrganisationId, target: LockTarget) -> bool {
+/// Whether the customer knows them: they have asked there or been let in. Nobody else can be locked
+/// out, so a lock tells nothing about strangers.
+#[must_use]
+pub fn is_known_partner(state: &State, customer: OrganisationId, target: LockTarget) -> bool {
     let requests = || state.requests_to(customer).filter_map(|id| state.requests.get(id));
     let mut grants = state.grants_by(customer);
     match target {

@@ -25,6 +25,7 @@ pub enum Versioned {
     Unit(UnitId),
     Account(AccountId),
     Role(RoleId),
+    RoleCode(OrganisationId, String),
     Member(OrganisationId, PersonId),
     Grant(GrantId),
     Assignment(GrantId, PersonId),
@@ -75,7 +76,7 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
         Versioned::Nothing => None,
         Versioned::Application(id) => {
             let a = state.applications.get(*id)?;
-            Some(said("application", &(id, &a.audience, &a.permissions)))
+            Some(said("application", &(id, &a.audience, &a.permissions, &a.launch_url)))
         }
         Versioned::Policy => Some(said("policy", &state.policy)),
         Versioned::Level(code) => Some(state.newest_level(code)?.0.version.to_string()),
@@ -95,6 +96,9 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
         Versioned::Role(id) => {
             let r = state.roles.get(*id).filter(|r| !r.deleted)?;
             Some(said("role", &(id, &r.name, r.newest())))
+        }
+        Versioned::RoleCode(organisation, code) => {
+            tag(state, &Versioned::Role(state.role_by_code(*organisation, code)?))
         }
         Versioned::Member(organisation, id) => {
             let (m, p) = (state.members.get(&(*organisation, *id))?, state.people.get(*id)?);

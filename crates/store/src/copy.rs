@@ -216,6 +216,21 @@ const TABLES: &[Table] = &[
         together: None,
     },
     Table {
+        name: "call_minute",
+        columns: &[
+            ("session", Bytes),
+            ("minute", Number),
+            ("allowed", Number),
+            ("refused", Number),
+        ],
+        key: "session, minute",
+        book: true,
+        together: Some(
+            "SELECT session, minute, SUM(allowed)::bigint, SUM(refused)::bigint FROM call_minute \
+             GROUP BY session, minute ORDER BY session, minute",
+        ),
+    },
+    Table {
         name: "segment",
         columns: &[
             ("segment", Number),

@@ -39,7 +39,7 @@ mod verify;
 mod words;
 
 pub use again::{Key, Known, REMEMBERED_MS, Remembered};
-pub use calls::{CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
+pub use calls::{CallMinute, CallRecord, Calls, CallsReader, SEGMENT, Segment, StoredCounts};
 pub use checkpoint::{Checkpoints, Kept};
 pub use codec::{CodecError, Stored, decode, encode, pack, unpack};
 pub use copy::{Copied, copy, copy_to_restore};

@@ -65,6 +65,9 @@ async fn give_back(app: &Arc<App>, request: Request) -> Result<(), Wrong> {
         let why = "Keys and enrolment tokens are not given back here.";
         return Err(Wrong::new("unsupported_token_type", "invalid", why));
     }
+    if token.contains('.') && !matches!(who, Client::Proven(_)) {
+        form.may_be_heard()?;
+    }
     let Some(caller) = app.caller(token, Door::Token) else {
         if !matches!(who, Client::Proven(_)) {
             form.stranger()?;

@@ -75,7 +75,7 @@ fn named(text: &str) -> Result<StreamId, Problem> {
 }
 
 /// A stream of this application; another's is not there.
-fn own<'w>(world: &'w World, of: ApplicationId, id: StreamId) -> Result<&'w Stream, Problem> {
+fn own(world: &World, of: ApplicationId, id: StreamId) -> Result<&Stream, Problem> {
     let known = world.streams.get(id).filter(|s| s.application == of);
     known.ok_or_else(Problem::not_found)
 }

@@ -10,7 +10,7 @@ mod feed;
 mod foreign;
 mod halts;
 mod inside;
-mod oauth;
+pub mod oauth;
 mod pages;
 mod quiet;
 mod restored;

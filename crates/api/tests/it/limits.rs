@@ -380,3 +380,20 @@ fn t46_a_signature_is_looked_at_only_while_strangers_are_heard() {
     door.scene.wait(60_000);
     introspect(&own, "later", "192.0.2.66").ok();
 }
+
+#[test]
+fn t46_a_signed_token_is_looked_at_only_while_strangers_are_heard() {
+    use comity_app::jws::Pair;
+    let door = Door::new(&Settings { strangers: Rate::per_minute(3), ..Settings::default() });
+    let kid = door.scene.get("", "/oauth/jwks").ok()["keys"][0]["kid"].clone();
+    let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": kid });
+    let forged = Pair::generate().unwrap().sign(&header, b"{}").unwrap();
+    for _ in 0..3 {
+        door.call(&forged, "GET", "/v1/me", &Value::Null).is(401, "unauthenticated");
+    }
+    is_limited(&door.call(&forged, "GET", "/v1/me", &Value::Null), "strangers");
+    // Not counted again and not looked at: what is signed waits, what is looked up does not.
+    is_limited(&door.call("a.b.c", "GET", "/v1/me", &Value::Null), "strangers");
+    door.call(door.scene.at("ana@marina"), "GET", "/v1/me", &Value::Null).ok();
+    door.from("192.0.2.99", &forged, "GET", "/v1/me", &Value::Null).is(401, "unauthenticated");
+}

@@ -119,6 +119,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/v1/organisations/{organisation}/locks", None),
         ("POST", "/v1/organisations/{organisation}/locks", Some(json!({ "organisation": harbor_help }))),
         ("DELETE", "/v1/locks/{lock}", None),
+        ("GET", "/v1/organisations/{organisation}/notices", None),
+        ("POST", "/v1/organisations/{organisation}/notices/read", Some(json!({ "up_to": 3 }))),
         ("GET", "/v1/organisations/{organisation}/webhooks", None),
         ("POST", "/v1/organisations/{organisation}/webhooks", Some(json!({ "url": "https://hooks.example.com/comity", "events": ["grant_ended"] }))),
         ("GET", "/v1/organisations/{organisation}/webhooks/{webhook}", None),

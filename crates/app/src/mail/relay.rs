@@ -143,7 +143,7 @@ impl Relay {
 fn parameters(host: &str, extra_ca: Option<&Path>) -> Result<TlsParameters, String> {
     let mut tls = TlsParameters::builder(host.to_owned());
     if let Some(path) = extra_ca {
-        let wrong = |why: String| format!("ca_file: {}: {why}", path.display());
+        let wrong = |why: String| format!("ca: {}: {why}", path.display());
         let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
         let known =
             Certificate::from_pem(&pem).map_err(|_| wrong("holds no certificate".into()))?;

@@ -33,6 +33,7 @@ pub struct Rules {
     /// Whether plain HTTP on this machine's loopback is: for demonstrations.
     pub insecure: bool,
     nets: Vec<Net>,
+    refused: Vec<Net>,
     names: Vec<String>,
 }
 
@@ -64,6 +65,35 @@ impl Rules {
         Ok(rules)
     }
 
+    /// The same without these ranges, whatever allows them: what looks public from outside and leads
+    /// inside, such as the operator's own prefix for NAT64 (RFC 6052).
+    ///
+    /// # Errors
+    /// The first entry that is no range of addresses.
+    pub fn refusing<S: AsRef<str>>(
+        mut self,
+        refused: impl IntoIterator<Item = S>,
+    ) -> Result<Self, String> {
+        for entry in refused {
+            let entry = entry.as_ref();
+            self.refused.push(entry.parse().map_err(|()| entry.to_owned())?);
+        }
+        Ok(self)
+    }
+
+    /// How many ranges and names are allowed beside the public internet, and how many ranges are
+    /// refused.
+    #[must_use]
+    pub fn entries(&self) -> (usize, usize) {
+        (self.nets.len().saturating_add(self.names.len()), self.refused.len())
+    }
+
+    /// Whether a range is allowed of which nothing is left, because it is refused as well.
+    #[must_use]
+    pub fn contradicts_itself(&self) -> bool {
+        self.nets.iter().any(|net| self.refused.iter().any(|no| no.covers(net)))
+    }
+
     fn allows_name(&self, name: &str) -> bool {
         self.names.iter().any(|n| n == name)
     }
@@ -74,6 +104,10 @@ impl Rules {
             "localhost" => true,
             literal => literal.parse() == Ok(address),
         };
+        let forms = [address, address.to_canonical()];
+        if self.refused.iter().any(|net| forms.iter().any(|form| net.holds(*form))) {
+            return false;
+        }
         is_public(address)
             || self.nets.iter().any(|net| net.holds(address))
             || self.allows_name(host)

@@ -5,7 +5,7 @@ use axum::http::{Request, header};
 use comity_api::limits::{self, Rate};
 use comity_domain::time::{HOUR, MINUTE, SECOND};
 
-use crate::house::{Browser, House, PASSWORD};
+use crate::furnished::{Browser, House, PASSWORD};
 
 const COOKIE: &str = "__Host-comity";
 

@@ -76,18 +76,6 @@ fn every_page_is_accessible_quiet_and_small_in_both_themes_and_widths() {
 }
 
 #[test]
-fn the_whole_story_is_clicked_by_visible_labels() {
-    let out = run(include_str!("story.mjs"), &[("SCRIPT", "on")]);
-    assert!(out.ends_with("the story is through\n"), "{out}");
-}
-
-#[test]
-fn the_whole_story_works_without_script() {
-    let out = run(include_str!("story.mjs"), &[("SCRIPT", "off")]);
-    assert!(out.ends_with("the story is through\n"), "{out}");
-}
-
-#[test]
 fn t3_t41_t42_strange_texts_stay_texts_on_every_page() {
     let payloads = include_str!("payloads.mjs");
     let (before, after) = payloads.split_once("// -- then every page").unwrap();

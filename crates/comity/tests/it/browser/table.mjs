@@ -19,9 +19,17 @@ const pages = [
   ["/console/enrol", null],
   ["/console/step-up", ANA],
   ["/console/components", ANA],
+  ["/console/o/{organisation}/inbox", ANA, { organisation: marina }],
+  ["/console/o/{organisation}/access/pending", ANA, { organisation: marina }],
+  ["/console/o/{organisation}/requests/{request}", ANA, { organisation: marina, request: request.id }],
+  ["/console/o/{organisation}/requests/{request}/deny", ANA, { organisation: marina, request: request.id }],
+  ["/console/o/{organisation}/roles", ANA, { organisation: marina }],
+  ["/console/o/{organisation}/roles/new", ANA, { organisation: marina }],
+  ["/console/o/{organisation}/roles/{role}/version", ANA, { organisation: marina, role: "bookings" }],
+  ["/console/o/{organisation}/roles/{role}/delete", ANA, { organisation: marina, role: "bookings" }],
 ];
 // Leads elsewhere, or is no page.
-const others = ["/console", "/console/o/{organisation}", "/console/assets/{file}"];
+const others = ["/console", "/console/o/{organisation}", "/console/assets/{file}", "/console/o/{organisation}/access/live"];
 
 
 /** The address of a line of the table. */

@@ -237,3 +237,12 @@ CREATE TABLE mail_cursor (
     organisation BYTEA  NOT NULL,
     ix           BIGINT NOT NULL
 );
+-- Calls over time, as each node counted: at most as many rows a session and node as it has minutes.
+CREATE TABLE call_minute (
+    session BYTEA  NOT NULL,
+    node    BYTEA  NOT NULL,
+    minute  BIGINT NOT NULL,          -- minutes since 1970, UTC
+    allowed BIGINT NOT NULL,
+    refused BIGINT NOT NULL,
+    PRIMARY KEY (session, minute, node)
+) WITH (fillfactor = 50);
