@@ -11,6 +11,7 @@ use crate::time::Instant;
 
 pub mod kept;
 mod partner_access;
+pub mod portal;
 pub mod roles;
 
 pub use partner_access::{Counts, Stops, Word, counts, past_with, stops, stops_by_lock, words};
