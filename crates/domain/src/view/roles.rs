@@ -76,9 +76,7 @@ pub struct RoleChange {
 #[must_use]
 pub fn change(old: &Permissions, new: &Permissions) -> RoleChange {
     let beyond = |a: &Permissions, b: &Permissions| {
-        a.beyond(b)
-            .map(|(text, shared)| Entry { text, shared: shared.texts().collect() })
-            .collect()
+        a.beyond(b).map(|(text, shared)| Entry { text, shared: shared.texts().collect() }).collect()
     };
     RoleChange { adds: beyond(new, old), takes: beyond(old, new) }
 }

@@ -237,3 +237,12 @@ CREATE TABLE mail_cursor (
     organisation BYTEA  NOT NULL,
     ix           BIGINT NOT NULL
 );
+
+-- What people prove with beside a password: the secret of an app that shows codes, the public key of a
+-- passkey. Sealed; the log holds the digests.
+CREATE TABLE factor (
+    person BYTEA NOT NULL,
+    factor BYTEA NOT NULL,
+    sealed BYTEA NOT NULL,
+    PRIMARY KEY (person, factor)
+);

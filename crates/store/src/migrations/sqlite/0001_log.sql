@@ -189,3 +189,12 @@ CREATE TABLE mail_cursor (
     organisation BLOB    NOT NULL,
     ix           INTEGER NOT NULL
 ) STRICT;
+
+-- What people prove with beside a password: the secret of an app that shows codes, the public key of a
+-- passkey. Sealed; the log holds the digests.
+CREATE TABLE factor (
+    person BLOB NOT NULL,
+    factor BLOB NOT NULL,
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (person, factor)
+) STRICT, WITHOUT ROWID;
