@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use comity_app::app::Entered;
 use comity_app::{App, Failure};
-use comity_domain::command::Command;
+use comity_domain::command::{Command, Door};
 use comity_domain::ids::{GrantId, PersonId};
 use comity_domain::organisation::Standing;
 use comity_domain::person::PortalRole;
@@ -62,8 +63,9 @@ pub async fn sign_in(
     Body(body): Body<SignIn>,
 ) -> Result<Json<SignedIn>, Problem> {
     limits.sign_in(&app, from, &body.email).await?;
-    match app.sign_in(&body.email, body.password).await {
-        Ok(signed) => Ok(Json(SignedIn {
+    match app.sign_in(Door::Api, &body.email, body.password).await {
+        Ok(Entered::SecondFactorNeeded { .. }) => Err(Problem::not_found()),
+        Ok(Entered::In(signed)) => Ok(Json(SignedIn {
             token: signed.token.reveal().to_owned(),
             person: signed.person,
             expires_at: shown::time(signed.until),

@@ -3,6 +3,8 @@
 //! One table from the domain's classes to status codes. What is not the caller's gets the same
 //! status and the same bytes as what is not there.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -191,6 +193,11 @@ impl From<Failure> for Problem {
                 "unavailable",
                 format!("Nothing was done: {why}. Try again."),
             ),
+            Failure::TooOften { most, per, seconds } => {
+                let duration = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+                let (per, after) = (duration(per), Duration::from_secs(seconds));
+                TooOften { name: "second_factor", count: most, per, after }.into()
+            }
             Failure::Guarded => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "restore_unresolved",

@@ -9,10 +9,9 @@ use comity_domain::application::KeyUse;
 use comity_domain::code::CustomerCode;
 use comity_domain::command::{Asked, Caller, Command, Door, FreshCode, Once, Principal};
 use comity_domain::event::Event;
-use comity_domain::ids::{ApplicationId, Digest32, OrganisationId, PersonId, SessionId};
+use comity_domain::ids::{ApplicationId, Digest32, OrganisationId, SessionId};
 use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
-use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
 use comity_store::{CallMinute, Inbox, Place, REMEMBERED_MS, Reader, StoreError};
 
@@ -28,17 +27,22 @@ use crate::metrics::{Levels, Metrics};
 use crate::node::{Done, Node, NotDone};
 use crate::outbound::Outbound;
 use crate::outbox::Deliveries;
+use crate::people::passkeys::Passkeys;
 use crate::people::passwords::{self, Passwords};
+use crate::people::tries::Tries;
 use crate::random;
 use crate::signing::Signer;
 use crate::snapshots::Snapshots;
 use crate::tokens::{self, Kind, Secret};
 
 mod decisions;
+pub mod factors;
 mod open;
+pub mod sign_in;
 
 pub use decisions::{Seen, View};
 pub use open::{Settings, StartError};
+pub use sign_in::{Ceremony, Entered, Prepared, Shown, SignedIn, Ticket};
 
 /// How long a question may wait for this node to be able to answer it, in milliseconds.
 pub const WAIT_MS: u64 = 50;
@@ -54,6 +58,15 @@ pub enum Failure {
     Unknown,
     /// Nothing happened, and nothing will until the operator has resolved the restore (inv32).
     Guarded,
+    /// Something short was guessed too often; nothing happened.
+    TooOften {
+        /// How often there may be.
+        most: u32,
+        /// In how long, in milliseconds.
+        per: i64,
+        /// When there may be another, in whole seconds from now.
+        seconds: u64,
+    },
     /// Something is broken.
     Broken(String),
 }
@@ -102,6 +115,8 @@ pub struct App {
     deliveries: Deliveries,
     post: Post,
     passwords: Arc<Passwords>,
+    passkeys: Passkeys,
+    tries: Tries,
     clock: Arc<Clock>,
     issuer: String,
     assertions: Assertions,
@@ -126,17 +141,6 @@ impl std::fmt::Debug for LastWords {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LastWords(..)")
     }
-}
-
-/// A new sign-in.
-#[derive(Debug, Clone)]
-pub struct SignedIn {
-    /// The bearer token, shown once.
-    pub token: Secret,
-    /// Who.
-    pub person: PersonId,
-    /// Until when.
-    pub until: Instant,
 }
 
 impl App {
@@ -375,66 +379,6 @@ impl App {
         };
         let caller = Caller { principal, door };
         comity_domain::may::authentic(&state, &caller, self.now()).ok().map(|()| caller)
-    }
-
-    // -- sign-in ----------------------------------------------------------------------------------
-
-    /// Signs a person in by address and password. Every failure looks the same.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] for whatever was wrong.
-    pub async fn sign_in(&self, email: &str, password: String) -> Result<SignedIn, Failure> {
-        let result = self.try_sign_in(email, password).await;
-        self.metrics().signed_in(result.is_ok());
-        result
-    }
-
-    async fn try_sign_in(&self, email: &str, password: String) -> Result<SignedIn, Failure> {
-        let known = text::email("email", email)
-            .ok()
-            .and_then(|email| self.state().words.find(Lookup::Email, &email))
-            .map(PersonId);
-        let state = self.state();
-        let epoch = known.and_then(|p| state.people.get(p)).map_or(0, |p| p.auth_epoch);
-        // Somebody who is not there is looked up all the same, so that it takes as long (T26). Not on
-        // an async thread: on PostgreSQL this waits for the network.
-        let (reader, person) = (self.reader.clone(), known.unwrap_or(PersonId::MIN));
-        let reading = tokio::task::spawn_blocking(move || reader.credential(person)).await;
-        let hash = reading.map_err(|e| Failure::Broken(e.to_string()))??;
-        let hasher = self.passwords.clone();
-        let fits = self.passwords.slowly(move || hasher.verify(&password, hash.as_deref())).await?;
-        let (true, Some(person)) = (fits, known) else {
-            return Err(Refusal::NotFound.into());
-        };
-        let token = Secret::new(Kind::SignIn);
-        let caller = Caller { principal: Principal::Anonymous, door: Door::Api };
-        let command = Command::SignIn { person, auth_epoch: epoch, digest: token.digest() };
-        let done = self.run(&caller, command).await?;
-        let until = done.row.iter().flat_map(|row| &row.events).find_map(|e| match e.event {
-            Event::SignedIn { until, .. } => Some(until),
-            _ => None,
-        });
-        Ok(SignedIn { token, person, until: until.unwrap_or(done.state.at) })
-    }
-
-    /// Sets a first password with an enrolment token.
-    ///
-    /// # Errors
-    /// `not_found` for a token that opens nothing, `invalid` for a weak password.
-    pub async fn enrol(&self, token: &str, password: String) -> Result<(), Failure> {
-        passwords::acceptable(&password)?;
-        let Some((Kind::Enrolment, token)) = tokens::parse(token) else {
-            return Err(Refusal::NotFound.into());
-        };
-        if self.state().enrolling(token).is_none() {
-            return Err(Refusal::NotFound.into()); // before anything is hashed for nobody
-        }
-        let hasher = self.passwords.clone();
-        let hash = self.passwords.slowly(move || hasher.hash(&password)).await?;
-        let password_hash = hash.ok_or_else(|| Failure::Broken("argon2 failed".into()))?;
-        let caller = Caller { principal: Principal::Anonymous, door: Door::Api };
-        self.run(&caller, Command::Enrol { token, password_hash }).await?;
-        Ok(())
     }
 
     // -- customer IDs -----------------------------------------------------------------------------

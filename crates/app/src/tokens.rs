@@ -48,7 +48,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-fn base32(bytes: &[u8], digits: usize) -> String {
+pub(crate) fn base32(bytes: &[u8], digits: usize) -> String {
     let bit = |n: usize| bytes.get(n / 8).map_or(0, |b| usize::from(b >> (7 - n % 8) & 1));
     (0..digits)
         .map(|d| (0..5).fold(0, |value, b| value << 1 | bit(d * 5 + b)))

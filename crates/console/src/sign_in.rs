@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use comity_app::Failure;
-use comity_domain::command::Command;
+use comity_app::app::{Entered, Shown};
+use comity_domain::command::{Command, Door};
 use comity_domain::refusal::Refusal;
 use serde::Deserialize;
 
@@ -98,13 +99,14 @@ pub async fn sign_in(
     Open(form): Open<SignIn>,
 ) -> Result<Response, Wrong> {
     beside.limits.sign_in(&console.app, beside.from, &form.email).await?;
-    match console.app.sign_in(&form.email, form.password).await {
-        Ok(signed) => {
+    match console.app.sign_in(Door::Console, &form.email, form.password).await {
+        Ok(Entered::In(signed)) => {
             let mut response = Redirect::to(&local(&form.back)).into_response();
             visitor::let_in(&console.app, &mut response, signed.token.reveal());
             Ok(response)
         }
-        Err(Failure::Refused(_)) => {
+        // The page that asks for the code is still to be made: without it there is no way in.
+        Ok(Entered::SecondFactorNeeded { .. }) | Err(Failure::Refused(_)) => {
             let text = "The address or the password is wrong.".to_owned();
             let page = sign_in_page(&form.back, &form.email, Some(text))?;
             Ok((StatusCode::UNAUTHORIZED, Html(page)).into_response())
@@ -187,14 +189,14 @@ pub async fn step_up(
         state.words.show(person.email).to_owned()
     };
     beside.limits.sign_in(app, beside.from, &email).await?;
-    match app.sign_in(&email, form.password).await {
-        Ok(signed) if signed.person == who.person => {
-            who.run(app, Command::SignOut).await?;
+    let shown = Shown::Password { password: form.password, code: None };
+    match app.step_up(&who.caller, shown).await {
+        Ok(signed) => {
             let mut response = Redirect::to(&local(&form.back)).into_response();
             visitor::let_in(app, &mut response, signed.token.reveal());
             Ok(response)
         }
-        Ok(_) | Err(Failure::Refused(_)) => {
+        Err(Failure::Refused(_)) => {
             let page =
                 step_up_again(&console, &who, &form.back, Some("That is not the password."))?;
             Ok((StatusCode::UNAUTHORIZED, page).into_response())

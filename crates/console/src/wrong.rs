@@ -221,6 +221,7 @@ impl From<Failure> for Wrong {
             Failure::Unavailable(_) => Self::Unavailable,
             Failure::Unknown => Self::Unknown,
             Failure::Guarded => Self::Guarded,
+            Failure::TooOften { seconds, .. } => Self::TooOften { seconds },
             Failure::Broken(why) => Self::Broken(why),
         }
     }

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::application::{KeyUse, Policy};
 use crate::consent::Terms;
 use crate::event::{Event, Row};
+use crate::factor::{FreshPasskey, Proof};
 use crate::grant::Narrowing;
 use crate::halt::HaltTarget;
 use crate::ids::{
-    ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId,
-    RoleId, SessionId, SignInId, StreamId, WebhookId,
+    ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PasskeyId, PersonId,
+    RequestId, RoleId, SessionId, SignInId, StreamId, WebhookId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Settings, Standing};
@@ -290,15 +291,36 @@ pub enum Command {
     RemoveMember { organisation: OrganisationId, external: String },
     /// Make a token by which a member sets a first password.
     MakeEnrolment { organisation: OrganisationId, external: String, digest: Digest32 },
+    /// Take away everything but the password of a member who has lost their devices.
+    ResetFactors { organisation: OrganisationId, external: String },
     // -- people ---------------------------------------------------------------------------------
     /// Set a first password with an enrolment token.
     Enrol { token: Digest32, password_hash: String },
-    /// A person has proven who they are; the door checked the password.
-    SignIn { person: PersonId, auth_epoch: u32, digest: Digest32 },
+    /// A person has proven who they are; the door checked the proof.
+    SignIn { person: PersonId, auth_epoch: u32, digest: Digest32, proof: Proof },
+    /// The caller has proven it anew: a fresh sign-in takes the place of theirs.
+    StepUp { digest: Digest32, proof: Proof },
     /// End the caller's own sign-in.
     SignOut,
     /// End every sign-in of the caller.
     SignOutEverywhere,
+    /// End one of the caller's sign-ins.
+    EndSignIn { sign_in: SignInId },
+    /// Set another password. `proven` is whether the door checked the old one; `digest` is of the
+    /// sign-in by which the caller goes on.
+    ChangePassword { proven: bool, password_hash: String, digest: Digest32 },
+    /// Set up codes of an app, the first of which the door checked, with recovery codes.
+    SetTotp { secret: Digest32, sealed: Sealed, step: u64, codes: Vec<Digest32> },
+    /// Take them away.
+    RemoveTotp,
+    /// New recovery codes.
+    MakeRecoveryCodes { codes: Vec<Digest32> },
+    /// Add a passkey that the door saw made.
+    AddPasskey(FreshPasskey),
+    /// Call a passkey something else.
+    RenamePasskey { passkey: PasskeyId, name: String },
+    /// Take a passkey away.
+    RemovePasskey { passkey: PasskeyId },
     // -- the customer's own affairs -------------------------------------------------------------
     /// A new customer ID; the old one finds nothing from now on.
     RotateCustomerId { organisation: OrganisationId, code: FreshCode },
@@ -418,10 +440,20 @@ impl Command {
             Self::PutMember(_) => "put_member",
             Self::RemoveMember { .. } => "remove_member",
             Self::MakeEnrolment { .. } => "make_enrolment",
+            Self::ResetFactors { .. } => "reset_factors",
             Self::Enrol { .. } => "enrol",
             Self::SignIn { .. } => "sign_in",
+            Self::StepUp { .. } => "step_up",
             Self::SignOut => "sign_out",
             Self::SignOutEverywhere => "sign_out_everywhere",
+            Self::EndSignIn { .. } => "end_sign_in",
+            Self::ChangePassword { .. } => "change_password",
+            Self::SetTotp { .. } => "set_totp",
+            Self::RemoveTotp => "remove_totp",
+            Self::MakeRecoveryCodes { .. } => "make_recovery_codes",
+            Self::AddPasskey(_) => "add_passkey",
+            Self::RenamePasskey { .. } => "rename_passkey",
+            Self::RemovePasskey { .. } => "remove_passkey",
             Self::RotateCustomerId { .. } => "rotate_customer_id",
             Self::ChangeSettings { .. } => "change_settings",
             Self::Ask(_) => "ask",
@@ -485,7 +517,12 @@ impl Command {
                 Some("Rotate the webhook's secret to be shown one.".into())
             }
             (Self::RotateWebhook { .. }, _) => Some("Rotate it again.".into()),
-            (Self::SignIn { .. }, _) => Some("Sign in again.".into()),
+            (Self::SignIn { .. } | Self::StepUp { .. } | Self::ChangePassword { .. }, _) => {
+                Some("Sign in again.".into())
+            }
+            (Self::SetTotp { .. } | Self::MakeRecoveryCodes { .. }, _) => {
+                Some("Make new recovery codes.".into())
+            }
             (Self::Enter(_), _) => Some("Close the session and enter again.".into()),
             _ => None,
         }
@@ -507,6 +544,9 @@ impl Command {
                 | Self::Unassign { .. }
                 | Self::SignOut
                 | Self::SignOutEverywhere
+                | Self::EndSignIn { .. }
+                | Self::RemoveTotp
+                | Self::RemovePasskey { .. }
                 | Self::CloseSession { .. }
                 | Self::EndSession { .. }
                 | Self::Unlock { .. }
@@ -534,6 +574,8 @@ impl Command {
                 | Self::CompromiseSigningKey { .. }
                 | Self::SignOut
                 | Self::SignOutEverywhere
+                | Self::EndSignIn { .. }
+                | Self::ResetFactors { .. }
                 | Self::SetStanding { standing: Standing::Suspended | Standing::Closed, .. }
         )
     }

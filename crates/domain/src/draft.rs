@@ -28,6 +28,12 @@ pub enum SideWrite {
     Credential(PersonId, String),
     /// Every password hash there is.
     EraseCredentials,
+    /// What a factor of a person is checked with, sealed, under its digest.
+    Factor { person: PersonId, factor: Digest32, sealed: Sealed },
+    /// That of one that was taken away.
+    DropFactor { person: PersonId, factor: Digest32 },
+    /// Those of a person; without one, of everybody.
+    EraseFactors(Option<PersonId>),
     /// An organisation's customer ID, sealed.
     CustomerId(OrganisationId, Sealed),
     /// The private half of a signing key, sealed.

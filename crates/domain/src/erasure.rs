@@ -208,6 +208,7 @@ pub(crate) fn restore(
     d.emit(Event::Restored { fork, people_kept: keep_people });
     if !keep_people {
         d.beside(SideWrite::EraseCredentials);
+        d.beside(SideWrite::EraseFactors(None));
     }
     for subject in erased {
         if !d.state.erased.contains_key(subject) {

@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::application::{KeyUse, Policy};
 use crate::assignment::{AssignmentEnd, Basis};
-use crate::command::Caller;
+use crate::command::{Caller, Door};
+use crate::factor::Proof;
 use crate::grant::GrantEnd;
 use crate::halt::{self, HaltTarget};
 use crate::ids::{
     AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId,
-    PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
+    PasskeyId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Party, Settings, Standing};
@@ -171,12 +172,33 @@ pub enum Event {
     EnrolmentMade { person: PersonId, digest: Digest32, until: Instant },
     /// A password was set; earlier sign-ins are worthless.
     PasswordSet { person: PersonId },
-    /// A person proved who they are.
-    SignedIn { person: PersonId, sign_in: SignInId, digest: Digest32, until: Instant },
+    /// A person proved who they are, and how; through which door they came.
+    SignedIn {
+        person: PersonId,
+        sign_in: SignInId,
+        digest: Digest32,
+        until: Instant,
+        proof: Proof,
+        door: Door,
+    },
     /// A sign-in was ended.
     SignedOut { sign_in: SignInId },
     /// All sign-ins of a person are worthless.
     SignedOutEverywhere { person: PersonId },
+    /// An app was set up that shows codes; that of this time step was used for it.
+    TotpSet { person: PersonId, secret: Digest32, step: u64 },
+    /// It was taken away, with the recovery codes.
+    TotpRemoved { person: PersonId },
+    /// These are the recovery codes from now on.
+    RecoveryCodesMade { person: PersonId, codes: Vec<Digest32> },
+    /// A passkey was added.
+    PasskeyAdded { person: PersonId, passkey: PasskeyId, credential: Digest32, name: W },
+    /// It is called something else.
+    PasskeyRenamed { person: PersonId, passkey: PasskeyId, name: W },
+    /// It was taken away.
+    PasskeyRemoved { person: PersonId, passkey: PasskeyId },
+    /// Everything but the password was taken away by the builder; earlier sign-ins are worthless.
+    FactorsReset { person: PersonId },
     // -- requests -------------------------------------------------------------------------------
     /// A partner asked. The customer is not named here: its part is not the asker's to read.
     RequestAsked {
@@ -394,6 +416,8 @@ impl Event {
             | E::SigningKeyMade { .. }
             | E::SigningKeyCurrent { .. }
             | E::SignedIn { .. }
+            | E::PasskeyAdded { .. }
+            | E::PasskeyRenamed { .. }
             // No right hangs on a request; what an approval gives is the grant.
             | E::RequestAsked { .. }
             | E::RequestAddressed { .. }
@@ -446,6 +470,11 @@ impl Event {
             | E::PasswordSet { .. }
             | E::SignedOut { .. }
             | E::SignedOutEverywhere { .. }
+            | E::TotpSet { .. } // a password alone opens nothing any more
+            | E::TotpRemoved { .. }
+            | E::RecoveryCodesMade { .. }
+            | E::PasskeyRemoved { .. }
+            | E::FactorsReset { .. }
             | E::GrantNarrowed { .. }
             | E::GrantEnded { .. }
             | E::Assigned { .. } // also who is on it already, and then perhaps with less
@@ -487,7 +516,9 @@ impl Event {
             E::OrganisationRenamed { name, .. }
             | E::UnitRenamed { name, .. }
             | E::AccountRenamed { name, .. }
-            | E::PersonRenamed { name, .. } => each(name),
+            | E::PersonRenamed { name, .. }
+            | E::PasskeyAdded { name, .. }
+            | E::PasskeyRenamed { name, .. } => each(name),
             E::PersonMade { name, email, .. } => [name, email].into_iter().for_each(each),
             E::MemberJoined { external, .. } => each(external),
             E::RequestAsked { roles, accounts, reason, ticket, name, email, company, .. } => {
@@ -538,6 +569,11 @@ impl Event {
             | E::SignedIn { .. }
             | E::SignedOut { .. }
             | E::SignedOutEverywhere { .. }
+            | E::TotpSet { .. }
+            | E::TotpRemoved { .. }
+            | E::RecoveryCodesMade { .. }
+            | E::PasskeyRemoved { .. }
+            | E::FactorsReset { .. }
             | E::RequestAddressed { .. }
             | E::RequestCancelled { .. }
             | E::CancellationNoted { .. }
@@ -644,6 +680,13 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::EnrolmentMade { person, .. }
         | E::PasswordSet { person }
         | E::SignedIn { person, .. }
+        | E::TotpSet { person, .. }
+        | E::TotpRemoved { person }
+        | E::RecoveryCodesMade { person, .. }
+        | E::PasskeyAdded { person, .. }
+        | E::PasskeyRenamed { person, .. }
+        | E::PasskeyRemoved { person, .. }
+        | E::FactorsReset { person }
         | E::SignedOutEverywhere { person } => to.extend(state.organisations_of(*person)),
         E::SignedOut { sign_in } => {
             let person = state.sign_ins.get(*sign_in).map(|s| s.person);

@@ -98,6 +98,13 @@ names! {
     StreamStopped => "stream_stopped",
     StreamVerified => "stream_verified",
     StreamRemoved => "stream_removed",
+    TotpSet => "totp_set",
+    TotpRemoved => "totp_removed",
+    RecoveryCodesMade => "recovery_codes_made",
+    PasskeyAdded => "passkey_added",
+    PasskeyRenamed => "passkey_renamed",
+    PasskeyRemoved => "passkey_removed",
+    FactorsReset => "factors_reset",
 }
 
 /// The name as it stands here, if it is one.

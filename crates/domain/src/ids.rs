@@ -159,6 +159,8 @@ id!(/// One stay of one person in one customer.
     SessionId, "sess");
 id!(/// A person's own sign-in.
     SignInId, "sign");
+id!(/// A passkey of a person.
+    PasskeyId, "pkey");
 id!(/// A customer's stop of one partner or one person.
     LockId, "lock");
 id!(/// Comity's own stop of what broke an invariant.

@@ -14,8 +14,8 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, erasure, grant, halt, lock, organisation, person, request, role,
-    session, settle, signing, stream, webhook,
+    application, assignment, erasure, factor, grant, halt, lock, organisation, person, request,
+    role, session, settle, signing, stream, webhook,
 };
 
 pub use crate::apply::row as apply;
@@ -105,11 +105,27 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
             person::make_enrolment(d, caller, organisation, &external, digest)
         }
         C::Enrol { token, password_hash } => person::enrol(d, caller, token, password_hash),
-        C::SignIn { person, auth_epoch, digest } => {
-            person::sign_in(d, caller, person, auth_epoch, digest)
+        C::ResetFactors { organisation, external } => {
+            factor::reset(d, caller, organisation, &external)
         }
+        C::SignIn { person, auth_epoch, digest, proof } => {
+            person::sign_in(d, caller, person, auth_epoch, digest, proof)
+        }
+        C::StepUp { digest, proof } => factor::step_up(d, caller, digest, proof),
         C::SignOut => person::sign_out(d, caller),
         C::SignOutEverywhere => person::sign_out_everywhere(d, caller),
+        C::EndSignIn { sign_in } => factor::end_sign_in(d, caller, sign_in),
+        C::ChangePassword { proven, password_hash, digest } => {
+            factor::change_password(d, caller, proven, password_hash, digest)
+        }
+        C::SetTotp { secret, sealed, step, codes } => {
+            factor::set_totp(d, caller, (secret, sealed), step, codes)
+        }
+        C::RemoveTotp => factor::remove_totp(d, caller),
+        C::MakeRecoveryCodes { codes } => factor::make_recovery_codes(d, caller, codes),
+        C::AddPasskey(fresh) => factor::add_passkey(d, caller, fresh),
+        C::RenamePasskey { passkey, name } => factor::rename_passkey(d, caller, passkey, &name),
+        C::RemovePasskey { passkey } => factor::remove_passkey(d, caller, passkey),
         C::RotateCustomerId { organisation, code } => {
             organisation::rotate(d, caller, organisation, code)
         }

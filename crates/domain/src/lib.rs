@@ -4,7 +4,7 @@
 //! in this order:
 //!
 //! 1. [`ids`], [`time`], [`code`], [`text`], [`permission`]: values.
-//! 2. [`organisation`], [`person`], [`role`], [`application`]: who there is, and what roles permit.
+//! 2. [`organisation`], [`person`], [`factor`], [`role`], [`application`]: who there is, and what roles permit.
 //! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`],
 //!    [`signing`]: one noun, one file: its states, its moves. [`webhook`], [`outbox`]: who is
 //!    told outside, and of what; [`notice`]: which people are told in their inbox and by mail.
@@ -24,6 +24,7 @@ pub mod text;
 pub mod time;
 
 pub mod application;
+pub mod factor;
 pub mod organisation;
 pub mod person;
 pub mod role;

@@ -8,7 +8,7 @@ use crate::application::KeyUse;
 use crate::command::{Caller, Principal};
 use crate::grant::Grant;
 use crate::halt::HaltTarget;
-use crate::ids::{GrantId, OrganisationId, PersonId, RequestId};
+use crate::ids::{GrantId, OrganisationId, PersonId, RequestId, SignInId};
 use crate::person::{FRESH, PortalPermission};
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -52,11 +52,14 @@ actions! {
     PutMember,
     RemoveMember,
     MakeEnrolment,
+    ResetFactors,
     ReadMembers,
     ReadRoles,
     ReadAccounts,
     ReadAllEvents,
     SignOut,
+    StepUp,
+    ManageFactors,
     ReadSelf,
     Enter,
     LeaveGrant,
@@ -153,6 +156,8 @@ enum Needs {
     KeyOrMember(KeyUse),
     /// The person whose own it is.
     Owner,
+    /// The same, with a fresh sign-in.
+    FreshOwner,
     /// That person, also from inside the partner session itself.
     OwnerOrSession,
 }
@@ -174,7 +179,11 @@ fn needs(action: Action) -> Needs {
         | A::PutLevel
         | A::SetStanding => Key(Operate),
         A::ReadPlatform | A::LiftHalt | A::ManagePlatformWebhooks => Key(Operate),
-        A::PutOrganisation | A::MakeEnrolment | A::ReadAllEvents | A::EraseWords => Key(Provision),
+        A::PutOrganisation
+        | A::MakeEnrolment
+        | A::ResetFactors
+        | A::ReadAllEvents
+        | A::EraseWords => Key(Provision),
         A::PutUnit
         | A::PutAccount
         | A::RemoveAccount
@@ -183,7 +192,8 @@ fn needs(action: Action) -> Needs {
         | A::PutMember
         | A::RemoveMember => KeyOr(Provision, Manage),
         A::ReadMembers | A::ReadRoles | A::ReadAccounts => KeyOr(Provision, Audit),
-        A::SignOut | A::ReadSelf | A::Enter | A::LeaveGrant => Needs::Owner,
+        A::SignOut | A::StepUp | A::ReadSelf | A::Enter | A::LeaveGrant => Needs::Owner,
+        A::ManageFactors => Needs::FreshOwner,
         A::ReadOrganisation => Needs::KeyOrMember(Provision),
         A::ReadCustomerId | A::ReadSettings | A::ReadLocks => Portal(Customer, Audit),
         A::ChangeSettings | A::Deny | A::Revoke | A::Narrow | A::EndSession | A::Lock => {
@@ -250,17 +260,22 @@ pub fn check(
                 Err(Refusal::Forbidden(key_name(usage)))
             }
             Needs::Owner | Needs::OwnerOrSession if thing.owner == Some(person) => Ok(()),
-            Needs::Owner | Needs::OwnerOrSession => Err(Refusal::NotFound),
+            Needs::FreshOwner if thing.owner == Some(person) => fresh(state, sign_in, now),
+            Needs::Owner | Needs::FreshOwner | Needs::OwnerOrSession => Err(Refusal::NotFound),
             Needs::KeyOrMember(_) => membership(state, person, Side::Either, thing).map(|_| ()),
             Needs::KeyOr(_, permission) => portal(state, person, Side::Either, thing, permission),
             Needs::Portal(side, permission) => portal(state, person, side, thing, permission),
             Needs::Fresh(side, permission) => {
                 portal(state, person, side, thing, permission)?;
-                let signed_in = state.sign_ins.get(sign_in).map_or(Instant(i64::MIN), |s| s.at);
-                if now.since(signed_in) < FRESH { Ok(()) } else { Err(Refusal::FreshSignIn) }
+                fresh(state, sign_in, now)
             }
         },
     }
+}
+
+fn fresh(state: &State, sign_in: SignInId, now: Instant) -> Result<(), Refusal> {
+    let signed_in = state.sign_ins.get(sign_in).map_or(Instant(i64::MIN), |s| s.at);
+    if now.since(signed_in) < FRESH { Ok(()) } else { Err(Refusal::FreshSignIn) }
 }
 
 fn key_name(usage: KeyUse) -> &'static str {

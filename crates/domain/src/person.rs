@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::{Caller, Principal, PutMember};
+use crate::command::{Caller, Door, Principal, PutMember};
 use crate::draft::{Draft, SideWrite};
 use crate::event::Event;
+use crate::factor::{self, Acr, Proof};
 use crate::ids::{Digest32, OrganisationId, PersonId, RoleId, SignInId, UnitId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::{self, Standing};
@@ -123,6 +124,10 @@ pub struct SignIn {
     pub until: Instant,
     /// The person's epoch at that time.
     pub auth_epoch: u32,
+    /// How well they proved it.
+    pub acr: Acr,
+    /// Through which door they came.
+    pub door: Door,
 }
 
 /// Makes a member, or changes one. A verified address that is known already leads to the person it
@@ -353,29 +358,29 @@ pub(crate) fn enrol(
     Ok(())
 }
 
-/// A person has proven who they are. The door checked the password against the credential of
-/// `auth_epoch`; if that has changed meanwhile, the proof is worthless.
+/// A person has proven who they are. The door checked the proof against what stood at `auth_epoch`;
+/// if that has changed meanwhile, or what it uses up is used, the proof is worthless.
 pub(crate) fn sign_in(
     d: &mut Draft<'_>,
     caller: &Caller,
     person: PersonId,
     auth_epoch: u32,
     digest: Digest32,
+    proof: Proof,
 ) -> Result<(), Refusal> {
     if caller.principal != Principal::Anonymous {
         return Err(Refusal::NotFound);
     }
     let known = d.state.people.get(person).ok_or(Refusal::NotFound)?;
-    if known.auth_epoch != auth_epoch || !known.has_password {
+    if known.auth_epoch != auth_epoch {
         return Err(Refusal::CallerRevoked);
     }
-    let sign_in = SignInId(d.id());
-    let until = d.now().plus(SIGN_IN_LASTS);
-    d.emit(Event::SignedIn { person, sign_in, digest, until });
+    factor::proves(&d.state, person, proof)?;
+    factor::begin(d, caller, person, digest, proof);
     Ok(())
 }
 
-fn own_sign_in(caller: &Caller) -> Result<(PersonId, SignInId), Refusal> {
+pub(crate) fn own_sign_in(caller: &Caller) -> Result<(PersonId, SignInId), Refusal> {
     match caller.principal {
         Principal::Person { person, sign_in } => Ok((person, sign_in)),
         _ => Err(Refusal::NotFound),
@@ -395,7 +400,12 @@ pub(crate) fn sign_out_everywhere(d: &mut Draft<'_>, caller: &Caller) -> Result<
     let (person, _) = own_sign_in(caller)?;
     may::check(&d.state, caller, Action::SignOut, Thing::own(person), d.now())?;
     d.emit(Event::SignedOutEverywhere { person });
-    // Everywhere is also inside the customers (T22).
+    end_stays(d, person);
+    Ok(())
+}
+
+/// Everywhere is also inside the customers (T22).
+pub(crate) fn end_stays(d: &mut Draft<'_>, person: PersonId) {
     let now = d.now();
     let stays: Vec<_> = d.state.sessions_of(person).collect();
     for session in stays {
@@ -403,5 +413,4 @@ pub(crate) fn sign_out_everywhere(d: &mut Draft<'_>, caller: &Caller) -> Result<
             d.emit(Event::SessionEnded { session, cause: SessionEnd::Closed });
         }
     }
-    Ok(())
 }

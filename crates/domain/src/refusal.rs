@@ -18,6 +18,8 @@ pub enum Refusal {
     PartnerSession,
     /// The sign-in is older than this act allows.
     FreshSignIn,
+    /// The caller has a second factor, and has signed in without it.
+    StrongerSignIn,
     /// The caller's credential was withdrawn after it was shown.
     CallerRevoked,
     /// A field is wrong.
@@ -110,6 +112,7 @@ impl Refusal {
             Self::Forbidden(_) => "forbidden",
             Self::PartnerSession => "partner_session_refused",
             Self::FreshSignIn => "fresh_sign_in_required",
+            Self::StrongerSignIn => "stronger_sign_in_required",
             Self::CallerRevoked => "caller_revoked",
             Self::Invalid { .. } => "invalid",
             Self::WrongState(_) => "wrong_state",
@@ -144,7 +147,9 @@ impl Refusal {
     pub fn class(&self) -> Class {
         match self {
             Self::NotFound => Class::Missing,
-            Self::CallerRevoked | Self::FreshSignIn => Class::Unauthenticated,
+            Self::CallerRevoked | Self::FreshSignIn | Self::StrongerSignIn => {
+                Class::Unauthenticated
+            }
             Self::Forbidden(_) | Self::PartnerSession | Self::FourEyes | Self::NoAccess => {
                 Class::Forbidden
             }
@@ -185,6 +190,9 @@ impl Refusal {
             }
             Self::FreshSignIn => {
                 "Sign in again: this needs a sign-in of the last five minutes.".into()
+            }
+            Self::StrongerSignIn => {
+                "Sign in again with your second factor: this changes how you sign in.".into()
             }
             Self::CallerRevoked => "This sign-in or key was withdrawn; sign in again.".into(),
             Self::Invalid { field, why } => format!("{field} {why}."),

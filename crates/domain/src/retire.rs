@@ -79,6 +79,7 @@ fn session(state: &mut State, id: SessionId) {
 fn sign_in(state: &mut State, id: SignInId) {
     if let Some(gone) = state.sign_ins.get(id).cloned() {
         state.sign_in_digests.remove(&gone.token);
+        state.sign_ins_of.remove(&(gone.person, id));
         state.sign_ins.remove(id);
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::application::{Application, Key, Policy};
 use crate::assignment::Assignment;
 use crate::event::Due;
+use crate::factor::Factors;
 use crate::grant::Grant;
 use crate::halt::Halt;
 use crate::ids::{
@@ -35,7 +36,7 @@ use crate::webhook::Webhook;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
 /// one that was forgotten.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Bytes that are no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,7 @@ facts! {
     roles: Table<RoleId, Role>,
     people: Table<PersonId, Person>,
     sign_ins: Table<SignInId, SignIn>,
+    factors: OrdMap<PersonId, Factors>,
     requests: Table<RequestId, Request>,
     grants: Table<GrantId, Grant>,
     sessions: Table<SessionId, Session>,
@@ -107,6 +109,8 @@ facts! {
     customer_ids,
     key_digests,
     sign_in_digests,
+    sign_ins_of,
+    passkeys,
     session_tokens,
     enrolments,
     roles_by_code,
@@ -220,6 +224,7 @@ fn people(state: &State, out: &mut Vec<Reference>) {
             plain(p.email)
         });
     }
+    out.extend(state.factors.values().flat_map(|f| &f.passkeys).map(|p| plain(p.name)));
     for ((organisation, person), m) in &state.members {
         out.push(found(m.external, Lookup::Member(*organisation), person.0));
     }
@@ -276,6 +281,11 @@ fn follow_people(state: &mut State) {
     state.memberships = set(state.members.keys().map(|(o, p)| (*p, *o)));
     state.assigned = set(state.assignments.keys().map(|(g, p)| (*p, *g)));
     state.sign_in_digests = map(state.sign_ins.rows().map(|(id, s)| (s.token, id)));
+    state.sign_ins_of = set(state.sign_ins.rows().map(|(id, s)| (s.person, id)));
+    let keys = |(id, f): (&PersonId, &Factors)| {
+        f.passkeys.iter().map(|p| (p.credential, *id)).collect::<Vec<_>>()
+    };
+    state.passkeys = map(state.factors.iter().flat_map(keys));
     state.enrolments =
         map(state.people.rows().filter_map(|(id, p)| p.enrolment.map(|(digest, _)| (digest, id))));
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::application::{Application, Key, Policy};
 use crate::assignment::{Assignment, Basis};
 use crate::event::Due;
+use crate::factor::Factors;
 use crate::grant::Grant;
 use crate::halt::{Halt, HaltTarget};
 use crate::ids::{
@@ -61,6 +62,8 @@ pub struct State {
     pub people: Table<PersonId, Person>,
     /// People's own sign-ins that have not run out.
     pub sign_ins: Table<SignInId, SignIn>,
+    /// What people have to prove with beside a password; who has nothing stands nowhere.
+    pub factors: OrdMap<PersonId, Factors>,
     /// Requests.
     pub requests: Table<RequestId, Request>,
     /// Grants.
@@ -88,6 +91,8 @@ pub struct State {
     pub(crate) customer_ids: OrdMap<Digest32, OrganisationId>,
     pub(crate) key_digests: OrdMap<Digest32, KeyId>,
     pub(crate) sign_in_digests: OrdMap<Digest32, SignInId>,
+    pub(crate) sign_ins_of: OrdSet<(PersonId, SignInId)>,
+    pub(crate) passkeys: OrdMap<Digest32, PersonId>,
     pub(crate) session_tokens: OrdMap<Digest32, SessionId>,
     pub(crate) enrolments: OrdMap<Digest32, PersonId>,
     pub(crate) roles_by_code: OrdMap<(OrganisationId, Arc<str>), RoleId>,
@@ -163,7 +168,10 @@ impl Default for State {
             account_sets: Sets::default(),
             customer_ids: OrdMap::new(),
             key_digests: OrdMap::new(),
+            factors: OrdMap::new(),
             sign_in_digests: OrdMap::new(),
+            sign_ins_of: OrdSet::new(),
+            passkeys: OrdMap::new(),
             session_tokens: OrdMap::new(),
             enrolments: OrdMap::new(),
             roles_by_code: OrdMap::new(),
@@ -262,6 +270,25 @@ impl State {
     #[must_use]
     pub fn sign_in_by_digest(&self, digest: Digest32) -> Option<SignInId> {
         self.sign_in_digests.get(&digest).copied()
+    }
+
+    /// A person's sign-ins that are in force at `now`, the oldest first.
+    pub fn sign_ins_of(
+        &self,
+        person: PersonId,
+        now: Instant,
+    ) -> impl Iterator<Item = (SignInId, &SignIn)> {
+        let epoch = self.people.get(person).map(|p| p.auth_epoch);
+        self.sign_ins_of
+            .range((person, SignInId::MIN)..=(person, SignInId::MAX))
+            .filter_map(|(_, id)| Some((*id, self.sign_ins.get(*id)?)))
+            .filter(move |(_, s)| now < s.until && Some(s.auth_epoch) == epoch)
+    }
+
+    /// Whose the passkey of this digest is.
+    #[must_use]
+    pub fn passkey_owner(&self, credential: Digest32) -> Option<PersonId> {
+        self.passkeys.get(&credential).copied()
     }
 
     /// Whom an enrolment token lets set a first password.

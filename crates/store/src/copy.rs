@@ -72,6 +72,7 @@ const TABLES: &[Table] = &[
     ),
     table("audit_index", "organisation, seq", &[("organisation", Bytes), ("seq", Number)]),
     table("credential", "person", &[("person", Bytes), ("hash", Text)]),
+    table("factor", "person, factor", &[("person", Bytes), ("factor", Bytes), ("sealed", Bytes)]),
     table("customer_id", "organisation", &[("organisation", Bytes), ("sealed", Bytes)]),
     table("signing_key", "kid", &[("kid", Bytes), ("sealed", Bytes)]),
     table(

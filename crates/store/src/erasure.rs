@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// that a crash in between is made good: "scrb" in ASCII.
 const TO_SCRUB: i64 = 0x7363_7262;
 
-/// Deletes the words about `of`, those that go with it, and a person's password hash. The history
+/// Deletes the words about `of`, those that go with it, and what a person proves with. The history
 /// shows the words of its rows, so it is blank from now on.
 pub(crate) fn words(tx: &Transaction<'_>, of: &Subject) -> Result<usize, StoreError> {
     let named = subject(of)?;
@@ -30,6 +30,8 @@ pub(crate) fn words(tx: &Transaction<'_>, of: &Subject) -> Result<usize, StoreEr
     if let Subject::Person(person) = of {
         gone += tx
             .prepare_cached("DELETE FROM credential WHERE person = ?1")?
+            .execute(params![id(person.0)])?;
+        tx.prepare_cached("DELETE FROM factor WHERE person = ?1")?
             .execute(params![id(person.0)])?;
         for delete in crate::notices::OF_A_PERSON_SQLITE {
             tx.prepare_cached(delete)?.execute(params![id(person.0)])?;

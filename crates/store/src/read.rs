@@ -251,6 +251,27 @@ impl Reader {
         })
     }
 
+    /// What a factor of a person is checked with, sealed.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn factor(
+        &self,
+        person: PersonId,
+        factor: Digest32,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let files = match &self.0 {
+            Engine::Sqlite(files) => files,
+            Engine::Postgres(pool) => return pool.with(|c| pg::factor(c, person, factor)),
+        };
+        files.with(|c| {
+            let sql = "SELECT sealed FROM factor WHERE person = ?1 AND factor = ?2";
+            let mut ask = c.prepare_cached(sql)?;
+            let asked = rusqlite::params![id(person.0), factor.0];
+            Ok(ask.query_row(asked, |r| r.get(0)).optional()?)
+        })
+    }
+
     /// An organisation's sealed customer ID.
     ///
     /// # Errors

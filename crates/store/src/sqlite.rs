@@ -335,6 +335,16 @@ fn beside(tx: &Transaction<'_>, row: &Row, write: &SideWrite) -> Result<(), Stor
             .prepare_cached("INSERT INTO credential (person, hash) VALUES (?1, ?2) ON CONFLICT (person) DO UPDATE SET hash = excluded.hash")?
             .execute(params![id(person.0), hash])?,
         SideWrite::EraseCredentials => tx.prepare_cached("DELETE FROM credential")?.execute([])?,
+        SideWrite::Factor { person, factor, sealed } => tx
+            .prepare_cached("INSERT INTO factor (person, factor, sealed) VALUES (?1, ?2, ?3) ON CONFLICT (person, factor) DO UPDATE SET sealed = excluded.sealed")?
+            .execute(params![id(person.0), factor.0, sealed.0])?,
+        SideWrite::DropFactor { person, factor } => tx
+            .prepare_cached("DELETE FROM factor WHERE person = ?1 AND factor = ?2")?
+            .execute(params![id(person.0), factor.0])?,
+        SideWrite::EraseFactors(Some(person)) => {
+            tx.prepare_cached("DELETE FROM factor WHERE person = ?1")?.execute([id(person.0)])?
+        }
+        SideWrite::EraseFactors(None) => tx.prepare_cached("DELETE FROM factor")?.execute([])?,
         SideWrite::CustomerId(organisation, sealed) => tx
             .prepare_cached("INSERT INTO customer_id (organisation, sealed) VALUES (?1, ?2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed")?
             .execute(params![id(organisation.0), sealed.0])?,

@@ -24,7 +24,9 @@ use crate::mail::{
 use crate::node::{self, Node};
 use crate::outbound::{self, Outbound};
 use crate::outbox::{Deliveries, Parts};
+use crate::people::passkeys::Passkeys;
 use crate::people::passwords::{Cost, Passwords};
+use crate::people::tries::Tries;
 use crate::snapshots::{Snapshots, Taker, file};
 use crate::start;
 
@@ -194,6 +196,8 @@ impl App {
             deliveries,
             post,
             passwords,
+            passkeys: Passkeys::new(&settings.issuer),
+            tries: Tries::default(),
             clock,
             issuer: settings.issuer.clone(),
             assertions,

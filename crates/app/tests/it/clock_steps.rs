@@ -43,7 +43,15 @@ fn sign_in(site: &Site, person: PersonId) -> Caller {
     let digest = Secret::new(Kind::SignIn).digest();
     let nobody = Caller { principal: Principal::Anonymous, door: Door::Api };
     let auth_epoch = site.app.state().people.get(person).unwrap().auth_epoch;
-    let done = site.must(&nobody, Command::SignIn { person, auth_epoch, digest });
+    let done = site.must(
+        &nobody,
+        Command::SignIn {
+            person,
+            auth_epoch,
+            digest,
+            proof: comity_domain::factor::Proof::Password,
+        },
+    );
     let sign_in = done.state.sign_in_by_digest(digest).unwrap();
     Caller { principal: Principal::Person { person, sign_in }, door: Door::Api }
 }

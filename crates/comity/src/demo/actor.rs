@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use comity_app::App;
+use comity_app::app::Entered;
 use comity_app::clock::Clock;
 use comity_app::node::Done;
 use comity_app::tokens::{Kind, Secret};
@@ -56,9 +57,12 @@ impl Stage<'_> {
     pub async fn sign_in(&self, email: &str) -> anyhow::Result<Caller> {
         let signed = self
             .app
-            .sign_in(email, PASSWORD.into())
+            .sign_in(Door::Cli, email, PASSWORD.into())
             .await
             .map_err(|e| anyhow!("demo: {email}: {e:?}"))?;
+        let Entered::In(signed) = signed else {
+            bail!("demo: {email} has a second factor");
+        };
         self.app
             .caller(signed.token.reveal(), Door::Cli)
             .context("demo: a fresh sign-in is not in force")

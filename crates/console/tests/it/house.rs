@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
 use comity_api::limits;
 use comity_app::App;
+use comity_app::app::Entered;
 use comity_app::clock::Clock;
 use comity_app::node::Done;
 use comity_app::people::passwords::Cost;
@@ -263,8 +264,11 @@ impl House {
     /// A fresh sign-in of `name@organisation`, as the API's bearer token.
     pub fn token_of(&self, who: &str) -> String {
         let email = format!("{who}.example");
-        let signed = self.app.sign_in(&email, PASSWORD.into());
-        self.runtime.block_on(signed).expect("a sign-in").token.reveal().to_owned()
+        let signed = self.app.sign_in(Door::Console, &email, PASSWORD.into());
+        match self.runtime.block_on(signed).expect("a sign-in") {
+            Entered::In(signed) => signed.token.reveal().to_owned(),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The same as a caller.

@@ -4,6 +4,7 @@ use crate::organisation::Standing;
 use crate::state::State;
 use crate::text::Subject;
 
+use super::factors::end_factors;
 use super::people::{end_enrolment, raise_epoch};
 use super::{Context, Touched};
 
@@ -18,6 +19,7 @@ pub(super) fn erased(state: &mut State, c: &Context<'_>, subject: Subject, touch
             state.dealt.remove(&(person, customer, provider));
         }
         end_enrolment(state, person);
+        end_factors(state, person);
         state.people.change(person, |p| p.has_password = false);
         raise_epoch(state, person);
         touched.people.insert(person);
@@ -59,6 +61,8 @@ fn void_people(state: &mut State) {
             member.standing = Standing::Suspended;
         }
     }
+    let proving: Vec<_> = state.factors.keys().copied().collect();
+    proving.into_iter().for_each(|person| end_factors(state, person));
     let enrolled: Vec<_> =
         state.people.iter().filter(|(_, p)| p.has_password).map(|(id, _)| id).collect();
     for person in enrolled {

@@ -17,6 +17,7 @@ use crate::time::Instant;
 
 mod access;
 mod erasure;
+mod factors;
 mod here;
 mod people;
 mod stays;
@@ -149,6 +150,13 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::SignedIn { .. }
         | E::SignedOut { .. }
         | E::SignedOutEverywhere { .. } => people::people(state, c, event, touched),
+        E::TotpSet { .. }
+        | E::TotpRemoved { .. }
+        | E::RecoveryCodesMade { .. }
+        | E::PasskeyAdded { .. }
+        | E::PasskeyRenamed { .. }
+        | E::PasskeyRemoved { .. }
+        | E::FactorsReset { .. } => factors::factors(state, c, event),
         E::RequestAsked { .. }
         | E::RequestAddressed { .. }
         | E::RequestCancelled { .. }

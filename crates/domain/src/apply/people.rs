@@ -1,6 +1,7 @@
 //! People, memberships and their own sign-ins.
 
 use crate::event::Event;
+use crate::factor::Proof;
 use crate::ids::PersonId;
 use crate::organisation::Standing;
 use crate::person::{Member, PAST_MEMBERSHIP_KEPT, Person, SignIn};
@@ -97,11 +98,24 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
             state.people.change(*person, |p| (p.has_password, p.enrolment) = (true, None));
             raise_epoch(state, *person);
         }
-        Event::SignedIn { person, sign_in, digest, until } => {
+        Event::SignedIn { person, sign_in, digest, until, proof, door } => {
             let auth_epoch = state.people.get(*person).map_or(0, |p| p.auth_epoch);
-            let made =
-                SignIn { person: *person, token: *digest, at: c.at, until: *until, auth_epoch };
+            let at = match proof {
+                Proof::Earlier { at, .. } => *at,
+                _ => c.at,
+            };
+            let made = SignIn {
+                person: *person,
+                token: *digest,
+                at,
+                until: *until,
+                auth_epoch,
+                acr: proof.acr(),
+                door: *door,
+            };
+            super::factors::used(state, *person, *proof, c.at);
             state.sign_ins.insert(*sign_in, made);
+            state.sign_ins_of.insert((*person, *sign_in));
             state.sign_in_digests.insert(*digest, *sign_in);
             state.retire.insert((*until, Retire::SignIn(*sign_in)));
         }

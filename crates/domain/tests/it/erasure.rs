@@ -319,7 +319,12 @@ fn t50_nobody_is_a_member_by_the_copy_alone_and_no_old_password_opens_anything()
     // The door that checked the old password came too late, and the next finds none.
     for auth_epoch in [before, epoch(&h, boss)] {
         let digest = h.w.secret();
-        let sign_in = Command::SignIn { person: boss, auth_epoch, digest };
+        let sign_in = Command::SignIn {
+            person: boss,
+            auth_epoch,
+            digest,
+            proof: comity_domain::factor::Proof::Password,
+        };
         assert_eq!(h.w.refused(&anonymous(), sign_in), "caller_revoked");
     }
     // An Admin who was dismissed after the copy, and whom somebody enrols all the same.

@@ -5,6 +5,7 @@
 mod agreement;
 mod check;
 mod erasure;
+mod factors;
 mod halts;
 mod may;
 mod model;

@@ -55,13 +55,13 @@ fn on(action: Action) -> On {
         | ManagePlatformWebhooks
         | KeepStream => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
-        | RemoveMember | MakeEnrolment | ReadMembers | ReadRoles | ReadAccounts
+        | RemoveMember | MakeEnrolment | ResetFactors | ReadMembers | ReadRoles | ReadAccounts
         | ReadOrganisation | ReadCustomerId | RotateCustomerId | ReadSettings | ChangeSettings
         | ReadLocks | Lock | Unlock | ReadEvents | ReadNotices | ReadWebhooks | ManageWebhooks => {
             On::Customer
         }
         Ask => On::Provider,
-        SignOut | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
+        SignOut | StepUp | ManageFactors | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
         CancelRequest | ReadRequest | Approve | Deny | ReadGrant | Confirm | Revoke | Narrow
         | GiveUp | ReadAssignments | Assign | Unassign | ReadHistory | EndSession => On::Between,
     }
@@ -249,6 +249,8 @@ fn t47_a_key_decides_nothing_for_anybody() {
     use Action::*;
     let people_only = [
         SignOut,
+        StepUp,
+        ManageFactors,
         ReadSelf,
         Enter,
         LeaveGrant,

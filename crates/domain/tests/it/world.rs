@@ -376,7 +376,15 @@ impl World {
         }
         let auth_epoch = self.state.people.get(person).unwrap().auth_epoch;
         let digest = self.secret();
-        self.must(&anonymous(), Command::SignIn { person, auth_epoch, digest });
+        self.must(
+            &anonymous(),
+            Command::SignIn {
+                person,
+                auth_epoch,
+                digest,
+                proof: comity_domain::factor::Proof::Password,
+            },
+        );
         let sign_in = self.state.sign_in_by_digest(digest).unwrap();
         Caller { principal: Principal::Person { person, sign_in }, door: Door::Api }
     }

@@ -506,6 +506,17 @@ fn beside(session: &mut Session, row: &Row, write: &SideWrite) -> Result<(), Sto
             &[&id(person.0).as_slice(), hash],
         )?,
         SideWrite::EraseCredentials => session.execute("DELETE FROM credential", &[])?,
+        SideWrite::Factor { person, factor, sealed } => session.execute(
+            "INSERT INTO factor (person, factor, sealed) VALUES ($1, $2, $3) ON CONFLICT (person, factor) DO UPDATE SET sealed = excluded.sealed",
+            &[&id(person.0).as_slice(), &factor.0.as_slice(), &sealed.0],
+        )?,
+        SideWrite::DropFactor { person, factor } => session.execute(
+            "DELETE FROM factor WHERE person = $1 AND factor = $2",
+            &[&id(person.0).as_slice(), &factor.0.as_slice()],
+        )?,
+        SideWrite::EraseFactors(Some(person)) => session
+            .execute("DELETE FROM factor WHERE person = $1", &[&id(person.0).as_slice()])?,
+        SideWrite::EraseFactors(None) => session.execute("DELETE FROM factor", &[])?,
         SideWrite::CustomerId(organisation, sealed) => session.execute(
             "INSERT INTO customer_id (organisation, sealed) VALUES ($1, $2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed",
             &[&id(organisation.0).as_slice(), &sealed.0],
@@ -522,6 +533,8 @@ fn beside(session: &mut Session, row: &Row, write: &SideWrite) -> Result<(), Sto
             let named = subject(of)?;
             if let Subject::Person(person) = of {
                 let sql = "DELETE FROM credential WHERE person = $1";
+                session.execute(sql, &[&id(person.0).as_slice()])?;
+                let sql = "DELETE FROM factor WHERE person = $1";
                 session.execute(sql, &[&id(person.0).as_slice()])?;
                 for sql in crate::notices::OF_A_PERSON_POSTGRES {
                     session.execute(sql, &[&id(person.0).as_slice()])?;

@@ -20,6 +20,7 @@ pub(super) const RIGHTS: &[(&str, &str)] = &[
     ("SELECT, INSERT", "audit_index"),
     ("SELECT, INSERT", "checkpoint"),
     ("SELECT, INSERT, UPDATE, DELETE", "credential"),
+    ("SELECT, INSERT, UPDATE, DELETE", "factor"),
     ("SELECT, INSERT, UPDATE, DELETE", "customer_id"),
     ("SELECT, INSERT, DELETE", "signing_key"),
     ("SELECT, INSERT, UPDATE, DELETE", "command"),

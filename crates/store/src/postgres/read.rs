@@ -29,6 +29,16 @@ pub(crate) fn credential(
     Ok(rows.first().map(|r| r.try_get(0)).transpose()?)
 }
 
+pub(crate) fn factor(
+    session: &mut Session,
+    person: PersonId,
+    factor: Digest32,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "SELECT sealed FROM factor WHERE person = $1 AND factor = $2";
+    let rows = session.query(sql, &[&id(person.0).as_slice(), &factor.0.as_slice()])?;
+    Ok(rows.first().map(|r| r.try_get(0)).transpose()?)
+}
+
 pub(crate) fn customer_id(
     session: &mut Session,
     organisation: OrganisationId,

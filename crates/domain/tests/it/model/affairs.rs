@@ -250,7 +250,12 @@ impl Moves<'_> {
         let auth_epoch = self.m.people[&person].epoch;
         Step {
             by: By::This(anonymous()),
-            command: Command::SignIn { person, auth_epoch, digest },
+            command: Command::SignIn {
+                person,
+                auth_epoch,
+                digest,
+                proof: comity_domain::factor::Proof::Password,
+            },
             seen: None,
         }
     }

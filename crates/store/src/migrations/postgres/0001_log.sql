@@ -262,3 +262,12 @@ CREATE TABLE farewell (
     due        BIGINT NOT NULL,       -- when it is tried next
     PRIMARY KEY (recipient, seq)
 );
+
+-- What people prove with beside a password: the secret of an app that shows codes, the public key of a
+-- passkey. Sealed; the log holds the digests.
+CREATE TABLE factor (
+    person BYTEA NOT NULL,
+    factor BYTEA NOT NULL,
+    sealed BYTEA NOT NULL,
+    PRIMARY KEY (person, factor)
+);

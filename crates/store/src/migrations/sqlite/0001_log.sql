@@ -205,3 +205,12 @@ CREATE TABLE farewell (
     due        INTEGER NOT NULL,      -- when it is tried next
     PRIMARY KEY (recipient, seq)
 ) STRICT, WITHOUT ROWID;
+
+-- What people prove with beside a password: the secret of an app that shows codes, the public key of a
+-- passkey. Sealed; the log holds the digests.
+CREATE TABLE factor (
+    person BLOB NOT NULL,
+    factor BLOB NOT NULL,
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (person, factor)
+) STRICT, WITHOUT ROWID;
