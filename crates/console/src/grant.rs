@@ -10,6 +10,7 @@ use comity_domain::command::Command;
 use comity_domain::event::Event;
 use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
 use comity_domain::may::Action;
+use comity_domain::organisation::Accounts;
 use comity_domain::refusal::Refusal;
 use comity_domain::state::State as World;
 use comity_domain::time::Instant;
@@ -156,7 +157,10 @@ fn person(state: &World, grant: GrantId, id: PersonId, now: Instant) -> Option<P
         name: state.words.show(known.name).to_owned(),
         email: state.words.show(known.email).to_owned(),
         roles: roles.collect::<Vec<_>>().join(", "),
-        accounts: accounts(state, &assigned.accounts),
+        accounts: match &assigned.accounts {
+            Accounts::All => "All that this access holds".into(),
+            list => accounts(state, list),
+        },
         badges,
     })
 }

@@ -122,7 +122,7 @@ pub async fn pending(
     let decides = shell.here.as_ref().is_some_and(|p| p.decides);
     let all = view::pending_requests(&state, id, now);
     let to = format!("/console/o/{id}/access/pending?");
-    let (pager, page) = Pager::of(all, which.after, &to);
+    let (pager, page) = Pager::of(all, which.after, false, &to);
     let page = PendingPage {
         shell,
         head,
