@@ -12,7 +12,7 @@ use comity_domain::refusal::Refusal;
 use comity_domain::version::{Saw, Seen, Versioned};
 
 use crate::again::Sending;
-use crate::limits::Counted;
+use crate::limits::{self, Counted};
 use crate::problem::Problem;
 use crate::versions::if_match;
 
@@ -118,7 +118,7 @@ impl FromRequestParts<Arc<App>> for Who {
         }
         let caller = app.caller(token, Door::Api).ok_or_else(|| stranger(parts))?;
         if let Some(counted) = Counted::beside(parts) {
-            counted.limits.caller(app, &caller, parts)?;
+            limits::caller(counted, app, &caller, parts)?;
         }
         // From inside a partner session nothing can be done here but to leave it (T8), and nothing
         // is looked up before that is said.

@@ -1,5 +1,4 @@
-//! Lists by cursor. A cursor carries where to go on and an authentication code over that, the
-//! asking organisation and the filter: one that was made for another question is refused (T12).
+//! Lists by cursor. One that was made for another question is refused (T12).
 
 use comity_app::App;
 use serde::{Deserialize, Serialize};
@@ -66,24 +65,19 @@ pub fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 /// A cursor to go on after `place`, good only for the same `question`.
 pub fn cursor(app: &App, question: &str, place: &str) -> String {
-    let code = app.keys().mac(format!("{question}\n{place}").as_bytes());
-    format!("{place}.{}", hex(code.get(..16).unwrap_or_default()))
+    comity_app::cursor::write(app, question, place)
+}
+
+/// What is said of a cursor that is not from the list.
+pub fn foreign_cursor() -> Problem {
+    Problem::field("cursor", "is not from this list; start without it")
 }
 
 /// The place that a cursor stands for.
 pub fn place<'c>(app: &App, question: &str, cursor: &'c str) -> Result<&'c str, Problem> {
-    let wrong = || Problem::field("cursor", "is not from this list; start without it");
-    let (place, _) = cursor.rsplit_once('.').ok_or_else(wrong)?;
-    // The cursor as it would be made here; equal texts mean equal codes.
-    let made = self::cursor(app, question, place);
-    let same = app.keys().mac(made.as_bytes()) == app.keys().mac(cursor.as_bytes());
-    if same { Ok(place) } else { Err(wrong()) }
+    comity_app::cursor::read(app, question, cursor).ok_or_else(foreign_cursor)
 }
 
 /// Which end of a list comes first. Identifiers are ordered by age, and so are their texts.

@@ -93,6 +93,11 @@ pub struct PutApplication {
     /// Its permission words: a token for it never permits anything else.
     #[schema(value_type = Vec<values::Pattern>, max_items = 500)]
     permissions: Vec<String>,
+    /// Where it takes over somebody who enters a customer by the console: a form is sent there with
+    /// `access_token`, `session`, `mode`, `customer` and `expires_in`. `https`, or `http` to
+    /// localhost; none for an application that people do not enter so.
+    #[schema(max_length = 1000, examples("https://app.boats.example/enter"))]
+    launch_url: Option<String>,
 }
 
 /// A service of the builder's product.
@@ -109,6 +114,10 @@ pub struct ShownApplication {
     /// Its permission words.
     #[schema(value_type = Vec<values::Pattern>)]
     permissions: Permissions,
+    /// Where it takes over somebody who enters a customer by the console.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    launch_url: Option<String>,
     /// The version, as `ETag` and for `If-Match`.
     #[schema(required)]
     etag: Option<String>,
@@ -120,6 +129,7 @@ fn shown_applications(state: &comity_domain::state::State) -> Vec<ShownApplicati
         code: a.code.to_string(),
         audience: a.audience.to_string(),
         permissions: a.permissions.clone(),
+        launch_url: a.launch_url.as_deref().map(str::to_owned),
         etag: etag(state, &Versioned::Application(id)),
     });
     all.collect()
@@ -157,8 +167,12 @@ pub async fn put_application(
 ) -> Result<Response, Problem> {
     let permissions = Permissions::parse("permissions", &body.permissions)?;
     let of = application(&app.state(), &code);
-    let command =
-        Command::PutApplication { code: code.clone(), audience: body.audience, permissions };
+    let command = Command::PutApplication {
+        code: code.clone(),
+        audience: body.audience,
+        permissions,
+        launch_url: body.launch_url,
+    };
     let done = who.edit(&app, of, command).await?;
     let shown = shown_applications(&done.state).into_iter().find(|a| a.code == code);
     let shown = shown.ok_or_else(Problem::not_found)?;

@@ -1,19 +1,18 @@
 //! Sessions: the history, one stay, coming home, ending.
 
-use std::str::FromStr as _;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use comity_app::history::{self, HistoryQuery, HistorySide, Stay};
+use comity_app::history::{self, CallMinute, Filter, HistorySide, Question, Stay, StoreError};
 use comity_app::{App, Failure};
 use comity_domain::command::Command;
 use comity_domain::ids::{OrganisationId, PersonId, SessionId};
 use comity_domain::may::{self, Action, Thing};
+use comity_domain::role::Mode;
 use comity_domain::session::SessionStatus;
 use comity_domain::state::State as World;
-use comity_domain::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -74,6 +73,22 @@ pub struct ShownSession {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reason: Option<String>,
+    /// Of one session: its calls over time, each minute that had any, without those that came late.
+    /// Calls that a crash lost stand in no minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    minutes: Option<Vec<ShownMinute>>,
+}
+
+/// The calls of one minute.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionMinute, examples(json!({ "at": "2027-01-31T12:04:00.000Z", "allowed": 12, "refused": 1 })))]
+struct ShownMinute {
+    /// When the minute began.
+    #[schema(value_type = values::Instant)]
+    at: String,
+    allowed: u64,
+    refused: u64,
 }
 
 /// Who was there, as they were called then.
@@ -117,6 +132,7 @@ fn show(state: &World, stay: Stay) -> ShownSession {
         calls_refused: stay.calls.refused,
         calls_late: stay.calls.late,
         reason: row.reason,
+        minutes: None,
     }
 }
 
@@ -143,6 +159,12 @@ pub struct ListQuery {
     /// Only those of this person.
     #[param(nullable = false, value_type = Option<values::PersonId>)]
     person: Option<PersonId>,
+    /// Only those in this mode.
+    #[param(nullable = false, value_type = Option<values::Mode>)]
+    mode: Option<Mode>,
+    /// Only those with this status now.
+    #[param(nullable = false, value_type = Option<values::SessionStatus>)]
+    status: Option<SessionStatus>,
     /// Only those that started then or later.
     #[param(nullable = false, value_type = Option<values::Instant>)]
     since: Option<String>,
@@ -173,47 +195,22 @@ pub async fn history(
     let scope = organisation(&state, &named)?;
     may::check(&state, &who.0, Action::ReadHistory, Thing::organisation(scope), now)?;
     let limit = page::limit(q.limit)?;
-    let question = format!(
-        "sessions/{scope}/{:?}/{:?}/{:?}/{:?}/{:?}",
-        q.side, q.partner, q.person, q.since, q.until
-    );
-    let after = q
-        .cursor
-        .as_deref()
-        .map(|c| page::place(&app, &question, c).and_then(read_place))
-        .transpose()?;
-    // What is older than the customer keeps is not shown.
-    let kept = state
-        .organisations
-        .get(scope)
-        .map_or(Instant(0), |o| now.plus(-o.settings.retention.millis()));
-    let since = q.since.as_deref().map(|t| instant("since", t)).transpose()?;
-    let query = HistoryQuery {
+    let filter = Filter {
         side: if q.side == Side::Customer { HistorySide::Customer } else { HistorySide::Provider },
         other: q.partner,
         person: q.person,
-        since: Some(since.unwrap_or(kept).max(kept)),
+        since: q.since.as_deref().map(|t| instant("since", t)).transpose()?,
         until: q.until.as_deref().map(|t| instant("until", t)).transpose()?,
-        after,
-        limit: limit + 1,
+        mode: q.mode,
+        status: q.status,
     };
+    let question = Question::new(&state, scope, filter, now);
+    let place = |c: &str| question.place(&app, c).ok_or_else(page::foreign_cursor);
+    let after = q.cursor.as_deref().map(place).transpose()?;
     let asking = app.clone();
-    let stays = blocking(move || history::page(&asking, scope, &query, now)).await?;
-    let more = stays.len() > limit;
-    let items: Vec<ShownSession> =
-        stays.iter().take(limit).cloned().map(|s| show(&state, s)).collect();
-    let last = stays.get(limit.saturating_sub(1)).filter(|_| more);
-    let next = last
-        .map(|s| page::cursor(&app, &question, &format!("{}:{}", s.row.started.0, s.row.session)));
-    Ok(Json(Page::new(items, next)))
-}
-
-fn read_place(place: &str) -> Result<(Instant, SessionId), Problem> {
-    let read = || {
-        let (at, id) = place.split_once(':')?;
-        Some((Instant(at.parse().ok()?), SessionId::from_str(id).ok()?))
-    };
-    read().ok_or_else(|| Problem::field("cursor", "is not from this list; start without it"))
+    let stays = blocking(move || question.page(&asking, after, limit)).await?;
+    let items: Vec<ShownSession> = stays.items.into_iter().map(|s| show(&state, s)).collect();
+    Ok(Json(Page::new(items, stays.next)))
 }
 
 async fn blocking<T: Send + 'static, E: Into<Failure> + Send + 'static>(
@@ -238,8 +235,19 @@ pub async fn one(
     let scope = organisation(&state, &named)?;
     may::check(&state, &who.0, Action::ReadHistory, Thing::organisation(scope), now)?;
     let asking = app.clone();
-    let stay = blocking(move || history::one(&asking, scope, id, now)).await?;
-    stay.map(|s| Json(show(&state, s))).ok_or_else(Problem::not_found)
+    let world = state.clone();
+    let found = blocking(move || {
+        let stay = history::one(&asking, &world, scope, id, now)?;
+        Ok::<_, StoreError>((stay, history::minutes(&asking, id)?))
+    });
+    let (stay, minutes) = found.await?;
+    let shown = show(&state, stay.ok_or_else(Problem::not_found)?);
+    let minute = |m: CallMinute| ShownMinute {
+        at: shown::time(m.at),
+        allowed: m.allowed,
+        refused: m.refused,
+    };
+    Ok(Json(ShownSession { minutes: Some(minutes.into_iter().map(minute).collect()), ..shown }))
 }
 
 /// Come home.

@@ -14,7 +14,7 @@ use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
-use comity_store::{Inbox, Place, REMEMBERED_MS, Reader, StoreError};
+use comity_store::{CallMinute, Inbox, Place, REMEMBERED_MS, Reader, StoreError};
 
 use crate::assertions::Assertions;
 use crate::calls::CallBook;
@@ -501,6 +501,20 @@ impl App {
     #[must_use]
     pub fn counts(&self, session: SessionId) -> Counts {
         self.book.counts(self.node.index(), session)
+    }
+
+    /// What the calls of several sessions add up to, in their order. Blocking.
+    #[must_use]
+    pub fn counts_of(&self, sessions: &[SessionId]) -> Vec<Counts> {
+        self.book.counts_of(self.node.index(), sessions)
+    }
+
+    /// A session's calls over time. Blocking.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn minutes(&self, session: SessionId) -> Result<Vec<CallMinute>, StoreError> {
+        self.book.minutes(session)
     }
 }
 

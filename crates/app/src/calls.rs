@@ -16,7 +16,7 @@ use comity_domain::command::{Caller, Command};
 use comity_domain::ids::SessionId;
 use comity_domain::session::CALLS_RESERVED;
 use comity_domain::time::Instant;
-use comity_store::{CallRecord, Calls, CallsReader, Place, StoreError, StoredCounts};
+use comity_store::{CallMinute, CallRecord, Calls, CallsReader, Place, StoreError, StoredCounts};
 
 use crate::clock::{Clock, boot_millis};
 use crate::metrics::Metrics;
@@ -158,6 +158,37 @@ impl CallBook {
                 Counts::default()
             }
         }
+    }
+
+    /// What the calls of several sessions add up to now, in their order.
+    #[must_use]
+    pub fn counts_of(&self, index: &Index, sessions: &[SessionId]) -> Vec<Counts> {
+        let entry = |s: &SessionId| index.by_session(*s);
+        let (live, past): (Vec<SessionId>, Vec<SessionId>) =
+            sessions.iter().copied().partition(|s| entry(s).is_some());
+        let read = |of: &[SessionId], own| {
+            self.past.counters(of, own).unwrap_or_else(|error| {
+                tracing::error!(%error, "counters cannot be read");
+                Vec::new()
+            })
+        };
+        let mut found: BTreeMap<SessionId, Counts> =
+            read(&past, true).into_iter().map(|(s, c)| (s, counts(c))).collect();
+        let elsewhere: BTreeMap<_, _> = read(&live, false).into_iter().collect();
+        for session in live {
+            let own = entry(&session).map(|e| e.counter.read()).unwrap_or_default();
+            let more = elsewhere.get(&session).copied().map(counts).unwrap_or_default();
+            found.insert(session, own.with(more));
+        }
+        sessions.iter().map(|s| found.get(s).copied().unwrap_or_default()).collect()
+    }
+
+    /// A session's calls over time, as they were last made durable.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn minutes(&self, session: SessionId) -> Result<Vec<CallMinute>, StoreError> {
+        self.past.minutes(session)
     }
 
     /// Makes everything durable and ends the thread.

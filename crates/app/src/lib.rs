@@ -9,6 +9,8 @@
 //!   `again`: what is sent a second time;
 //!   [`lease`]: what several nodes over one log wait for.
 //! - [`start`], [`snapshots`]: from a snapshot or the whole log to a state; taking and confirming.
+//! - [`entering`]: how a stay begins.
+//! - [`limits`]: how often is too often, at every door together.
 //! - [`calls`]: counting made durable.
 //! - [`guard`]: no yes from a log that is older than what the world has seen of it.
 //! - [`metrics`]: figures for monitoring.
@@ -19,7 +21,8 @@
 //! - [`webhooks`], [`outbox`], [`outbound`]: telling it outside: signing, delivering, calling.
 //! - [`notices`]: what people are told in their inboxes; [`mail`]: the same by SMTP.
 //! - [`people`]: how people sign in.
-//! - [`history`]: past and present sessions with their counts.
+//! - [`history`]: past and present sessions with their counts, as pages and files; [`cursor`]: places
+//!   in lists, as whoever pages through one carries them.
 //! - [`app`]: all of it together, as a door holds it.
 
 pub mod access;
@@ -30,12 +33,15 @@ pub mod calls;
 pub mod checker;
 pub mod checkpoints;
 pub mod clock;
+pub mod cursor;
+pub mod entering;
 pub mod erasures;
 pub mod guard;
 pub mod history;
 pub mod jws;
 pub mod keys;
 pub mod lease;
+pub mod limits;
 pub mod mail;
 pub mod metrics;
 pub mod node;

@@ -9,6 +9,8 @@
 //! What is said is made when it is sent, from the log as the recipient's owner may read it then:
 //! what was erased stays so. Nothing is told of an ending that another node could still say yes to.
 
+mod farewell;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -22,7 +24,7 @@ use comity_domain::stream::{Stream, StreamStanding, StreamStop};
 use comity_domain::time::{DAY, HOUR, Instant, MINUTE, SECOND};
 use comity_domain::webhook::{Telling, Webhook};
 use comity_store::postgres::Leases;
-use comity_store::{Attempt, Outbox, Place, Reader, StoreError, Waiting};
+use comity_store::{Attempt, Farewell, Outbox, Place, Reader, StoreError, Waiting};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -81,6 +83,7 @@ pub(crate) enum Heard {
     Sure(oneshot::Sender<Result<(u64, u64), StoreError>>),
     /// What became of what was fetched.
     Fetched(StreamId, Vec<streams::Became>, oneshot::Sender<Result<(), StoreError>>),
+    Parted(Farewell, Answer),
     Stop,
 }
 
@@ -133,6 +136,7 @@ impl Deliveries {
             next: Instant(i64::MIN),
             clean: Instant(i64::MIN),
             signer: None,
+            farewells_at: Instant(i64::MIN),
             parts,
         };
         let thread = std::thread::Builder::new()
@@ -189,6 +193,8 @@ struct Work {
     clean: Instant,
     /// Who signs for streams.
     signer: Option<Signer>,
+    /// When it is looked again whether some address is told no more.
+    farewells_at: Instant,
 }
 
 /// Who is told.
@@ -238,6 +244,10 @@ impl Work {
                     Heard::Fetched(stream, what, reply) => {
                         let _ = reply.send(self.fetched(stream, &what));
                     }
+                    Heard::Parted(of, answer) => {
+                        let noted = self.parted(&of, answer);
+                        self.said(noted);
+                    }
                     Heard::Stop => {
                         stopping = Some(boot_millis().saturating_add(STOP_WITHIN_MS));
                     }
@@ -272,6 +282,9 @@ impl Work {
         if now >= self.clean {
             self.clean = now.plus(CLEAN_EVERY);
             self.clean(now)?;
+        }
+        if known != self.seen || now >= self.farewells_at {
+            self.farewells(now)?;
         }
         if known == self.seen && now < self.next {
             return Ok(());

@@ -6,7 +6,7 @@ use comity_domain::refusal::Refusal;
 use comity_domain::time::Instant;
 use comity_domain::webhook::Webhook;
 pub use comity_store::{Delivery, OutboxCounts, Status};
-use comity_store::{Reader, StoreError};
+use comity_store::{Farewell, Reader, StoreError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -78,15 +78,39 @@ pub fn headers(
         let secret = plain.and_then(|bytes| String::from_utf8(bytes).ok()).map(Signing);
         signatures.extend(secret.and_then(|s| s.sign(message, seconds, body)));
     }
-    if signatures.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(vec![
-        ("content-type", "application/json".into()),
-        ("webhook-id", message.to_owned()),
-        ("webhook-timestamp", seconds.to_string()),
-        ("webhook-signature", signatures.join(" ")),
-    ]))
+    Ok(signed(message, seconds, signatures))
+}
+
+/// The same for an address that is told no more, by the secrets that were kept for it.
+#[must_use]
+pub fn farewell(
+    keys: &Keys,
+    of: &Farewell,
+    message: &str,
+    body: &str,
+    now: Instant,
+) -> Option<Vec<(&'static str, String)>> {
+    let seconds = now.0.div_euclid(1_000);
+    let signatures = of.secrets.iter().filter_map(|(digest, sealed)| {
+        let plain = keys.open_sealed(&place(*digest), sealed)?;
+        Signing(String::from_utf8(plain).ok()?).sign(message, seconds, body)
+    });
+    signed(message, seconds, signatures.collect())
+}
+
+fn signed(
+    message: &str,
+    seconds: i64,
+    signatures: Vec<String>,
+) -> Option<Vec<(&'static str, String)>> {
+    (!signatures.is_empty()).then(|| {
+        vec![
+            ("content-type", "application/json".into()),
+            ("webhook-id", message.to_owned()),
+            ("webhook-timestamp", seconds.to_string()),
+            ("webhook-signature", signatures.join(" ")),
+        ]
+    })
 }
 
 /// The identifier of a push: the same at every try, another for every event and recipient.

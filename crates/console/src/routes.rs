@@ -7,8 +7,8 @@ use axum::{Router, middleware};
 use comity_app::App;
 
 use crate::{
-    access, active, approve, assets, components, grant, guard, home, inbox, locks, narrow, request,
-    roles, sign_in, visitor, wrong,
+    access, active, approve, assets, components, grant, guard, history, home, inbox, locks, narrow,
+    request, roles, session, settings, sign_in, visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -49,12 +49,19 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/grants/{grant}/sessions/{session}/end", get(grant::end_page).post(grant::end))
         .route("/console/o/{organisation}/locks/new", get(locks::lock_page).post(locks::lock))
         .route("/console/o/{organisation}/locks/{lock}/unlock", get(locks::unlock_page).post(locks::unlock))
-        .route("/console/o/{organisation}/inbox", get(inbox::page).post(inbox::read))
+        // as customer: what was done, and what was chosen
+        .route("/console/o/{organisation}/access/history", get(history::page))
+        .route("/console/o/{organisation}/access/history.csv", get(history::csv))
+        .route("/console/o/{organisation}/access/history.jsonl", get(history::json_lines))
+        .route("/console/o/{organisation}/sessions/{session}", get(session::page))
+        .route("/console/o/{organisation}/access/settings", get(settings::page).post(settings::save))
+        .route("/console/o/{organisation}/access/block", get(settings::block_page).post(settings::block))
         // as customer: roles
         .route("/console/o/{organisation}/roles", get(roles::list))
         .route("/console/o/{organisation}/roles/new", get(roles::define_page).post(roles::define))
         .route("/console/o/{organisation}/roles/{role}/version", get(roles::change_page).post(roles::change))
         .route("/console/o/{organisation}/roles/{role}/delete", get(roles::delete_page).post(roles::delete))
+        .route("/console/o/{organisation}/inbox", get(inbox::page).post(inbox::read))
         .route("/console/assets/{file}", get(assets::file))
         .route("/console/components", get(components::page))
         // who is looking

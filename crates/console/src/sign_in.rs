@@ -14,7 +14,7 @@ use crate::at::Asked;
 use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
-use crate::visitor::{self, Open, Sent, Visitor};
+use crate::visitor::{self, Counted, Open, Sent, Visitor};
 use crate::wrong::{Wrong, local};
 
 /// The files around a page of nobody.
@@ -94,8 +94,10 @@ pub struct SignIn {
 /// Signs in. Whatever was wrong, it looks the same (T26).
 pub async fn sign_in(
     State(console): State<Console>,
+    Counted(beside): Counted,
     Open(form): Open<SignIn>,
 ) -> Result<Response, Wrong> {
+    beside.limits.sign_in(&console.app, beside.from, &form.email).await?;
     match console.app.sign_in(&form.email, form.password).await {
         Ok(signed) => {
             let mut response = Redirect::to(&local(&form.back)).into_response();
@@ -175,6 +177,7 @@ pub struct StepUp {
 /// Proves it anew: a sign-in of now takes the place of the one that was (T22).
 pub async fn step_up(
     State(console): State<Console>,
+    Counted(beside): Counted,
     Sent { who, form }: Sent<StepUp>,
 ) -> Result<Response, Wrong> {
     let app = &console.app;
@@ -183,6 +186,7 @@ pub async fn step_up(
         let person = state.people.get(who.person).ok_or_else(Wrong::not_found)?;
         state.words.show(person.email).to_owned()
     };
+    beside.limits.sign_in(app, beside.from, &email).await?;
     match app.sign_in(&email, form.password).await {
         Ok(signed) if signed.person == who.person => {
             who.run(app, Command::SignOut).await?;
@@ -243,8 +247,10 @@ pub struct Enrol {
 /// Sets a first password.
 pub async fn enrol(
     State(console): State<Console>,
+    Counted(beside): Counted,
     Open(form): Open<Enrol>,
 ) -> Result<Response, Wrong> {
+    beside.limits.enrol(beside.from)?;
     let wrong = match console.app.enrol(form.token.trim(), form.password).await {
         Ok(()) => {
             return Ok(shell::done("/console/sign-in", "Your password is set. Sign in with it."));

@@ -11,10 +11,11 @@ use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use comity_app::App;
+use comity_app::limits::{Beside, Lane, TooOften};
 use comity_app::node::Done;
 use comity_app::tokens::{self, Kind};
 use comity_domain::command::{Asked, Caller, Door, Principal};
@@ -137,6 +138,11 @@ pub async fn recognise(
     let known = cookie.as_deref().and_then(|c| read(&app, c, now)).map(|(t, u)| (t.to_owned(), u));
     let said = shell::said(request.headers());
     let visitor = known.as_ref().and_then(|(token, _)| visitor(&app, token));
+    if let (Some(visitor), Some(beside)) = (&visitor, request.extensions().get::<Beside>())
+        && let Err(no) = counted(&app, visitor, beside, &request)
+    {
+        return Wrong::from(no).into_response();
+    }
     let by_itself = request.uri().path().ends_with("/live");
     let visitor = match visitor {
         Some(visitor) if !by_itself => {
@@ -160,6 +166,50 @@ pub async fn recognise(
         shell::was_said(&mut response);
     }
     response
+}
+
+/// The last part of an address to which a form is sent that ends something: it has a lane of its
+/// own, so that whoever has read or written much can still revoke (T46).
+const ENDINGS: [&str; 11] = [
+    "sign-out", "deny", "revoke", "narrow", "end", "lock", "cancel", "home", "remove", "give-up",
+    "delete",
+];
+
+/// Counts a visitor together with what they do at the API.
+fn counted(
+    app: &App,
+    visitor: &Visitor,
+    beside: &Beside,
+    request: &Request,
+) -> Result<(), TooOften> {
+    let path = request.uri().path();
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let lane = match *request.method() {
+        Method::GET | Method::HEAD => Lane::Read,
+        _ if ENDINGS.contains(&last) => Lane::End,
+        _ => Lane::Write,
+    };
+    let state = app.state();
+    let home = |person| {
+        let named = path.strip_prefix("/console/o/").and_then(|rest| rest.split('/').next());
+        let named = named.and_then(|name| name.parse::<OrganisationId>().ok());
+        let own = named.filter(|o| state.members.contains_key(&(*o, person)));
+        own.or_else(|| state.organisations_of(person).next())
+    };
+    beside.limits.caller(&visitor.caller, lane, home)
+}
+
+/// The limits, and where the request comes from.
+#[derive(Debug)]
+pub struct Counted(pub Beside);
+
+impl FromRequestParts<Console> for Counted {
+    type Rejection = Wrong;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Console) -> Result<Self, Wrong> {
+        let beside = parts.extensions.get::<Beside>().cloned();
+        beside.map(Self).ok_or_else(|| Wrong::Broken("a page stands outside of the limits".into()))
+    }
 }
 
 /// How many notices wait in the organisation of the address. Nobody who may not read them is shown

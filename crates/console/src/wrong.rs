@@ -5,6 +5,7 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use comity_app::Failure;
+use comity_app::limits::TooOften;
 use comity_domain::refusal::{Class, Refusal};
 
 use crate::assets;
@@ -111,7 +112,7 @@ impl Wrong {
             Self::Form(why) => ("The form could not be read", format!("Nothing was done. {why}")),
             Self::TooOften { seconds } => (
                 "Too many tries",
-                format!("Nothing was done. Try again in {seconds} seconds."),
+                format!("Nothing was done. Try again in {}.", wait(*seconds)),
             ),
             Self::NotCurrent => (
                 "Comity cannot answer just now",
@@ -164,6 +165,15 @@ impl Wrong {
     }
 }
 
+/// A wait as people say it, never too short.
+fn wait(seconds: u64) -> String {
+    match seconds {
+        1 => "1 second".into(),
+        ..=90 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.div_ceil(60)),
+    }
+}
+
 /// The status for a refusal.
 pub fn status(refusal: &Refusal) -> StatusCode {
     match refusal.class() {
@@ -213,6 +223,12 @@ impl From<Failure> for Wrong {
             Failure::Guarded => Self::Guarded,
             Failure::Broken(why) => Self::Broken(why),
         }
+    }
+}
+
+impl From<TooOften> for Wrong {
+    fn from(no: TooOften) -> Self {
+        Self::TooOften { seconds: no.seconds() }
     }
 }
 

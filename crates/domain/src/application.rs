@@ -29,6 +29,51 @@ pub struct Application {
     pub permissions: Permissions,
     /// The keys by which it proves itself (RFC 7523), sorted; none for only by its secrets.
     pub client_keys: Vec<PublicKey>,
+    /// Where it takes over somebody who enters a customer by the console.
+    pub launch_url: Option<Arc<str>>,
+}
+
+impl Application {
+    /// The origin of its launch address (RFC 6454), as a browser's policy names it.
+    #[must_use]
+    pub fn launch_origin(&self) -> Option<&str> {
+        let url = self.launch_url.as_deref()?;
+        let host = url.find("://")?.checked_add(3)?;
+        let end = url.get(host..)?.find(['/', '?']).and_then(|n| n.checked_add(host));
+        url.get(..end.unwrap_or(url.len()))
+    }
+}
+
+/// The longest launch address, in bytes.
+const MOST_LAUNCH_URL: usize = 1_000;
+
+/// A launch address: `https`, or `http` to this very machine. It is shown in a browser's policy, so
+/// its host holds nothing but letters, digits, dots and hyphens.
+fn launch_url(text: &str) -> Result<Arc<str>, Refusal> {
+    let wrong = || {
+        let why = format!(
+            "must be an https address (or http to localhost) of at most {MOST_LAUNCH_URL} ASCII characters, \
+             without user, password or fragment"
+        );
+        Refusal::invalid("launch_url", why)
+    };
+    let plain = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'#'));
+    if !plain || text.len() > MOST_LAUNCH_URL {
+        return Err(wrong());
+    }
+    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let named = !host.is_empty()
+        && !host.starts_with(['.', '-'])
+        && host.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'));
+    let port = port.is_none_or(|p| p.parse::<u16>().is_ok_and(|p| p > 0));
+    let scheme = scheme == "https" || (scheme == "http" && here);
+    if scheme && (here || named) && port { Ok(text.into()) } else { Err(wrong()) }
 }
 
 /// What a key is for. Never all by default.
@@ -87,6 +132,7 @@ pub(crate) fn put(
     code: &str,
     audience: &str,
     permissions: Permissions,
+    launch: Option<&str>,
 ) -> Result<(), Refusal> {
     may::check(&d.state, caller, Action::PutApplication, Thing::platform(), d.now())?;
     let code = text::code("code", code)?;
@@ -97,6 +143,7 @@ pub(crate) fn put(
             "must name what the application can be asked about",
         ));
     }
+    let launch_url = launch.map(launch_url).transpose()?;
     let existing = d.state.applications.iter().find(|(_, a)| a.code == code).map(|(id, _)| id);
     if d.state.application_by_audience(&audience).is_some_and(|id| Some(id) != existing) {
         return Err(Refusal::Taken("audience"));
@@ -105,13 +152,13 @@ pub(crate) fn put(
         .and_then(|id| d.state.applications.get(id))
         .map(|a| a.client_keys.clone())
         .unwrap_or_default();
-    let wanted = Application { code, audience, permissions, client_keys };
+    let wanted = Application { code, audience, permissions, client_keys, launch_url };
     if existing.and_then(|id| d.state.applications.get(id)) == Some(&wanted) {
         return Ok(());
     }
     let application = existing.unwrap_or_else(|| ApplicationId(d.id()));
-    let Application { code, audience, permissions, .. } = wanted;
-    d.emit(Event::ApplicationDefined { application, code, audience, permissions });
+    let Application { code, audience, permissions, launch_url, .. } = wanted;
+    d.emit(Event::ApplicationDefined { application, code, audience, permissions, launch_url });
     Ok(())
 }
 
@@ -207,4 +254,50 @@ pub(crate) fn set_policy(
         d.emit(Event::PolicySet { policy });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t9_a_launch_address_is_read_strictly_and_its_origin_holds_nothing_else() {
+        let application = |url: &str| Application {
+            code: "boats".into(),
+            audience: "https://api.boats.example".into(),
+            permissions: Permissions::all(),
+            client_keys: Vec::new(),
+            launch_url: Some(launch_url(url).unwrap()),
+        };
+        for (url, origin) in [
+            ("https://boats.example/enter?from=comity", "https://boats.example"),
+            ("https://boats.example:8443", "https://boats.example:8443"),
+            ("https://boats.example?x=//y", "https://boats.example"),
+            ("http://localhost:3000/enter", "http://localhost:3000"),
+            ("http://[::1]:3000/enter", "http://[::1]:3000"),
+            ("http://127.0.0.1/", "http://127.0.0.1"),
+        ] {
+            assert_eq!(application(url).launch_origin(), Some(origin), "{url}");
+        }
+        for bad in [
+            "",
+            "boats.example",
+            "http://boats.example/",
+            "javascript:alert(1)",
+            "https://",
+            "https://-x",
+            "https://ana:secret@boats.example/",
+            "https://boats.example;script-src/",
+            "https://boats.example,evil.example/",
+            "https://*.example/",
+            "https://boats.example#x",
+            "https://boats.example:0/",
+            "https://boats.example:http/",
+            "https://boats .example/",
+            "https://boats.example/\\x",
+            "http://localhost.evil.example/",
+        ] {
+            assert!(launch_url(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -244,7 +244,12 @@ pub struct PutMember {
 pub enum Command {
     // -- the platform ---------------------------------------------------------------------------
     /// Define an application, or change it.
-    PutApplication { code: String, audience: String, permissions: Permissions },
+    PutApplication {
+        code: String,
+        audience: String,
+        permissions: Permissions,
+        launch_url: Option<String>,
+    },
     /// Make a key. The secret's digest comes from the door.
     MakeKey { usage: KeyUse, application: Option<ApplicationId>, digest: Digest32 },
     /// Retire a key.

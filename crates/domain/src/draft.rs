@@ -44,6 +44,16 @@ pub enum SideWrite {
     Secret { recipient: u128, digest: Digest32, sealed: Sealed, keep: Option<Digest32> },
     /// A recipient's secrets: it has none any more.
     DropSecrets { recipient: u128 },
+    /// An address that is told no more of what happens hears of that once, signed by the secrets that
+    /// it knows: `digest`, and `old` as long as that one signs (T57).
+    Farewell {
+        recipient: u128,
+        owner: Option<OrganisationId>,
+        kind: &'static str,
+        url: Arc<str>,
+        digest: Digest32,
+        old: Option<Digest32>,
+    },
     /// Everything that is kept for a recipient: secrets and what waits.
     Forget { recipient: u128 },
     /// What this row makes to be told.

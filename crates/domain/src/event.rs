@@ -78,6 +78,8 @@ pub enum Event {
         code: Arc<str>,
         audience: Arc<str>,
         permissions: Permissions,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        launch_url: Option<Arc<str>>,
     },
     /// A key was made.
     KeyMade { key: KeyId, usage: KeyUse, application: Option<ApplicationId>, digest: Digest32 },

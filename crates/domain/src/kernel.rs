@@ -63,8 +63,8 @@ pub fn decide_if(
 fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), Refusal> {
     use Command as C;
     match command {
-        C::PutApplication { code, audience, permissions } => {
-            application::put(d, caller, &code, &audience, permissions)
+        C::PutApplication { code, audience, permissions, launch_url } => {
+            application::put(d, caller, &code, &audience, permissions, launch_url.as_deref())
         }
         C::MakeKey { usage, application, digest } => {
             application::make_key(d, caller, usage, application, digest)

@@ -76,7 +76,7 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
         Versioned::Nothing => None,
         Versioned::Application(id) => {
             let a = state.applications.get(*id)?;
-            Some(said("application", &(id, &a.audience, &a.permissions)))
+            Some(said("application", &(id, &a.audience, &a.permissions, &a.launch_url)))
         }
         Versioned::Policy => Some(said("policy", &state.policy)),
         Versioned::Level(code) => Some(state.newest_level(code)?.0.version.to_string()),

@@ -9,7 +9,9 @@ use crate::request::{Request, RequestPhase};
 use crate::state::State;
 use crate::time::Instant;
 
+pub mod kept;
 mod partner_access;
+pub mod portal;
 pub mod roles;
 
 pub use partner_access::{Counts, Stops, Word, counts, past_with, stops, stops_by_lock, words};

@@ -2,8 +2,8 @@
 //!
 //! A webhook is told what its owner may read of the log, and nothing else. Its address and its
 //! description are words. It has one secret, and for a day after a rotation the one before too.
-//! That it was made, changed, stopped or removed is on record for its owner, so nobody turns a
-//! notice off unseen (T57).
+//! That it was made, changed, stopped or removed is on record for its owner, and an address that is
+//! told no more hears of it once, so nobody turns a notice off unseen (T57).
 
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ use crate::time::{DAY, Instant};
 pub const MOST: usize = 10;
 /// How long the secret before the last rotation still signs.
 pub const OLD_SECRET_SIGNS: i64 = DAY;
+/// The name of the event that it was changed.
+const CHANGED: &str = "webhook_changed";
 /// The longest address, in characters.
 const MOST_URL: usize = 1_000;
 
@@ -135,6 +137,19 @@ pub(crate) fn change(
     let same = text(Some(known.url)) == Some(&*described.url)
         && text(known.description) == described.description.as_deref()
         && known.kinds == described.kinds;
+    let moves = text(Some(known.url)) != Some(&*described.url);
+    let at = d.state.words.get(known.url).map(Arc::from);
+    let hears = |kinds: &Option<Vec<Arc<str>>>| {
+        kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|k| **k == *CHANGED))
+    };
+    let kind = match active {
+        _ if moves || (hears(&known.kinds) && !hears(&described.kinds)) => Some(CHANGED),
+        false => Some("webhook_standing"),
+        true => None,
+    };
+    if let (Some(kind), Some(at)) = (kind, at) {
+        part(d, webhook, &known, kind, at);
+    }
     if !same {
         let (url, description) = words(d, owner, webhook, &described);
         let kinds = described.kinds;
@@ -203,7 +218,10 @@ pub(crate) fn remove(
     webhook: WebhookId,
 ) -> Result<(), Refusal> {
     allowed(d, caller, owner)?;
-    own(&d.state, owner, webhook)?;
+    let known = own(&d.state, owner, webhook)?.clone();
+    if let Some(at) = d.state.words.get(known.url).map(Arc::from) {
+        part(d, webhook, &known, "webhook_removed", at);
+    }
     end(d, webhook);
     Ok(())
 }
@@ -221,6 +239,17 @@ pub(crate) fn stop(
         d.emit(Event::WebhookStanding { webhook, standing });
     }
     Ok(())
+}
+
+/// Has the address that it was told at hear that it is told no more; by an event's name and nothing
+/// else, because what took its place is none of its business.
+fn part(d: &mut Draft<'_>, id: WebhookId, known: &Webhook, kind: &'static str, url: Arc<str>) {
+    if known.is_told(&d.state) {
+        let mut secrets = known.secrets(d.now());
+        let digest = secrets.next().unwrap_or(known.secret);
+        let (old, owner) = (secrets.next(), known.owner);
+        d.beside(SideWrite::Farewell { recipient: id.0, owner, kind, url, digest, old });
+    }
 }
 
 /// Lets it go, whoever decided it.

@@ -4,12 +4,14 @@
 //! `stop.clean` says whether the last process wrote its counters before it went. If not, what it
 //! had reserved counts as used.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Mutex;
 
 use comity_domain::ids::{Digest32, SessionId};
-use comity_domain::time::Instant;
+use comity_domain::refusal::Reason;
+use comity_domain::time::{Instant, MINUTE};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};
 
@@ -47,6 +49,28 @@ pub struct CallRecord {
     pub reason: String,
     /// Whether it came after the end.
     pub late: bool,
+}
+
+/// The calls of one session within one minute, without those that came late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallMinute {
+    /// When the minute began.
+    pub at: Instant,
+    /// Calls answered with yes.
+    pub allowed: u64,
+    /// Calls answered with no.
+    pub refused: u64,
+}
+
+/// How many calls were allowed and refused, by session and minute since 1970.
+pub(crate) fn by_minute(records: &[CallRecord]) -> BTreeMap<(SessionId, i64), (u64, u64)> {
+    let mut minutes = BTreeMap::new();
+    for record in records.iter().filter(|r| !r.late) {
+        let minute = record.at.0.div_euclid(MINUTE);
+        let (allowed, refused) = minutes.entry((record.session, minute)).or_insert((0, 0));
+        *(if record.reason == Reason::Allowed.code() { allowed } else { refused }) += 1;
+    }
+    minutes
 }
 
 /// A stretch of records with its hash.
@@ -302,6 +326,54 @@ impl CallsReader {
     }
 }
 
+impl CallsReader {
+    /// The counters of several sessions as they were last made durable, of all nodes together or,
+    /// without `own`, of the other nodes only. Those without any are left out.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn counters(
+        &self,
+        sessions: &[SessionId],
+        own: bool,
+    ) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
+        match &self.0 {
+            ReadEngine::Postgres(..) if sessions.is_empty() => Ok(Vec::new()),
+            ReadEngine::Postgres(pool, node) => pool.with(|c| pg::totals(c, *node, sessions, own)),
+            ReadEngine::Sqlite(_) if !own => Ok(Vec::new()),
+            ReadEngine::Sqlite(connection) => connection.lock().map_or(Ok(Vec::new()), |c| {
+                let found = |s: &SessionId| counter(&c, *s).map(|n| n.map(|n| (*s, n))).transpose();
+                sessions.iter().filter_map(found).collect()
+            }),
+        }
+    }
+
+    /// A session's calls over time, of all nodes together, as they were last made durable. A crash
+    /// leaves out what it lost; the counters say so.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn minutes(&self, session: SessionId) -> Result<Vec<CallMinute>, StoreError> {
+        match &self.0 {
+            ReadEngine::Sqlite(connection) => {
+                connection.lock().map_or(Ok(Vec::new()), |connection| {
+                    let mut ask = connection.prepare_cached(
+                        "SELECT minute, allowed, refused FROM call_minute WHERE session = ?1 ORDER BY minute",
+                    )?;
+                    let rows = ask.query_map([id(session.0)], |r| {
+                        let n = |ix: usize| r.get::<_, i64>(ix);
+                        let at = Instant(n(0)?.saturating_mul(MINUTE));
+                        let (allowed, refused) = (n(1)?.unsigned_abs(), n(2)?.unsigned_abs());
+                        Ok(CallMinute { at, allowed, refused })
+                    })?;
+                    Ok(rows.collect::<Result<_, _>>()?)
+                })
+            }
+            ReadEngine::Postgres(pool, _) => pool.with(|c| pg::minutes(c, session)),
+        }
+    }
+}
+
 impl Books {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let lock = lock_beside(path)?;
@@ -377,6 +449,14 @@ impl Books {
                     r.reason,
                     r.late
                 ])?;
+            }
+            let mut add = tx.prepare_cached(
+                "INSERT INTO call_minute (session, minute, allowed, refused) VALUES (?1,?2,?3,?4) \
+                 ON CONFLICT (session, minute) DO UPDATE SET allowed = allowed + excluded.allowed, \
+                 refused = refused + excluded.refused",
+            )?;
+            for ((session, minute), (allowed, refused)) in by_minute(records) {
+                add.execute(params![id(session.0), minute, signed(allowed), signed(refused)])?;
             }
         }
         Ok(tx.commit()?)

@@ -97,6 +97,24 @@ const TABLES: &[Table] = &[
             ("done", Number),
         ],
     ),
+    table(
+        "farewell",
+        "recipient, seq",
+        &[
+            ("recipient", Bytes),
+            ("seq", Number),
+            ("owner", Bytes),
+            ("kind", Text),
+            ("url", Text),
+            ("digest", Bytes),
+            ("sealed", Bytes),
+            ("old_digest", Bytes),
+            ("old_sealed", Bytes),
+            ("at", Number),
+            ("attempts", Number),
+            ("due", Number),
+        ],
+    ),
     table("recipient_failing", "recipient", &[("recipient", Bytes), ("since", Number)]),
     table(
         "notice",
@@ -214,6 +232,21 @@ const TABLES: &[Table] = &[
         key: "id",
         book: true,
         together: None,
+    },
+    Table {
+        name: "call_minute",
+        columns: &[
+            ("session", Bytes),
+            ("minute", Number),
+            ("allowed", Number),
+            ("refused", Number),
+        ],
+        key: "session, minute",
+        book: true,
+        together: Some(
+            "SELECT session, minute, SUM(allowed)::bigint, SUM(refused)::bigint FROM call_minute \
+             GROUP BY session, minute ORDER BY session, minute",
+        ),
     },
     Table {
         name: "segment",

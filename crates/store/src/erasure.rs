@@ -35,6 +35,19 @@ pub(crate) fn words(tx: &Transaction<'_>, of: &Subject) -> Result<usize, StoreEr
             tx.prepare_cached(delete)?.execute(params![id(person.0)])?;
         }
     }
+    match of {
+        Subject::Webhook(webhook) => {
+            gone += tx
+                .prepare_cached("DELETE FROM farewell WHERE recipient = ?1")?
+                .execute(params![id(webhook.0)])?;
+        }
+        Subject::Organisation(owner) => {
+            gone += tx
+                .prepare_cached("DELETE FROM farewell WHERE owner = ?1")?
+                .execute(params![id(owner.0)])?;
+        }
+        _ => {}
+    }
     tx.pragma_update(None, "application_id", TO_SCRUB)?;
     Ok(gone)
 }

@@ -54,6 +54,19 @@ pub enum MailAttempt {
     },
 }
 
+/// A mail as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailShown {
+    /// The row of the log.
+    pub seq: u64,
+    /// Which notice of it to the organisation.
+    pub index: u32,
+    /// Whether the relay took it; `None` while it waits.
+    pub taken: Option<bool>,
+    /// Why the last try failed.
+    pub problem: Option<String>,
+}
+
 /// How much there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MailCounts {
@@ -420,8 +433,7 @@ impl Reader {
         }
     }
 
-    /// What a person's mails of one organisation have come to, newest first: row, place, whether a
-    /// relay took it (`None` while it waits), and why the last try failed.
+    /// What a person's mails of one organisation have come to, newest first.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -429,11 +441,13 @@ impl Reader {
         &self,
         organisation: OrganisationId,
         person: PersonId,
-    ) -> Result<Vec<(u64, u32, Option<bool>, Option<String>)>, StoreError> {
+    ) -> Result<Vec<MailShown>, StoreError> {
         let (own, who) = (id(organisation.0), id(person.0));
-        let of = |seq: i64, ix: i64, status: i64, problem: Option<String>| {
-            let ended = (status != 0).then_some(status == 1);
-            (seq.unsigned_abs(), u32::try_from(ix).unwrap_or(u32::MAX), ended, problem)
+        let of = |seq: i64, ix: i64, status: i64, problem| MailShown {
+            seq: seq.unsigned_abs(),
+            index: u32::try_from(ix).unwrap_or(u32::MAX),
+            taken: (status != 0).then_some(status == 1),
+            problem,
         };
         match self.engine() {
             Engine::Sqlite(files) => files.with(|c| {

@@ -130,10 +130,10 @@ pub struct OutboxCounts {
 
 /// Who delivers. Blocking.
 #[derive(Debug)]
-pub struct Outbox(Keeper);
+pub struct Outbox(pub(crate) Keeper);
 
 #[derive(Debug)]
-enum Keeper {
+pub(crate) enum Keeper {
     Sqlite(Connection),
     Postgres(Pool),
 }
@@ -621,6 +621,22 @@ pub(crate) fn write_sqlite(
         SideWrite::DropSecrets { recipient } => tx
             .prepare_cached("DELETE FROM recipient_secret WHERE recipient = ?1")?
             .execute([id(*recipient)])?,
+        SideWrite::Farewell { recipient, owner, kind, url, digest, old } => tx
+            .prepare_cached(
+                "INSERT INTO farewell (recipient, seq, owner, kind, url, digest, sealed, old_digest, old_sealed, at, attempts, due) \
+                 SELECT ?1, ?2, ?3, ?4, ?5, s.digest, s.sealed, o.digest, o.sealed, ?8, 0, ?8 FROM recipient_secret s \
+                 LEFT JOIN recipient_secret o ON o.recipient = s.recipient AND o.digest = ?7 WHERE s.recipient = ?1 AND s.digest = ?6",
+            )?
+            .execute(params![
+                id(*recipient),
+                signed(row.seq),
+                owner.map(|o| id(o.0)),
+                kind,
+                url,
+                digest.0,
+                old.map(|d| d.0),
+                row.at.0
+            ])?,
         SideWrite::Forget { recipient } => {
             let own = id(*recipient);
             for sql in [
@@ -709,6 +725,21 @@ pub(crate) fn write_postgres(
             session
                 .execute("DELETE FROM recipient_secret WHERE recipient = $1", &[&own.as_slice()])?
         }
+        SideWrite::Farewell { recipient, owner, kind, url, digest, old } => session.execute(
+            "INSERT INTO farewell (recipient, seq, owner, kind, url, digest, sealed, old_digest, old_sealed, at, attempts, due) \
+             SELECT $1, $2, $3, $4, $5, s.digest, s.sealed, o.digest, o.sealed, $8, 0, $8 FROM recipient_secret s \
+             LEFT JOIN recipient_secret o ON o.recipient = s.recipient AND o.digest = $7 WHERE s.recipient = $1 AND s.digest = $6",
+            &[
+                &id(*recipient).as_slice(),
+                &signed(row.seq),
+                &owner.map(|o| id(o.0).to_vec()),
+                kind,
+                &&**url,
+                &digest.0.as_slice(),
+                &old.map(|d| d.0.to_vec()),
+                &row.at.0,
+            ],
+        )?,
         SideWrite::Forget { recipient } => {
             let own = id(*recipient);
             let own = own.as_slice();

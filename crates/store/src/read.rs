@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use comity_domain::event::Row;
 use comity_domain::ids::{Digest32, GrantId, OrganisationId, PersonId, SessionId};
+use comity_domain::role::Mode;
+use comity_domain::session::SessionStatus;
 use comity_domain::text::{About, Reference, Word};
 use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -78,10 +80,34 @@ pub struct HistoryQuery {
     pub since: Option<Instant>,
     /// Only what started before this.
     pub until: Option<Instant>,
+    /// Only those in this mode.
+    pub mode: Option<Mode>,
+    /// Only those with this status at that instant.
+    pub status: Option<(SessionStatus, Instant)>,
+    /// What is still shown: what started at or after this, and of these grants whatever there is.
+    pub kept: (Instant, Vec<GrantId>),
     /// Continue after this session, newest first.
     pub after: Option<(Instant, SessionId)>,
     /// At most so many.
     pub limit: usize,
+}
+
+impl HistoryQuery {
+    /// The status as it is bound: its number in the condition, and the instant.
+    pub(crate) fn bound_status(&self) -> (i64, i64) {
+        match self.status {
+            None => (0, 0),
+            Some((SessionStatus::Active, at)) => (1, at.0),
+            Some((SessionStatus::Expired, at)) => (2, at.0),
+            Some((SessionStatus::Ended, at)) => (3, at.0),
+        }
+    }
+
+    /// The grants of which everything is shown, as a JSON list of hexadecimal texts.
+    pub(crate) fn kept_grants(&self) -> String {
+        let hex: Vec<String> = self.kept.1.iter().map(|g| format!("\"{:032x}\"", g.0)).collect();
+        format!("[{}]", hex.join(","))
+    }
 }
 
 /// One session of the history, as it was recorded.
@@ -290,8 +316,16 @@ impl Reader {
              (SELECT text FROM word WHERE seq = h.seq AND ix = h.reason_ix) \
              FROM session_history h WHERE h.{own} = ?1 AND (?2 IS NULL OR h.{other} = ?2) \
              AND (?3 IS NULL OR h.person = ?3) AND h.started >= ?4 AND h.started < ?5 \
-             AND (h.started, h.session) < (?6, ?7) ORDER BY h.started DESC, h.session DESC LIMIT ?8"
+             AND (h.started, h.session) < (?6, ?7) AND (?9 IS NULL OR h.mode = ?9) \
+             AND (h.started >= ?10 OR lower(hex(h.grant_id)) IN (SELECT value FROM json_each(?11))) \
+             AND CASE ?12 WHEN 0 THEN TRUE \
+             WHEN 1 THEN h.ended IS NULL AND h.deadline > ?13 \
+             WHEN 2 THEN (h.ended IS NULL OR h.ended >= h.deadline) AND h.deadline <= ?13 \
+             ELSE h.ended IS NOT NULL AND (h.ended < h.deadline OR h.deadline > ?13) END \
+             ORDER BY h.started DESC, h.session DESC LIMIT ?8"
         );
+        // The cases are those of `session::status`.
+        let (status, at) = query.bound_status();
         let (after_at, after_id) =
             query.after.map_or((i64::MAX, id(u128::MAX)), |(at, s)| (at.0, id(s.0)));
         let files = match &self.0 {
@@ -310,6 +344,11 @@ impl Reader {
                     after_at,
                     after_id,
                     signed(query.limit as u64),
+                    query.mode.map(Mode::code),
+                    query.kept.0.0,
+                    query.kept_grants(),
+                    status,
+                    at,
                 ],
                 history_row,
             )?;

@@ -347,6 +347,7 @@ fn beside(tx: &Transaction<'_>, row: &Row, write: &SideWrite) -> Result<(), Stor
         SideWrite::Once(once) => again::remember_sqlite(tx, row, once)?,
         SideWrite::EraseWords(of) => crate::erasure::words(tx, of)?,
         SideWrite::Secret { .. }
+        | SideWrite::Farewell { .. }
         | SideWrite::Forget { .. }
         | SideWrite::Pushes(_)
         | SideWrite::DropSecrets { .. }

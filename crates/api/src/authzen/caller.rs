@@ -14,7 +14,7 @@ use comity_domain::ids::ApplicationId;
 use comity_domain::may::{self, Action, Thing};
 
 use crate::auth::{Who, stranger};
-use crate::limits::Counted;
+use crate::limits::{self, Counted};
 use crate::problem::Problem;
 
 /// The application that asks.
@@ -63,7 +63,7 @@ async fn proven(parts: &mut Parts, app: &Arc<App>, action: Action) -> Result<Act
             }
             let caller = app.caller(&key, Door::Api).ok_or_else(|| stranger(parts))?;
             if let Some(counted) = Counted::beside(parts) {
-                counted.limits.caller(app, &caller, parts)?;
+                limits::caller(counted, app, &caller, parts)?;
             }
             // Only a key is a password: what a person or a session holds is shown as a bearer.
             if !matches!(caller.principal, Principal::Key(_)) {

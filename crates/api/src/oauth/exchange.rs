@@ -10,10 +10,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use comity_app::App;
-use comity_app::tokens::{Kind, Secret};
+use comity_app::entering::Entered as Stay;
 use comity_domain::command::{Caller, Command, Door, Enter, Principal};
-use comity_domain::event::Event;
-use comity_domain::ids::{ApplicationId, GrantId, OrganisationId, SessionId};
+use comity_domain::ids::{ApplicationId, Digest32, GrantId, OrganisationId, SessionId};
 use comity_domain::permission::Permissions;
 use comity_domain::refusal::Refusal;
 use comity_domain::rights;
@@ -174,19 +173,13 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Wrong> {
     if jwt {
         app.signer().await?; // before a session begins that would get no token
     }
-    let secret = Secret::new(Kind::Session);
-    let token = secret.digest();
+    let token = Digest32([0; 32]); // made on entering
     let enter = Enter { customer, audience, grant, mode, reason, scope, jwt, token };
-    let done = app.run(&caller, Command::Enter(enter)).await?;
-    let session = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
-        Event::SessionStarted { session, .. } => Some(session),
-        _ => None,
-    });
-    let broken = || Wrong::unavailable(comity_app::Failure::Broken("no session was made".into()));
-    let session = session.ok_or_else(broken)?;
+    let Stay { session, token: secret, done } = app.enter(&caller, enter).await?;
     if jwt {
         return signed_or_closed(app, &caller, session).await;
     }
+    let broken = || Wrong::unavailable(comity_app::Failure::Broken("no session was made".into()));
     let compiled = rights::compile(&done.state, session).ok_or_else(broken)?;
     let scope = compiled.rights.as_ref().map(|r| r.shown().texts().collect::<Vec<_>>().join(" "));
     Ok(Entered {

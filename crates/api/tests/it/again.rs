@@ -12,7 +12,7 @@ use crate::harness::{Reply, request};
 use crate::may_routes::{CALLERS, Call, calls, make_room, routed, token};
 
 /// Routes that give no command of a known caller, with why.
-const NO_COMMAND: [(&str, &str, &str); 15] = [
+const NO_COMMAND: [(&str, &str, &str); 16] = [
     ("POST", "/v1/sign-in", "nobody is signed in for it"),
     ("POST", "/v1/enrol", "nobody is signed in for it"),
     ("POST", "/oauth/token", "nobody is signed in for it"),

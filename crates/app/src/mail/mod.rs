@@ -36,7 +36,7 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub enum Way {
     /// To a relay.
-    Smtp(Relay),
+    Smtp(Box<Relay>),
     /// To whoever reads the log: the address, the subject and the text.
     Print(fn(&str, &str, &str)),
 }
@@ -58,7 +58,7 @@ impl Settings {
     /// # Errors
     /// What is wrong, beginning with the name of the setting.
     pub fn smtp(said: &Said, from: &str) -> Result<Self, String> {
-        Ok(Self { way: Way::Smtp(Relay::of(said)?), from: mailbox(from)?, since: ALWAYS })
+        Ok(Self { way: Way::Smtp(Box::new(Relay::of(said)?)), from: mailbox(from)?, since: ALWAYS })
     }
 
     /// To whoever reads the log.

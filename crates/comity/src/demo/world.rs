@@ -40,6 +40,7 @@ pub async fn seed(app: &Arc<App>, clock: &Clock, now: Instant) -> anyhow::Result
         code: "boats-api".into(),
         audience: AUDIENCE.into(),
         permissions,
+        launch_url: None,
     };
     app.run(&operator, command).await.map_err(broken)?;
     let application =

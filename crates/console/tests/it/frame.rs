@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use comity_api::limits::{self, Rate};
 use comity_domain::time::{HOUR, MINUTE, SECOND};
 
 use crate::furnished::{Browser, House, PASSWORD};
@@ -162,4 +163,38 @@ fn t12_what_is_not_there_and_what_is_not_yours_are_one_page() {
     }
     assert_eq!((&foreign.text, foreign.status), (&missing.text, missing.status));
     assert_eq!(foreign.text, no_page.text);
+}
+
+#[test]
+fn t46_tries_at_the_console_and_at_the_api_count_together() {
+    let house = House::limited(
+        comity_console::Settings::default(),
+        &limits::Settings { sign_in: Rate::per_minute(3), ..limits::Settings::off() },
+    );
+    house.wait(MINUTE);
+    let fields = [("email", "ana@marina.example"), ("password", "not hers at all"), ("back", "")];
+    let mut browser = Browser::default();
+    for _ in 0..2 {
+        house.submit_with(&mut browser, "/console/sign-in", &fields, "").is(401);
+    }
+    house.token("ana@marina"); // the third, through the API
+    let no = house.submit_with(&mut browser, "/console/sign-in", &fields, "");
+    no.is(429).shows("Too many tries");
+    assert_eq!(no.header(header::RETRY_AFTER), "20");
+    house.wait(20 * SECOND);
+    house.submit_with(&mut browser, "/console/sign-in", &fields, "").is(401);
+}
+
+#[test]
+fn t46_whoever_reads_too_much_can_still_end() {
+    let house = House::limited(
+        comity_console::Settings { demo: true },
+        &limits::Settings { read: Rate::per_minute(3), ..limits::Settings::off() },
+    );
+    let mut ana = house.signed_in("ana@marina");
+    for _ in 0..2 {
+        house.open(&mut ana, "/console/components").is(200);
+    }
+    house.open(&mut ana, "/console/components").is(429);
+    house.submit(&mut ana, "/console/sign-out", &[]).is(303);
 }

@@ -134,6 +134,11 @@ impl House {
     }
 
     pub fn with(console: comity_console::Settings) -> Self {
+        Self::limited(console, &limits::Settings::off())
+    }
+
+    /// One behind limits.
+    pub fn limited(console: comity_console::Settings, limits: &limits::Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let clock = Arc::new(Clock::simulated(START));
@@ -148,7 +153,7 @@ impl House {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let console = comity_console::router(app.clone(), console);
-        let router = comity_api::router_beside(app.clone(), &limits::Settings::off(), console);
+        let router = comity_api::router_beside(app.clone(), limits, console);
         let key = |caller: &Caller, usage| {
             let (secret, _) = runtime.block_on(app.make_key(caller, usage, None)).unwrap();
             secret.reveal().to_owned()

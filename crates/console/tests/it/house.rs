@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
+use comity_api::limits;
 use comity_app::App;
 use comity_app::clock::Clock;
 use comity_app::node::Done;
@@ -150,7 +151,8 @@ impl House {
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let router = comity_console::router(app.clone(), comity_console::Settings { demo: true });
+        let console = comity_console::router(app.clone(), comity_console::Settings { demo: true });
+        let router = comity_api::router_beside(app.clone(), &limits::Settings::off(), console);
         let (operator, application, decide, provisioner) = runtime.block_on(keys(&app));
         drop(operator);
         let mut house = Self {
@@ -449,6 +451,7 @@ async fn keys(app: &Arc<App>) -> (Caller, ApplicationId, String, Caller) {
         code: "boats".into(),
         audience: AUDIENCE.into(),
         permissions: Permissions::all(),
+        launch_url: None,
     };
     app.run(&operator, command).await.unwrap();
     let application = app.state().application_by_audience(AUDIENCE).unwrap();

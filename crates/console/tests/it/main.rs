@@ -20,4 +20,6 @@ mod inbox;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;
+mod records;
 mod roles;
+mod settings;

@@ -74,7 +74,7 @@ impl History {
         let operate = w.operate();
         let permissions = perms(&["*:read", "boats:*"]);
         let (code, audience) = ("ships".into(), "https://ships.example".into());
-        w.must(&operate, Command::PutApplication { code, audience, permissions });
+        w.must(&operate, Command::PutApplication { code, audience, permissions, launch_url: None });
         let ships = w.state.application_by_audience("https://ships.example").unwrap();
         let orgs: Vec<_> =
             ORGANISATIONS.iter().map(|o| w.organisation(o, &format!("The {o}"))).collect();
@@ -351,6 +351,7 @@ impl History {
                     code: "ships".into(),
                     audience: "https://ships.example".into(),
                     permissions,
+                    launch_url: None,
                 }
             }
             _ => {

@@ -13,12 +13,13 @@ use super::{Context, Touched};
 
 pub(super) fn platform(state: &mut State, event: &Event, touched: &mut Touched) {
     match event {
-        Event::ApplicationDefined { application, code, audience, permissions } => {
+        Event::ApplicationDefined { application, code, audience, permissions, launch_url } => {
             let (code, audience) = (code.clone(), audience.clone());
+            let launch_url = launch_url.clone();
             let permissions = permissions.clone();
             let known = state.applications.get(*application);
             let client_keys = known.map(|a| a.client_keys.clone()).unwrap_or_default();
-            let defined = Application { code, audience, permissions, client_keys };
+            let defined = Application { code, audience, permissions, client_keys, launch_url };
             state.applications.insert(*application, defined);
             touched.all = true;
         }

@@ -8,6 +8,7 @@ mod erasure;
 mod halts;
 mod may;
 mod model;
+mod notices;
 mod often;
 mod replay;
 mod scenarios;

@@ -144,6 +144,7 @@ fn an_applications_keys_are_the_operators_to_set_and_stay_when_it_is_defined_ane
         code: "boats".into(),
         audience: audience.into(),
         permissions: perms(&["boats:*"]),
+        launch_url: None,
     };
     w.must(&operate, put("https://new.boats.example"));
     assert_eq!(w.state.applications.get(application).unwrap().client_keys.len(), 2);
@@ -151,6 +152,7 @@ fn an_applications_keys_are_the_operators_to_set_and_stay_when_it_is_defined_ane
         code: "yard".into(),
         audience: "https://yard.example".into(),
         permissions: perms(&["*"]),
+        launch_url: None,
     };
     w.must(&operate, other);
     let yard = w.state.application_by_audience("https://yard.example").unwrap();

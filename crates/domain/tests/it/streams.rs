@@ -42,7 +42,7 @@ fn make(w: &mut World, by: &Caller) -> StreamId {
 fn tours(w: &mut World) -> (ApplicationId, Caller) {
     let (code, audience) = ("tours".to_owned(), "https://tours.example".to_owned());
     let permissions = perms(&["boats:*"]);
-    w.must(&w.operate(), Command::PutApplication { code, audience, permissions });
+    w.must(&w.operate(), Command::PutApplication { code, audience, permissions, launch_url: None });
     let tours = w.state.application_by_audience("https://tours.example").unwrap();
     let key = w.key(&w.operate(), KeyUse::Decide, Some(tours));
     (tours, by_key(key))

@@ -121,7 +121,7 @@ impl World {
         w.provision = w.key(&operate, KeyUse::Provision, None);
         let permissions = perms(&["*"]);
         let (code, audience) = ("boats".into(), AUDIENCE.into());
-        w.must(&operate, Command::PutApplication { code, audience, permissions });
+        w.must(&operate, Command::PutApplication { code, audience, permissions, launch_url: None });
         w.boats = w.state.application_by_audience(AUDIENCE).unwrap();
         w.decide = w.key(&operate, KeyUse::Decide, Some(w.boats));
         w

@@ -1,10 +1,13 @@
 //! Call counters and records: rows of the node that counted, on a connection of their own.
 
 use comity_domain::ids::{Digest32, SessionId};
+use comity_domain::time::{Instant, MINUTE};
 
 use super::connect::{Server, Session, Wants};
 use super::{big, hash, id, signed};
-use crate::calls::{CallRecord, SEGMENT, Segment, SegmentHash, StoredCounts};
+use crate::calls::{
+    CallMinute, CallRecord, SEGMENT, Segment, SegmentHash, StoredCounts, by_minute,
+};
 use crate::lease::NodeId;
 use crate::log::StoreError;
 
@@ -37,6 +40,21 @@ const RECORD: &str = "\
 INSERT INTO call (node, session, at, permission, resource, reason, late) \
 SELECT $7, * FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[])";
 
+const MANY: &str = "\
+SELECT SUM(c.reserved)::bigint, SUM(c.allowed)::bigint, SUM(c.refused)::bigint, SUM(c.late)::bigint, \
+SUM(CASE WHEN c.node <> $2 AND (l.dead OR l.renewed < now() - interval '10 seconds') AND s.clean = 0 THEN c.reserved - c.allowed - c.refused ELSE c.uncertain END)::bigint, \
+c.session FROM counter c LEFT JOIN lease l ON l.node = c.node LEFT JOIN stop s ON s.node = c.node \
+WHERE c.session = ANY($1) AND ($3 OR c.node <> $2) GROUP BY c.session";
+const MINUTES: &str = "\
+SELECT minute, SUM(allowed)::bigint, SUM(refused)::bigint FROM call_minute WHERE session = $1 \
+GROUP BY minute ORDER BY minute";
+const ADD: &str = "\
+INSERT INTO call_minute (session, node, minute, allowed, refused) \
+SELECT u.session, $5, u.minute, u.allowed, u.refused \
+FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) AS u(session, minute, allowed, refused) \
+ON CONFLICT (session, minute, node) DO UPDATE SET allowed = call_minute.allowed + excluded.allowed, \
+refused = call_minute.refused + excluded.refused";
+
 fn counts_of(r: &::postgres::Row) -> Result<StoredCounts, StoreError> {
     let n = |ix| Ok::<u64, StoreError>(r.try_get::<_, i64>(ix)?.unsigned_abs());
     Ok(StoredCounts {
@@ -57,6 +75,29 @@ pub(crate) fn total(
 ) -> Result<Option<StoredCounts>, StoreError> {
     let rows = session.query(ALL, &[&id(of.0).as_slice(), &id(node.0).as_slice(), &own])?;
     rows.first().map(counts_of).transpose()
+}
+
+/// The same of several sessions.
+pub(crate) fn totals(
+    session: &mut Session,
+    node: NodeId,
+    of: &[SessionId],
+    own: bool,
+) -> Result<Vec<(SessionId, StoredCounts)>, StoreError> {
+    let of: Vec<Vec<u8>> = of.iter().map(|s| id(s.0).to_vec()).collect();
+    let rows = session.query(MANY, &[&of, &id(node.0).as_slice(), &own])?;
+    rows.iter().map(|r| Ok((SessionId(big(r, 5)?), counts_of(r)?))).collect()
+}
+
+/// A session's calls over time.
+pub(crate) fn minutes(session: &mut Session, of: SessionId) -> Result<Vec<CallMinute>, StoreError> {
+    let rows = session.query(MINUTES, &[&id(of.0).as_slice()])?;
+    let minute = |r: &::postgres::Row| {
+        let n = |ix| Ok::<i64, StoreError>(r.try_get(ix)?);
+        let (allowed, refused) = (n(1)?.unsigned_abs(), n(2)?.unsigned_abs());
+        Ok(CallMinute { at: Instant(n(0)?.saturating_mul(MINUTE)), allowed, refused })
+    };
+    rows.iter().map(minute).collect()
 }
 
 impl Books {
@@ -150,6 +191,11 @@ impl Books {
         let (permissions, resources) = (text(|r| &r.permission), text(|r| &r.resource));
         let reasons = text(|r| &r.reason);
         let lates: Vec<i64> = records.iter().map(|r| i64::from(r.late)).collect();
+        let minutes = by_minute(records);
+        let in_minutes: Vec<Vec<u8>> = minutes.keys().map(|(s, _)| id(s.0).to_vec()).collect();
+        let when: Vec<i64> = minutes.keys().map(|(_, minute)| *minute).collect();
+        let yes: Vec<i64> = minutes.values().map(|(allowed, _)| signed(*allowed)).collect();
+        let no: Vec<i64> = minutes.values().map(|(_, refused)| signed(*refused)).collect();
         self.with(|session| {
             session.batch("BEGIN")?;
             if !counters.is_empty() {
@@ -163,6 +209,9 @@ impl Books {
                     RECORD,
                     &[&of, &at, &permissions, &resources, &reasons, &lates, &me.as_slice()],
                 )?;
+            }
+            if !minutes.is_empty() {
+                session.execute(ADD, &[&in_minutes, &when, &yes, &no, &me.as_slice()])?;
             }
             session.batch("COMMIT")
         })

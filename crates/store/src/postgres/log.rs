@@ -527,9 +527,18 @@ fn beside(session: &mut Session, row: &Row, write: &SideWrite) -> Result<(), Sto
                     session.execute(sql, &[&id(person.0).as_slice()])?;
                 }
             }
+            let farewells = match of {
+                Subject::Webhook(own) => Some(("DELETE FROM farewell WHERE recipient = $1", own.0)),
+                Subject::Organisation(owner) => Some(("DELETE FROM farewell WHERE owner = $1", owner.0)),
+                _ => None,
+            };
+            if let Some((sql, value)) = farewells {
+                session.execute(sql, &[&id(value).as_slice()])?;
+            }
             session.execute("DELETE FROM word WHERE about = $1 OR also = $1", &[&named])?
         }
         SideWrite::Secret { .. }
+        | SideWrite::Farewell { .. }
         | SideWrite::Forget { .. }
         | SideWrite::Pushes(_)
         | SideWrite::DropSecrets { .. }

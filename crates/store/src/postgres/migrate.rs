@@ -35,6 +35,7 @@ pub(super) const RIGHTS: &[(&str, &str)] = &[
     ("SELECT, INSERT, UPDATE", "lease"),
     ("SELECT, INSERT, UPDATE", "counter"),
     ("SELECT, INSERT, UPDATE", "call"),
+    ("SELECT, INSERT, UPDATE", "call_minute"),
     ("SELECT, INSERT, UPDATE", "segment"),
     ("SELECT, INSERT, UPDATE", "stop"),
 ];

@@ -2,6 +2,7 @@
 
 use comity_domain::event::Row;
 use comity_domain::ids::{Digest32, GrantId, OrganisationId, PersonId, SessionId};
+use comity_domain::role::Mode;
 use comity_domain::text::Word;
 use comity_domain::time::Instant;
 
@@ -61,11 +62,21 @@ macro_rules! history {
 const AS_CUSTOMER: &str = history!(
     "h.customer = $1 AND ($2::bytea IS NULL OR h.provider = $2) AND ($3::bytea IS NULL OR h.person = $3) \
      AND h.started >= $4 AND h.started < $5 AND (h.started, h.session) < ($6, $7) \
+     AND ($9::text IS NULL OR h.mode = $9) AND (h.started >= $10 OR h.grant_id = ANY($11)) \
+     AND CASE $12::bigint WHEN 0 THEN TRUE \
+     WHEN 1 THEN h.ended IS NULL AND h.deadline > $13 \
+     WHEN 2 THEN (h.ended IS NULL OR h.ended >= h.deadline) AND h.deadline <= $13 \
+     ELSE h.ended IS NOT NULL AND (h.ended < h.deadline OR h.deadline > $13) END \
      ORDER BY h.started DESC, h.session DESC LIMIT $8"
 );
 const AS_PROVIDER: &str = history!(
     "h.provider = $1 AND ($2::bytea IS NULL OR h.customer = $2) AND ($3::bytea IS NULL OR h.person = $3) \
      AND h.started >= $4 AND h.started < $5 AND (h.started, h.session) < ($6, $7) \
+     AND ($9::text IS NULL OR h.mode = $9) AND (h.started >= $10 OR h.grant_id = ANY($11)) \
+     AND CASE $12::bigint WHEN 0 THEN TRUE \
+     WHEN 1 THEN h.ended IS NULL AND h.deadline > $13 \
+     WHEN 2 THEN (h.ended IS NULL OR h.ended >= h.deadline) AND h.deadline <= $13 \
+     ELSE h.ended IS NOT NULL AND (h.ended < h.deadline OR h.deadline > $13) END \
      ORDER BY h.started DESC, h.session DESC LIMIT $8"
 );
 const ONE: &str = history!("h.session = $2 AND (h.customer = $1 OR h.provider = $1)");
@@ -81,6 +92,8 @@ pub(crate) fn history(
         HistorySide::Customer => AS_CUSTOMER,
         HistorySide::Provider => AS_PROVIDER,
     };
+    let (status, at) = query.bound_status();
+    let kept: Vec<Vec<u8>> = query.kept.1.iter().map(|g| id(g.0).to_vec()).collect();
     let rows = session.query(
         sql,
         &[
@@ -92,6 +105,11 @@ pub(crate) fn history(
             &after_at,
             &after_id.as_slice(),
             &signed(query.limit as u64),
+            &query.mode.map(Mode::code),
+            &query.kept.0.0,
+            &kept,
+            &status,
+            &at,
         ],
     )?;
     rows.iter().map(history_row).collect()

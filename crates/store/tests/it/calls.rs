@@ -2,7 +2,7 @@
 
 use comity_domain::ids::SessionId;
 use comity_domain::time::Instant;
-use comity_store::{CallRecord, Calls, CallsReader, SEGMENT, StoreError, StoredCounts};
+use comity_store::{CallMinute, CallRecord, Calls, CallsReader, SEGMENT, StoreError, StoredCounts};
 use tempfile::TempDir;
 
 use crate::story::{On, on_both};
@@ -73,6 +73,49 @@ fn inv22_a_clean_stop_is_told_from_a_crash(on: On) {
     assert!(calls.was_clean());
     drop(calls);
     assert!(!Calls::at(&shelf.place).unwrap().was_clean(), "a clean stop counts once");
+}
+}
+
+on_both! {
+fn r16_calls_over_time_are_kept_by_minute_without_those_that_came_late(on: On) {
+    let shelf = on.shelf();
+    let mut calls = Calls::at(&shelf.place).unwrap();
+    let session = record(1).session;
+    let at = |at: i64, reason: &str, late| CallRecord {
+        session,
+        at: Instant(at),
+        reason: reason.into(),
+        late,
+        ..record(1)
+    };
+    calls.write(&[], &[at(60_000, "allowed", false), at(119_999, "no_role", false)]).unwrap();
+    let more = [
+        at(119_000, "allowed", false),
+        at(180_000, "allowed", false),
+        at(240_000, "session_closed", true),
+        CallRecord { session: SessionId(77), ..at(60_000, "allowed", false) },
+    ];
+    calls.write(&[], &more).unwrap();
+    let reader = CallsReader::at(&shelf.place).unwrap();
+    let minute = |at, allowed, refused| CallMinute { at: Instant(at), allowed, refused };
+    assert_eq!(reader.minutes(session).unwrap(), [minute(60_000, 2, 1), minute(180_000, 1, 0)]);
+    assert_eq!(reader.minutes(SessionId(78)).unwrap(), []);
+}
+}
+
+on_both! {
+fn r16_the_counters_of_several_sessions_are_read_together(on: On) {
+    let shelf = on.shelf();
+    let mut calls = Calls::at(&shelf.place).unwrap();
+    calls.write(&[(SessionId(1), counts(256, 4)), (SessionId(3), counts(256, 6))], &[]).unwrap();
+    let reader = CallsReader::at(&shelf.place).unwrap();
+    let mut found = reader.counters(&[1, 2, 3].map(SessionId), true).unwrap();
+    found.sort_by_key(|(session, _)| *session);
+    assert_eq!(found, [(SessionId(1), counts(256, 4)), (SessionId(3), counts(256, 6))]);
+    for (session, one) in found {
+        assert_eq!(reader.counter(session).unwrap(), Some(one), "the same as one by one");
+    }
+    assert_eq!(reader.counters(&[SessionId(1)], false).unwrap(), [], "no other node has counted");
 }
 }
 

@@ -3,7 +3,7 @@
 use comity_domain::command::Sealed;
 use comity_domain::draft::SideWrite;
 use comity_domain::event::Event;
-use comity_domain::ids::{Digest32, SessionId};
+use comity_domain::ids::{Digest32, OrganisationId, SessionId};
 use comity_domain::outbox::Push;
 use comity_domain::time::Instant;
 use comity_domain::webhook::Redelivery;
@@ -187,5 +187,36 @@ fn t43_of_a_recipients_secrets_only_the_last_two_are_kept_and_none_after_it(on: 
     store.append(&[(rows[7].clone(), forget)], &mut salts()).unwrap();
     assert_eq!(read(4), None);
     assert_eq!(reader.outbox_counts(None).unwrap().waiting, 0);
+}
+}
+
+on_both! {
+fn t57_a_farewell_keeps_what_it_needs_whatever_is_forgotten_and_is_one_senders(on: On) {
+    let rows = long_story().rows;
+    let shelf = on.shelf();
+    let mut store = shelf.open();
+    let outbox = Outbox::at(&shelf.place).unwrap();
+    let (first, second) = (Digest32([1; 32]), Digest32([2; 32]));
+    let secret = |digest, keep| SideWrite::Secret { recipient: 1, digest, sealed: Sealed(digest.0.to_vec()), keep };
+    let bye = |recipient, url: &str, old| SideWrite::Farewell {
+        recipient, owner: Some(OrganisationId(7)), kind: "webhook_removed", url: url.into(), digest: second, old,
+    };
+    let mut batch = alone(&rows[..6]);
+    batch[0].1.push(secret(first, None));
+    batch[1].1.push(secret(second, Some(first)));
+    batch[2].1.extend([bye(1, "https://a.example/", Some(first)), SideWrite::Forget { recipient: 1 }]);
+    batch[3].1.push(bye(2, "https://b.example/", None)); // of whom there is no secret
+    store.append(&batch, &mut salts()).unwrap();
+    let (at, now, until) = (rows[2].at, rows[5].at, rows[5].at.plus(30_000));
+    assert!(outbox.farewell(now, at.plus(-1), until).unwrap().is_none(), "not before everybody knows");
+    let of = outbox.farewell(now, now, until).unwrap().unwrap();
+    assert_eq!((of.recipient, of.seq, of.attempts, of.at), (1, rows[2].seq, 1, at));
+    assert_eq!((of.kind.as_str(), of.url.as_str()), ("webhook_removed", "https://a.example/"));
+    assert_eq!(of.secrets, [(second, second.0.to_vec()), (first, first.0.to_vec())]);
+    assert!(outbox.farewell(now, now, until).unwrap().is_none(), "it is somebody's");
+    outbox.farewell_tried(&of, Some(now)).unwrap();
+    assert_eq!(outbox.farewell(now, now, until).unwrap().unwrap().attempts, 2);
+    outbox.farewell_tried(&of, None).unwrap();
+    assert!(outbox.farewell(ALL, ALL, ALL).unwrap().is_none());
 }
 }

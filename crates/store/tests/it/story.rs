@@ -257,8 +257,14 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
         (GrantId(11), PersonId(12), SessionId(13), RequestId(14));
     let mut events = Vec::new();
     events.extend(
-        [Due::Request(request), Due::Grant(grant), Due::Session(session)]
-            .map(|what| Event::ExpiryNoted { what }),
+        [
+            Due::Request(request),
+            Due::Grant(grant),
+            Due::GrantWeek(grant),
+            Due::GrantDay(grant),
+            Due::Session(session),
+        ]
+        .map(|what| Event::ExpiryNoted { what }),
     );
     events.extend(
         [

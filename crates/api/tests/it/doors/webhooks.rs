@@ -259,3 +259,49 @@ fn t46_a_stop_waits_for_no_name_that_is_being_looked_up() {
     // The call itself has five seconds, and the name would take a minute.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
+
+#[test]
+fn t57_an_address_that_is_told_no_more_hears_of_it_and_not_of_what_took_its_place() {
+    let scene = Scene::new();
+    let ana = scene.at("ana@marina");
+    let (first, at_first) = receiver(vec![OK]);
+    let (second, at_second) = receiver(vec!["HTTP/1.1 500 No\r\n\r\n", OK]);
+    let path = "/v1/organisations/marina/webhooks";
+    let body = json!({ "url": format!("http://127.0.0.1:{first}/in"), "events": ["grant_ended"] });
+    let made = scene.post(ana, path, &body).ok();
+    let (hook, secret) = (format!("{path}/{}", text(&made["id"])), text(&made["secret"]));
+    let put = |body: Value| drop(scene.put(ana, &hook, &body).ok());
+    // Once no node can tell it anything any more; on a clock that stands still.
+    let heard = |at: &Receiver<Post>| {
+        for _ in 0..400 {
+            if let Ok(post) = at.recv_timeout(Duration::from_millis(50)) {
+                return post;
+            }
+            scene.wait(200);
+        }
+        panic!("it was not told");
+    };
+    let to = |port: u16, active: bool| json!({ "url": format!("http://127.0.0.1:{port}/in"), "events": ["grant_ended"], "active": active });
+    put(to(second, true));
+    let told = heard(&at_first);
+    assert_eq!(
+        (&told.body["type"], &told.body["data"]["webhook"]),
+        (&json!("webhook_changed"), &made["id"])
+    );
+    assert!(!told.body.to_string().contains(&format!(":{second}/")), "{}", told.body);
+    assert!(told.id.ends_with("_bye") && told.signature.starts_with("v1,"));
+    // Turned off: what failed is tried again, under the same name.
+    put(to(second, false));
+    let (failed, told) = (heard(&at_second), heard(&at_second));
+    assert_eq!((&failed.id, &told.body["type"]), (&told.id, &json!("webhook_standing")));
+    // Turned on again, and removed with its secrets.
+    put(to(second, true));
+    scene.call(ana, "DELETE", &hook, None).ok();
+    let told = heard(&at_second);
+    assert_eq!(told.body["type"], json!("webhook_removed"));
+    assert!(told.signature.starts_with("v1,") && secret.starts_with("whsec_"));
+    // Each once: nobody hears anything more.
+    scene.wait(60_000);
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(at_first.try_recv().is_err() && at_second.try_recv().is_err());
+}

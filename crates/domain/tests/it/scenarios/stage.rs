@@ -80,7 +80,10 @@ impl Stage {
             let permissions = permissions(&a.permissions).ok().expect("the cast's permissions");
             let (code, audience) = (code.clone(), a.audience.clone());
             stage.applications.insert(code.clone(), audience.clone());
-            stage.w.must(&operate, Command::PutApplication { code, audience, permissions });
+            stage.w.must(
+                &operate,
+                Command::PutApplication { code, audience, permissions, launch_url: None },
+            );
         }
         let mut policy = stage.w.state.policy.clone();
         policy.never_delegable =

@@ -237,3 +237,28 @@ CREATE TABLE mail_cursor (
     organisation BYTEA  NOT NULL,
     ix           BIGINT NOT NULL
 );
+-- Calls over time, as each node counted: at most as many rows a session and node as it has minutes.
+CREATE TABLE call_minute (
+    session BYTEA  NOT NULL,
+    node    BYTEA  NOT NULL,
+    minute  BIGINT NOT NULL,          -- minutes since 1970, UTC
+    allowed BIGINT NOT NULL,
+    refused BIGINT NOT NULL,
+    PRIMARY KEY (session, minute, node)
+) WITH (fillfactor = 50);
+-- Addresses that are told no more, until they have heard of it.
+CREATE TABLE farewell (
+    recipient  BYTEA  NOT NULL,
+    seq        BIGINT NOT NULL,       -- of the row that says so
+    owner      BYTEA,                 -- the organisation; the platform without one
+    kind       TEXT   COLLATE "C" NOT NULL,
+    url        TEXT   COLLATE "C" NOT NULL,
+    digest     BYTEA  NOT NULL,
+    sealed     BYTEA  NOT NULL,       -- the secret that signs
+    old_digest BYTEA,
+    old_sealed BYTEA,                 -- the one before, if it signs too
+    at         BIGINT NOT NULL,       -- milliseconds, UTC: the row's
+    attempts   BIGINT NOT NULL,
+    due        BIGINT NOT NULL,       -- when it is tried next
+    PRIMARY KEY (recipient, seq)
+);

@@ -189,3 +189,19 @@ CREATE TABLE mail_cursor (
     organisation BLOB    NOT NULL,
     ix           INTEGER NOT NULL
 ) STRICT;
+-- Addresses that are told no more, until they have heard of it.
+CREATE TABLE farewell (
+    recipient  BLOB    NOT NULL,
+    seq        INTEGER NOT NULL,      -- of the row that says so
+    owner      BLOB,                  -- the organisation; the platform without one
+    kind       TEXT    NOT NULL,
+    url        TEXT    NOT NULL,
+    digest     BLOB    NOT NULL,
+    sealed     BLOB    NOT NULL,      -- the secret that signs
+    old_digest BLOB,
+    old_sealed BLOB,                  -- the one before, if it signs too
+    at         INTEGER NOT NULL,      -- milliseconds, UTC: the row's
+    attempts   INTEGER NOT NULL,
+    due        INTEGER NOT NULL,      -- when it is tried next
+    PRIMARY KEY (recipient, seq)
+) STRICT, WITHOUT ROWID;

@@ -27,3 +27,11 @@ CREATE TABLE IF NOT EXISTS stop (
     id    INTEGER PRIMARY KEY CHECK (id = 1),
     clean INTEGER NOT NULL
 ) STRICT;
+-- Calls over time: at most as many rows a session as it has minutes.
+CREATE TABLE IF NOT EXISTS call_minute (
+    session BLOB    NOT NULL,
+    minute  INTEGER NOT NULL,         -- minutes since 1970, UTC
+    allowed INTEGER NOT NULL,
+    refused INTEGER NOT NULL,
+    PRIMARY KEY (session, minute)
+) STRICT, WITHOUT ROWID;

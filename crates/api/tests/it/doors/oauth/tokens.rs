@@ -319,7 +319,7 @@ fn t17_a_token_is_worth_nothing_at_another_application_or_for_another_customer_a
         // At another application.
         assert_eq!(decided(tours, &ask(&account)), [false, false]);
         assert_eq!(yard.introspect("tours", tours, &token).ok(), json!({ "active": false }));
-        let subject = json!({ "type": "partner_session", "id": session });
+        let subject = json!({ "type": "session", "id": session });
         for (what, body) in [
             (
                 "resource",
@@ -344,9 +344,9 @@ fn t17_a_token_is_worth_nothing_at_another_application_or_for_another_customer_a
             assert_eq!(decided(boats, &ask(&resource)), [false, false], "{resource}");
         }
         // As a person's own sign-in, anywhere.
-        yard.get(&token, "/v1/me").is(403, "partner_session");
+        yard.get(&token, "/v1/me").is(403, "partner_session_refused");
         let exchanged = yard.enter(&token, "marina", &[("grant", yard.grant.as_str())]);
-        wrong(&exchanged, "invalid_grant", "partner_session");
+        wrong(&exchanged, "invalid_grant", "partner_session_refused");
         assert_eq!(
             decided(boats, &ask(&account)),
             [true, true],

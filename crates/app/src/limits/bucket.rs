@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use comity_app::clock::Clock;
 use governor::clock::{Clock as _, Reference as _};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::rate::Rate;
+use crate::clock::Clock;
 
 /// How many keys have a bucket of their own. Full ones are shed long before.
 const MOST_KEYS: usize = 65_536;

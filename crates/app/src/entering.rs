@@ -1,0 +1,38 @@
+//! Entering a customer: one way for the token endpoint and the console.
+
+use comity_domain::command::{Caller, Command, Enter};
+use comity_domain::event::Event;
+use comity_domain::ids::SessionId;
+
+use crate::app::{App, Failure};
+use crate::node::Done;
+use crate::tokens::{Kind, Secret};
+
+/// A stay that has begun.
+#[derive(Debug)]
+pub struct Entered {
+    /// The session.
+    pub session: SessionId,
+    /// Its token, to be shown once.
+    pub token: Secret,
+    /// What was done.
+    pub done: Done,
+}
+
+impl App {
+    /// Has somebody enter. Whatever token `enter` names, a new one is made for the session.
+    ///
+    /// # Errors
+    /// The refusals of entering, and whatever keeps the writer from answering.
+    pub async fn enter(&self, caller: &Caller, enter: Enter) -> Result<Entered, Failure> {
+        let token = Secret::new(Kind::Session);
+        let enter = Enter { token: token.digest(), ..enter };
+        let done = self.run(caller, Command::Enter(enter)).await?;
+        let session = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
+            Event::SessionStarted { session, .. } => Some(session),
+            _ => None,
+        });
+        let session = session.ok_or_else(|| Failure::Broken("no session was made".into()))?;
+        Ok(Entered { session, token, done })
+    }
+}
