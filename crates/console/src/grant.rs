@@ -98,8 +98,8 @@ pub async fn page(
     At((customer, id)): At<(OrganisationId, GrantId)>,
 ) -> Result<Html<String>, Wrong> {
     let (state, now, shell) = reader(&console, &who, customer, Action::ReadGrant, "Access")?;
-    let counts = calls(&console, &state, id, now).await?;
     let access = found(&state, customer, id, now)?;
+    let counts = calls(&console, &state, id, now).await?;
     let g = access.grant;
     let mut people: Vec<PersonId> = state.assigned_to(id).map(|(p, _)| p).collect();
     people.sort();
