@@ -211,9 +211,10 @@ pub async fn page(
     let (pager, page) = if ended {
         let all = state.grants_by(id).rev().filter_map(|g| view::access(&state, g, now));
         let over = all.filter(|a| !a.grant.stands(now)).map(|a| (a.id, a));
-        Pager::of(over, which.after, &to)
+        Pager::of(over, which.after, true, &to)
     } else {
-        Pager::of(view::active_access(&state, id, now).map(|a| (a.id, a)), which.after, &to)
+        let all = view::active_access(&state, id, now).map(|a| (a.id, a));
+        Pager::of(all, which.after, false, &to)
     };
     let empty = if ended {
         empty("Nothing has ended", "Access that was revoked, given up or ran out is listed here.")

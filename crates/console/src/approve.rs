@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
 use comity_domain::command::Command;
 use comity_domain::consent::{self, NamedAccounts, NamedTerms, Summary};
@@ -31,7 +30,7 @@ use crate::routes::Console;
 use crate::shell::{self, Shell};
 use crate::show;
 use crate::visitor::{Sent, Visitor};
-use crate::wrong::{self, Wrong};
+use crate::wrong::Wrong;
 
 /// So many accounts are shown one by one; where there are more, they are named.
 pub const MOST_SHOWN: usize = 100;
@@ -102,6 +101,8 @@ struct Page {
     minutes: Field,
     external: bool,
     jwt: bool,
+    /// Whether something of what is seldom chosen is chosen, or wrong.
+    seldom: bool,
     shown: Option<Shown>,
     /// Why there is nothing to approve yet.
     not_yet: Option<String>,
@@ -276,12 +277,24 @@ fn answer(
     let first = given.chosen.is_empty();
     let given = if first { Given::as_asked(&state, request)? } else { given };
     let summary = summarise(&state, id, request, &given, now);
-    let status = no.and_then(on_the_form).unwrap_or(match &summary {
-        Err(refusal) if !first => wrong::status(refusal),
-        _ => StatusCode::OK,
-    });
+    // Asking what terms would give is answered, whatever the answer; sending wrong ones is refused.
+    let status = no.and_then(on_the_form).unwrap_or_default();
     let page = filled(&state, shell, asks, request, &given, (first, summary), no)?;
     Ok((status, Html(page.render()?)).into_response())
+}
+
+/// How the form names a field.
+fn label(field: &str) -> &str {
+    match field {
+        "roles" => "Roles",
+        "accounts" => "Accounts",
+        "modes" => "Ways to enter",
+        "days" => "For how many days",
+        "session_minutes" => "Longest stay",
+        "starts_at" => "Starts at",
+        "unit" => "Who gives",
+        other => other,
+    }
 }
 
 /// What a field is told of a refusal.
@@ -315,13 +328,17 @@ fn filled(
         && state.accounts_of(request.customer).nth(MOST_SHOWN).is_some();
     let most = limits.days.min(request.days).0;
     let wrong = |name: &str| of_field(refusal, name).map(|why| (name.to_owned(), why));
-    let hint = "By your clock in UTC. Left empty, it starts with your yes.";
+    let hint = "In UTC. Left empty, it starts with your yes.";
     let not_yet = match &summary {
         Ok(_) => None,
         Err(_) if first => Some("Choose at least one role and one account.".to_owned()),
-        Err(Refusal::Invalid { .. } | Refusal::Widening(_)) => {
-            Some("Correct what is marked above, then look again.".to_owned())
+        Err(Refusal::Invalid { field, why }) => {
+            Some(format!("These terms cannot be given. {}: it {why}.", label(field)))
         }
+        Err(Refusal::Widening(field)) => Some(format!(
+            "These terms cannot be given. {}: this is more than was asked for.",
+            label(field)
+        )),
         Err(other) => Some(other.sentence()),
     };
     let listed = Field::new("listed", "Only these accounts")
@@ -347,7 +364,7 @@ fn filled(
         days: Field::new("days", "For how many days")
             .kind("number")
             .value(given.days.clone())
-            .hint(format!("1 to {most}: no longer than was asked, and than you allow."))
+            .hint(format!("1 to {most}."))
             .wrong(wrong("days").as_ref()),
         starts_at: Field::new("starts_at", "Starts at")
             .kind("datetime-local")
@@ -362,6 +379,9 @@ fn filled(
             .wrong(wrong("session_minutes").as_ref()),
         external: !given.allow_external.is_empty(),
         jwt: !given.jwt.is_empty(),
+        seldom: [&given.starts_at, &given.allow_external, &given.jwt]
+            .iter()
+            .any(|chosen| !chosen.is_empty()),
         shown: summary.ok().map(|s| shown(state, &s, was)),
         not_yet,
         shell,

@@ -1,6 +1,8 @@
 //! One grant: what it permits, who is on it, who is inside now. And ending it: revoke, end one
 //! session, and the customer's word after a restore.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse as _, Response};
@@ -10,6 +12,7 @@ use comity_domain::command::Command;
 use comity_domain::event::Event;
 use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
 use comity_domain::may::Action;
+use comity_domain::organisation::Accounts;
 use comity_domain::refusal::Refusal;
 use comity_domain::state::State as World;
 use comity_domain::time::Instant;
@@ -96,6 +99,7 @@ pub async fn page(
 ) -> Result<Html<String>, Wrong> {
     let (state, now, shell) = reader(&console, &who, customer, Action::ReadGrant, "Access")?;
     let access = found(&state, customer, id, now)?;
+    let counts = calls(&console, &state, id, now).await?;
     let g = access.grant;
     let mut people: Vec<PersonId> = state.assigned_to(id).map(|(p, _)| p).collect();
     people.sort();
@@ -113,7 +117,7 @@ pub async fn page(
             .take(MOST_PEOPLE)
             .filter_map(|p| person(&state, id, p, now))
             .collect(),
-        inside: inside(&console, &state, &access, now),
+        inside: inside(&state, &access, &counts, now),
         decides: shell.here.as_ref().is_some_and(|p| p.decides),
         shell,
     };
@@ -156,16 +160,44 @@ fn person(state: &World, grant: GrantId, id: PersonId, now: Instant) -> Option<P
         name: state.words.show(known.name).to_owned(),
         email: state.words.show(known.email).to_owned(),
         roles: roles.collect::<Vec<_>>().join(", "),
-        accounts: accounts(state, &assigned.accounts),
+        accounts: match &assigned.accounts {
+            Accounts::All => "All that this access holds".into(),
+            list => accounts(state, list),
+        },
         badges,
     })
 }
 
-fn inside(console: &Console, state: &World, access: &Access<'_>, now: Instant) -> Vec<Inside> {
+/// *API Calls* of each session in progress.
+async fn calls(
+    console: &Console,
+    state: &World,
+    grant: GrantId,
+    now: Instant,
+) -> Result<BTreeMap<SessionId, u64>, Wrong> {
+    let live = |id: &SessionId| state.sessions.get(*id).is_some_and(|s| s.is_active(now));
+    let ids: Vec<SessionId> = state.sessions_under(grant).filter(live).collect();
+    let app = console.app.clone();
+    // Not on an async thread: on PostgreSQL this waits for the network.
+    let reading = tokio::task::spawn_blocking(move || {
+        let count = |id| {
+            let counts = app.counts(id);
+            (id, counts.allowed + counts.refused)
+        };
+        ids.into_iter().map(count).collect()
+    });
+    reading.await.map_err(|e| Wrong::Broken(e.to_string()))
+}
+
+fn inside(
+    state: &World,
+    access: &Access<'_>,
+    counts: &BTreeMap<SessionId, u64>,
+    now: Instant,
+) -> Vec<Inside> {
     let customer = access.grant.customer.organisation;
     let live = |id: SessionId| {
         let session = state.sessions.get(id).filter(|s| s.is_active(now))?;
-        let counts = console.app.counts(id);
         Some(Inside {
             name: name(state, session.person),
             mode: badge(
@@ -179,7 +211,7 @@ fn inside(console: &Console, state: &World, access: &Access<'_>, now: Instant) -
             reason: session.reason.map(|w| state.words.show(w).to_owned()),
             since: show::when(session.started),
             ends: show::until(session.deadline, now),
-            calls: counts.allowed + counts.refused,
+            calls: counts.get(&id).copied().unwrap_or(0),
             end: format!("/console/o/{customer}/grants/{}/sessions/{id}/end", access.id),
             lock: format!("/console/o/{customer}/locks/new?person={}", session.person),
         })

@@ -195,7 +195,7 @@ fn again(
         minutes: Field::new("session_minutes", "Longest stay, in minutes")
             .kind("number")
             .value(left.session_minutes)
-            .hint(format!("5 to {}. Stays that have begun keep their end.", grant.cap.0))
+            .hint(format!("5 to {}, for stays that begin from now on.", grant.cap.0))
             .wrong(wrong("session_minutes").as_ref()),
         shell,
         partner,

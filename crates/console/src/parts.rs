@@ -179,19 +179,19 @@ pub struct Pager {
 pub const A_PAGE: usize = 25;
 
 impl Pager {
-    /// One page of `all`, from behind `after` on, and the way to the next. `to` is the list's
-    /// address, with its filter and ending in `?` or `&`.
-    pub fn of<I: std::marker::Copy + PartialEq + Display, T>(
+    /// One page of `all`, which is in the order of its identifiers or in the opposite one, from
+    /// behind `after` on; and the way to the next. `to` is the list's address, with its filter and
+    /// ending in `?` or `&`. What `after` names may be gone meanwhile.
+    pub fn of<I: std::marker::Copy + Ord + Display, T>(
         all: impl Iterator<Item = (I, T)>,
         after: Option<I>,
+        newest_first: bool,
         to: &str,
     ) -> (Self, Vec<(I, T)>) {
-        let mut skipping = after;
-        let left = all.skip_while(|(id, _)| {
-            let skip = skipping.is_some();
-            skipping = skipping.filter(|a| a != id);
-            skip
-        });
+        let seen = |id: &I| {
+            after.is_some_and(|after| if newest_first { *id >= after } else { *id <= after })
+        };
+        let left = all.skip_while(|(id, _)| seen(id));
         let mut page: Vec<(I, T)> = left.take(A_PAGE + 1).collect();
         let more = page.len() > A_PAGE;
         page.truncate(A_PAGE);
@@ -209,3 +209,26 @@ impl HtmlSafe for Tabs {}
 impl HtmlSafe for Copy {}
 impl HtmlSafe for Empty {}
 impl HtmlSafe for Pager {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_paged_from_behind_the_last_line_of_the_page_before() {
+        let all = |n: usize| (0..n).map(|i| (i, ()));
+        let (pager, page) = Pager::of(all(A_PAGE), None, false, "/list?");
+        assert_eq!((page.len(), pager.first, pager.next), (A_PAGE, None, None));
+        let (pager, page) = Pager::of(all(A_PAGE + 1), None, false, "/list?");
+        assert_eq!((page.len(), pager.next.as_deref()), (A_PAGE, Some("/list?after=24")));
+        let (pager, page) = Pager::of(all(A_PAGE + 1), Some(24), false, "/list?");
+        assert_eq!(page, [(25, ())]);
+        assert_eq!((pager.first.as_deref(), pager.next), (Some("/list"), None));
+        // What is gone meanwhile is no line to wait for.
+        let (_, page) = Pager::of([(1, ()), (5, ())].into_iter(), Some(3), false, "/list?");
+        assert_eq!(page, [(5, ())]);
+        let newest = [(5, ()), (1, ())].into_iter();
+        let (_, page) = Pager::of(newest, Some(3), true, "/list?show=ended&");
+        assert_eq!(page, [(1, ())]);
+    }
+}

@@ -82,11 +82,7 @@ fn status(phase: RequestPhase) -> Badge {
 }
 
 /// A request of this customer that the visitor may look at or act on.
-pub fn found<'s>(
-    state: &'s World,
-    customer: OrganisationId,
-    id: RequestId,
-) -> Result<&'s Request, Wrong> {
+pub fn found(state: &World, customer: OrganisationId, id: RequestId) -> Result<&Request, Wrong> {
     let request = state.requests.get(id).filter(|r| r.customer == customer);
     request.ok_or_else(Wrong::not_found)
 }
@@ -122,7 +118,7 @@ pub async fn pending(
     let decides = shell.here.as_ref().is_some_and(|p| p.decides);
     let all = view::pending_requests(&state, id, now);
     let to = format!("/console/o/{id}/access/pending?");
-    let (pager, page) = Pager::of(all, which.after, &to);
+    let (pager, page) = Pager::of(all, which.after, false, &to);
     let page = PendingPage {
         shell,
         head,

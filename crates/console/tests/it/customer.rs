@@ -1,6 +1,6 @@
 //! Partner Access as its customer sees it: who asks, what is given, who is in, and how it stops.
 
-use comity_domain::command::{Command, PutMember};
+use comity_domain::command::{Caller, Command, PutMember};
 use comity_domain::ids::{GrantId, RequestId};
 use comity_domain::organisation::Accounts;
 use comity_domain::person::PortalRole;
@@ -367,20 +367,29 @@ fn r7_an_approver_narrows_and_never_widens_and_what_was_typed_stays() {
         let all: Vec<_> = kept.chain(changes).collect();
         house.get(&ana, &format!("{path}?{}", serde_html_form::to_string(all).unwrap()))
     };
-    ask(&[("roles", "boss")]).is(409).says("This is more than may be given here.");
-    ask(&[("days", "31")])
-        .is(409)
-        .says("This is more than may be given here.")
-        .says("value=\"31\"");
-    ask(&[("days", "731")]).is(422).says("must be from 1 to");
-    ask(&[("days", "soon")]).is(422).says("It must be a whole number.").says("value=\"soon\"");
-    ask(&[("session_minutes", "4")]).is(422).says("It must be from 5 to 60.");
-    ask(&[("accounts", "yacht")]).is(422).says("which is no account there");
-    ask(&[("starts_at", "2025-12-31T00:00")]).is(422).says("must lie between now and a year");
+    // Asking is answered: with what is wrong, and with nothing to approve.
+    let wrong = |changes: &[(&str, &str)], why: &str| {
+        let page = ask(changes);
+        page.is(200).says(why).is_silent("name=\"summary\"").is_silent("formmethod");
+        page
+    };
+    wrong(&[("roles", "boss")], "This is more than may be given here.");
+    wrong(&[("days", "31")], "This is more than may be given here.").says("value=\"31\"");
+    wrong(&[("days", "731")], "must be from 1 to");
+    wrong(&[("days", "soon")], "It must be a whole number.").says("value=\"soon\"");
+    wrong(&[("days", "soon")], "For how many days: it must be a whole number.");
+    wrong(&[("session_minutes", "4")], "It must be from 5 to 60.");
+    wrong(&[("accounts", "yacht")], "which is no account there");
+    wrong(&[("starts_at", "2025-12-31T00:00")], "must lie between now and a year");
+    wrong(&[("modes", "root")], "a mode that there is not");
     ask(&[("starts_at", "2026-02-01T10:00")]).is(200).says("It starts on 1 Feb 2026, 10:00 UTC");
-    ask(&[("modes", "root")]).is(422).says("a mode that there is not");
-    house.get(&ana, &format!("{path}?chosen=yes&which=all&days=5")).is(422).says("at least one");
+    house.get(&ana, &format!("{path}?chosen=yes&which=all&days=5")).is(200).says("at least one");
     house.get(&ana, &format!("{path}?surprise=1")).is(422);
+    // Sending is refused, and what was chosen stays.
+    let mut wider = TERMS.to_vec();
+    wider.retain(|(name, _)| *name != "days");
+    wider.push(("days", "31"));
+    house.fill(&ana, &path, &wider).is(409).says("value=\"31\"").says("aria-invalid=\"true\"");
     assert!(is_pending(&house, request));
 }
 
@@ -536,6 +545,28 @@ fn r7_narrow_takes_away_at_once_and_asks_anew_where_somebody_was_quicker() {
     // The end was not touched, so it is as exact as it was.
     assert_eq!(narrowed.window.end.0 - narrowed.window.start.0, 30 * 24 * 3_600_000);
     house.get(&ana, &grant_at(&house, grant, "")).says("Account boat-1 (boat-1)");
+}
+
+#[test]
+fn t50_after_a_restore_access_waits_for_its_customers_word() {
+    let house = House::new();
+    let grant = house.granted();
+    let fork = house.app.reader().head().unwrap().true_fork() + 1;
+    let restore = Command::Restore { fork, erased: Vec::new(), keep_people: true };
+    house.run(&Caller::system(), restore);
+    let ana = house.browser("ana@marina");
+    let page = house.get(&ana, &at(&house, "access/active"));
+    page.says("To be confirmed").says("<span data-count=\"active\">0</span>");
+    let path = grant_at(&house, grant, "/confirm");
+    house.wait_until_stale();
+    assert!(house.get(&ana, &path).is(303).to().starts_with("/console/step-up?back="));
+    assert!(house.fill(&ana, &path, &[]).is(303).to().starts_with("/console/step-up?back="));
+    let ana = house.browser("ana@marina");
+    house.get(&ana, &path).is(200).says("restored from a copy").says("Roles: Clerk.");
+    let done = house.fill(&ana, &path, &[]);
+    assert_eq!(done.is(303).said(), "Confirmed. Harbor Help may enter again, as before.");
+    let page = house.get(&ana, &at(&house, "access/active"));
+    page.is_silent("To be confirmed").says("<span data-count=\"active\">1</span>");
 }
 
 // -- locks ----------------------------------------------------------------------------------------
