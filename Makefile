@@ -75,6 +75,7 @@ soak: setup ## the faults again and again, SOAK=10 times as often as in CI, and 
 	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-store --test it -- server_faults
 	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity-app --test it -- disk_faults clock_steps nodes
 	COMITY_SOAK=$(SOAK) cargo test $(LOCKED) -p comity --test it -- kill
+	cargo test $(LOCKED) -p comity-api --test it -- --ignored --test-threads=1 timing
 	python3 scripts/track-record
 
 tools: setup ## install the foreign programs that the tests use, into target/tools

@@ -75,6 +75,9 @@ def test_what_cannot_be_asked_is_not_asked():
             {"permission": "boats:read\n"},
             {"permission": None},
             {"account": None},
+            {"account": None, "organisation": "org_1"},
+            {"organisation": None},
+            {"organisation": ""},
             {"account": ""},
             {"account": 7},
         ]:

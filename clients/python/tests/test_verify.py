@@ -78,7 +78,8 @@ def part(value):
 def claims(issuer, more=None):
     found = {
         "iss": issuer.url, "sub": "org_1", "aud": AUDIENCE, "client_id": "boats-api", "iat": NOW, "exp": NOW + 60,
-        "jti": "j", "sid": "sess_1", "act": {"sub": "per_1"}, "scope": "boats:read bookings:read", **(more or {}),
+        "jti": "j", "sid": "sess_1", "act": {"sub": "per_1"}, "scope": "boats:read bookings:read",
+        "urn:comity:organisation": "org_1", "urn:comity:grant": "grant_1", "urn:comity:mode": "act_as", **(more or {}),
     }  # fmt: skip
     return {name: value for name, value in found.items() if value is not None}
 
@@ -114,6 +115,7 @@ def test_a_token_in_force_says_who_acts_and_keys_are_fetched_once(issuer):
 
     token = asyncio.run(verified())
     assert (token.subject, token.actor, token.session) == ("org_1", "per_1", "sess_1")
+    assert (token.organisation, token.grant, token.mode) == ("org_1", "grant_1", "act_as")
     assert (token.scope, token.expires_at) == (("boats:read", "bookings:read"), NOW + 60)
     assert issuer.asked == ["/.well-known/oauth-authorization-server", "/oauth/jwks"]
     good = [
@@ -143,6 +145,9 @@ def test_t16_t17_claims_that_are_not_ours_not_now_or_too_long(issuer):
         ({"exp": True}, "claims"),
         ({"iat": None}, "claims"),
         ({"sid": None}, "claims"),
+        ({"urn:comity:organisation": None}, "claims"),
+        ({"urn:comity:grant": ""}, "claims"),
+        ({"urn:comity:mode": "owner"}, "claims"),
         ({"sub": ""}, "claims"),
         ({"act": None}, "claims"),
         ({"act": "per_1"}, "claims"),
@@ -208,3 +213,12 @@ def test_without_keys_the_answer_is_unavailable_and_metadata_of_another_issuer_g
         assert codes(issuer, minted(issuer)) == ["unavailable"], wrong
     issuer.status = 500
     assert codes(issuer, minted(issuer)) == ["unavailable"]
+
+
+def test_t16_with_a_clock_that_says_no_number_nothing_is_believed(issuer):
+    async def judged():
+        with pytest.raises(TokenRefused) as refused:
+            await Verifier(issuer.url, AUDIENCE, now=lambda: float("nan")).verify(minted(issuer))
+        return refused.value.code
+
+    assert asyncio.run(judged()) == "unavailable"

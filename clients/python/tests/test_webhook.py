@@ -67,3 +67,10 @@ def test_t43_forged_altered_replayed_or_unsigned_deliveries_are_refused():
         with pytest.raises(ValueError):
             verify_webhook(secret, signed(), BODY.encode(), now=NOW)
     assert code(signed(), secrets=[]) == "signature"
+
+
+def test_t43_a_tolerance_or_clock_that_is_no_number_lets_nothing_old_in():
+    nan, old = float("nan"), signed(at=NOW - 9_999_999)
+    for wrong in [{"tolerance": nan}, {"tolerance": float("inf")}, {"tolerance": -1}, {"now": nan}]:
+        with pytest.raises(ValueError):
+            verify_webhook(NEW, old, BODY.encode(), **{"now": NOW, **wrong})

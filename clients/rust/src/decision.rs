@@ -33,6 +33,10 @@ pub enum Mode {
 }
 
 impl Mode {
+    pub(crate) fn named(code: &str) -> Option<Self> {
+        [Self::Direct, Self::View, Self::ActAs].into_iter().find(|m| m.code() == code)
+    }
+
     /// The word for it.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -130,8 +134,7 @@ fn entity(fields: &Map<String, Value>, name: &str) -> Option<Entity> {
 
 /// A yes with everything that belongs to it, or nothing.
 fn yes(context: &Map<String, Value>) -> Option<Yes> {
-    let code = text(context, "mode")?;
-    let mode = [Mode::Direct, Mode::View, Mode::ActAs].into_iter().find(|m| m.code() == code)?;
+    let mode = Mode::named(&text(context, "mode")?)?;
     (text(context, "reason")? == "allowed").then_some(())?;
     Some(Yes {
         actor: entity(context, "actor")?,

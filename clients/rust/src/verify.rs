@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use crate::clock;
+use crate::decision::Mode;
 use crate::transport::{Call, Http, WrongSetting, address};
 
 /// The longest life of a token, and how far clocks may be apart, in seconds.
@@ -37,6 +38,12 @@ pub struct VerifiedToken {
     pub actor: String,
     /// The partner session.
     pub session: String,
+    /// The customer, by Comity's identifier. Whatever you read or change must belong to it.
+    pub organisation: String,
+    /// The grant that the session stands on.
+    pub grant: String,
+    /// In what way the partner is inside.
+    pub mode: Mode,
     /// The permissions.
     pub scope: Vec<String>,
     /// Everything that it says.
@@ -207,6 +214,9 @@ impl Verifier {
             subject: text(claims.get("sub"))?,
             actor: text(claims.get("act").and_then(|a| a.get("sub")))?,
             session: text(claims.get("sid"))?,
+            organisation: text(claims.get("urn:comity:organisation"))?,
+            grant: text(claims.get("urn:comity:grant"))?,
+            mode: Mode::named(&text(claims.get("urn:comity:mode"))?).ok_or(TokenRefused::Claims)?,
             scope: scope.split_whitespace().map(str::to_owned).collect(),
             claims,
         })

@@ -61,7 +61,7 @@ export class Comity {
    * yes is a no, with the reason `unavailable` where no trustworthy answer came in time.
    */
   async decide(token: string, permission: string, resource: Resource, options: AskOptions = {}): Promise<Decision> {
-    const [decision] = await this.#evaluate(token, [{ permission, ...resource }], options, false);
+    const [decision] = await this.#evaluate(token, [{ ...resource, permission }], options, false);
     return decision ?? unavailable("malformed");
   }
 
@@ -148,7 +148,11 @@ function unaskable(question: Question): string | undefined {
   if (typeof question.permission !== "string" || !new RegExp(`^${word}:${word}$`).test(question.permission)) {
     return "The permission must be resource:verb.";
   }
-  // An account that turned out to be undefined must not become a question about the whole customer.
+  // An account that turned out to be undefined must not become a question about the whole customer,
+  // nor a customer that did a question about whichever one the session is for.
+  if ("organisation" in question && (typeof question.organisation !== "string" || question.organisation === "")) {
+    return "The organisation is named, and empty.";
+  }
   const id = "account" in question ? question.account : question.organisation;
   return typeof id === "string" && id !== "" ? undefined : "Name the account, or the organisation.";
 }

@@ -82,7 +82,11 @@ function position(value: unknown): number | undefined {
   return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
 }
 
-const MODES: readonly string[] = ["direct", "view", "act_as"];
+const MODES: readonly unknown[] = ["direct", "view", "act_as"];
+
+export function isMode(value: unknown): value is Mode {
+  return MODES.includes(value);
+}
 
 function stay(context: Fields): Stay | undefined {
   const actor = entity(context["actor"]);
@@ -93,8 +97,8 @@ function stay(context: Fields): Stay | undefined {
   const mode = text(context["mode"]);
   const deadline = text(context["deadline"]);
   if (!actor || !subject || !organisation || !session || !grant || !mode || !deadline) return undefined;
-  if (!MODES.includes(mode)) return undefined;
-  return { actor, subject, organisation, session, grant, mode: mode as Mode, deadline };
+  if (!isMode(mode)) return undefined;
+  return { actor, subject, organisation, session, grant, mode, deadline };
 }
 
 /** Reads one answer. A yes that contradicts itself or does not say who acts is none. */

@@ -1,6 +1,6 @@
 // Checking a JWT access token offline (RFC 9068). It may go on for up to 60 s after an ending.
 
-import { isFields } from "./decision.js";
+import { isFields, isMode, type Mode } from "./decision.js";
 import { address, ask, NoAnswer } from "./http.js";
 
 export interface VerifierOptions {
@@ -23,6 +23,10 @@ export interface VerifiedToken {
   readonly actor: string;
   /** The partner session. */
   readonly session: string;
+  /** The customer, by Comity's identifier. Whatever you read or change must belong to it. */
+  readonly organisation: string;
+  readonly grant: string;
+  readonly mode: Mode;
   readonly scope: readonly string[];
   /** Seconds since 1970. */
   readonly expiresAt: number;
@@ -72,6 +76,7 @@ export class Verifier {
     if (options.audience === "") throw new TypeError("audience must not be empty");
     this.#options = options;
     this.#timeoutMs = options.timeoutMs ?? 2000;
+    if (!(this.#timeoutMs > 0 && this.#timeoutMs <= 60_000)) throw new TypeError("timeoutMs must be from 1 to 60000");
   }
 
   /** The claims of a token in force. Throws `TokenRefused`. */
@@ -101,14 +106,18 @@ export class Verifier {
     const audiences: unknown[] = Array.isArray(aud) ? aud : [aud];
     if (!audiences.includes(this.#options.audience)) throw new TokenRefused("audience");
     const now = this.#options.now?.() ?? Date.now() / 1000;
+    // Nothing is before or after a clock that says no number.
+    if (!seconds(now)) throw new TokenRefused("unavailable");
     if (!seconds(exp) || !seconds(iat) || (nbf !== undefined && !seconds(nbf))) throw new TokenRefused("claims");
     if (now >= exp + LEEWAY) throw new TokenRefused("expired");
     if (exp > now + LONGEST + LEEWAY || exp - iat > LONGEST + LEEWAY) throw new TokenRefused("too_long");
     if (iat > now + LEEWAY || (nbf !== undefined && nbf > now + LEEWAY)) throw new TokenRefused("not_yet");
     const actor = isFields(act) ? act["sub"] : undefined;
     if (!text(sub) || !text(sid) || !text(actor) || !text(jti) || !text(client)) throw new TokenRefused("claims");
+    const { "urn:comity:organisation": organisation, "urn:comity:grant": grant, "urn:comity:mode": mode } = claims;
+    if (!text(organisation) || !text(grant) || !isMode(mode)) throw new TokenRefused("claims");
     const words = typeof scope === "string" ? scope.split(" ").filter((s) => s !== "") : [];
-    return { subject: sub, actor, session: sid, scope: words, expiresAt: exp, claims };
+    return { subject: sub, actor, session: sid, organisation, grant, mode, scope: words, expiresAt: exp, claims };
   }
 
   async #key(kid: string): Promise<Key> {

@@ -63,6 +63,10 @@ export function verifyWebhook(
   const timestamp = Number(sent);
   const now = options.now ?? Math.floor(Date.now() / 1000);
   const tolerance = options.tolerance ?? 300;
+  // Nothing is too old for a tolerance that is no number.
+  if (!Number.isFinite(now) || !(tolerance >= 0 && tolerance <= 86_400)) {
+    throw new TypeError("now is seconds since 1970, and tolerance 0 to 86400 seconds");
+  }
   if (timestamp < now - tolerance) throw new WebhookRefused("too_old");
   if (timestamp > now + tolerance) throw new WebhookRefused("too_new");
   const bytes = typeof body === "string" ? Buffer.from(body) : body;

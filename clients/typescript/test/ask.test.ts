@@ -138,3 +138,22 @@ test("introspection: only an active token is one", async () => {
   assert.equal(await introspect(bytes({ status: 500, body: '{"active":true}' })), false);
   assert.equal(await introspect(bytes({ type: "text/html", body: '{"active":true}' })), false);
 });
+
+test("t17 what was looked up and is not there is no narrower or wider question", async () => {
+  const stub = await Stub.serve((socket) => void socket.end(YES));
+  const missing = undefined as unknown as string;
+  for (const resource of [
+    { account: missing, organisation: "org_1" },
+    { account: "boat-3", organisation: missing },
+    { account: "boat-3", organisation: "" },
+  ]) {
+    const decision = await comity(stub.url).decide(TOKEN, "boats:read", resource);
+    assert.deepEqual([decision.allowed, decision.reason], [false, "invalid"], JSON.stringify(resource));
+  }
+  assert.equal(stub.requests.length, 0);
+  // What stands in the resource never becomes the permission.
+  const more = { account: "boat-3", permission: "boats:write" };
+  await comity(stub.url).decide(TOKEN, "boats:read", more);
+  await stub.stop();
+  assert.match(stub.requests[0] ?? "", /boats:read/);
+});

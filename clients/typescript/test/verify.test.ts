@@ -58,7 +58,8 @@ const HEADER = { alg: "ES256", typ: "at+jwt", kid: "ec" };
 function claims(more: object = {}): object {
   return {
     iss: issuer, sub: "org_1", aud: AUDIENCE, client_id: "boats-api", iat: NOW, exp: NOW + 60, jti: "j", sid: "sess_1",
-    act: { sub: "per_1" }, scope: "boats:read bookings:read", ...more,
+    act: { sub: "per_1" }, scope: "boats:read bookings:read",
+    "urn:comity:organisation": "org_1", "urn:comity:grant": "grant_1", "urn:comity:mode": "act_as", ...more,
   };
 }
 
@@ -93,6 +94,7 @@ test("a token in force says who acts; keys are fetched once", async () => {
     [token.subject, token.actor, token.session, token.scope, token.expiresAt],
     ["org_1", "per_1", "sess_1", ["boats:read", "bookings:read"], NOW + 60],
   );
+  assert.deepEqual([token.organisation, token.grant, token.mode], ["org_1", "grant_1", "act_as"]);
   await verifier.verify(minted({ ...HEADER, alg: "EdDSA", kid: "ed" }, claims(), ED.privateKey));
   await verifier.verify(minted(HEADER, claims({ aud: ["x", AUDIENCE] })));
   await verifier.verify(minted({ ...HEADER, typ: "application/AT+JWT" }));
@@ -118,6 +120,9 @@ test("t16 t17 claims that are not ours, not now, or too long", async () => {
     [{ exp: String(NOW + 60) }, "claims"],
     [{ iat: undefined }, "claims"],
     [{ sid: undefined }, "claims"],
+    [{ "urn:comity:organisation": undefined }, "claims"],
+    [{ "urn:comity:grant": "" }, "claims"],
+    [{ "urn:comity:mode": "owner" }, "claims"],
     [{ sub: "" }, "claims"],
     [{ act: undefined }, "claims"],
     [{ act: "per_1" }, "claims"],
@@ -201,4 +206,9 @@ test("without keys the answer is unavailable, and metadata of another issuer giv
   const verifier = fresh();
   status = 500;
   assert.equal(await refused(verifier, minted()), "unavailable");
+});
+
+test("t16 with a clock that says no number nothing is believed", async () => {
+  assert.equal(await refused(fresh(() => Number.NaN), minted()), "unavailable");
+  assert.throws(() => new Verifier({ issuer, audience: AUDIENCE, timeoutMs: Number.NaN }), TypeError);
 });

@@ -61,3 +61,9 @@ test("t43 forged, altered, replayed or unsigned deliveries are refused", () => {
   }
   assert.equal(code(signed(), BODY, []), "signature");
 });
+
+test("t43 a tolerance or clock that is no number lets nothing old in", () => {
+  for (const wrong of [{ tolerance: Number.NaN }, { tolerance: Infinity }, { tolerance: -1 }, { now: Number.NaN }]) {
+    assert.throws(() => verifyWebhook(NEW, signed(NEW, NOW - 9_999_999), BODY, { now: NOW, ...wrong }), TypeError);
+  }
+});

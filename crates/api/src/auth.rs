@@ -78,6 +78,14 @@ impl Who {
     }
 }
 
+impl Who {
+    /// A caller who has shown who they are, with what the request says beside what it asks.
+    pub fn of(caller: Caller, parts: &Parts) -> Result<Self, Problem> {
+        let sending = parts.extensions.get::<Arc<Sending>>().cloned();
+        Ok(Self(caller, Says { sending, saw: if_match(&parts.headers)? }))
+    }
+}
+
 /// The bearer token of a request, if there is exactly one.
 pub fn bearer(parts: &Parts) -> Option<&str> {
     let mut all = parts.headers.get_all(header::AUTHORIZATION).iter();
@@ -104,6 +112,10 @@ impl FromRequestParts<Arc<App>> for Who {
         if !app.is_current() && !is(EVALUATION) {
             return Err(Problem::not_current(app));
         }
+        // A signature costs something to look at, and anybody can write one (T46).
+        if let Some(counted) = Counted::beside(parts).filter(|_| token.contains('.')) {
+            counted.limits.may_be_heard(counted.from)?;
+        }
         let caller = app.caller(token, Door::Api).ok_or_else(|| stranger(parts))?;
         if let Some(counted) = Counted::beside(parts) {
             counted.limits.caller(app, &caller, parts)?;
@@ -113,8 +125,7 @@ impl FromRequestParts<Arc<App>> for Who {
         if matches!(caller.principal, Principal::PartnerSession(_)) && !is(CLOSE) {
             return Err(Refusal::PartnerSession.into());
         }
-        let sending = parts.extensions.get::<Arc<Sending>>().cloned();
-        Ok(Self(caller, Says { sending, saw: if_match(&parts.headers)? }))
+        Self::of(caller, parts)
     }
 }
 

@@ -7,7 +7,7 @@ use axum::extract::State;
 use comity_app::App;
 use comity_domain::command::Command;
 use comity_domain::ids::{
-    AccountId, OrganisationId, PersonId, RequestId, SessionId, UnitId, WebhookId,
+    AccountId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId, WebhookId,
 };
 use comity_domain::text::Subject;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ pub struct Erase {
     session: Option<SessionId>,
     #[schema(value_type = Option<values::WebhookId>)]
     webhook: Option<WebhookId>,
+    #[schema(value_type = Option<values::StreamId>)]
+    stream: Option<StreamId>,
 }
 
 /// Whose words are gone.
@@ -60,6 +62,7 @@ impl Erase {
             self.request.map(Subject::Request),
             self.session.map(Subject::Session),
             self.webhook.map(Subject::Webhook),
+            self.stream.map(Subject::Stream),
         ];
         let mut named = all.into_iter().flatten();
         named.next().filter(|_| named.next().is_none())
@@ -82,7 +85,7 @@ pub async fn erase(
     let subject = body.subject().ok_or_else(|| {
         Problem::field(
             "body",
-            "must name exactly one of organisation, unit, account, person, request, session and webhook",
+            "must name exactly one of organisation, unit, account, person, request, session, webhook and stream",
         )
     })?;
     let done = who.run(&app, Command::EraseWords { subject }).await?;

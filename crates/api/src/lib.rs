@@ -7,7 +7,7 @@
 //! - `again`, `versions`: sending a command twice, and editing what somebody else edits too.
 //! - `auth`, `input`, [`problem`], `page`: who calls, what they sent, how "no" looks, lists.
 //! - [`limits`]: how often is too often.
-//! - one file for each noun; `oauth/` and `authzen/` for those standards; `feed` and `stream` for events.
+//! - one file for each noun; `oauth/`, `authzen/` and `ssf/` for those standards; `feed` and `stream` for events.
 //! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
 
@@ -29,6 +29,7 @@ pub mod limits;
 mod locks;
 mod me;
 mod members;
+mod notices;
 mod oauth;
 mod observe;
 pub mod openapi;
@@ -44,6 +45,7 @@ mod sessions;
 mod settings;
 mod shown;
 mod signing_keys;
+mod ssf;
 mod stream;
 mod versions;
 mod webhooks;

@@ -17,8 +17,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
     authzen, checkpoints, confirm, docs, erasures, feed, grants, halts, imports, levels, locks, me,
-    members, oauth, organisations, platform, problem, requests, roles, sessions, settings,
-    signing_keys, webhooks,
+    members, notices, oauth, organisations, platform, problem, requests, roles, sessions, settings,
+    signing_keys, ssf, webhooks,
 };
 
 /// What stands beside the handlers.
@@ -42,7 +42,7 @@ use crate::{
         (name = "Sessions", description = "Stays of partner users: the history, coming home, ending."),
         (name = "Events", description = "What happened, and what the log has committed itself to."),
         (name = "Webhooks", description = "Endpoints that are told what happened, and what became of it."),
-        (name = "Standards", description = "Doors whose form others have defined: OAuth 2.0, AuthZEN."),
+        (name = "Standards", description = "Doors whose form others have defined: OAuth 2.0, AuthZEN, Shared Signals."),
     ),
     paths(
         platform::health, platform::ready,
@@ -57,6 +57,7 @@ use crate::{
         me::sign_in, me::sign_out, me::enrol, me::me, me::tenants,
         settings::customer_id, settings::rotate, settings::settings, settings::change_settings,
         locks::list, locks::lock, locks::unlock,
+        notices::list, notices::read,
         requests::list, requests::ask, requests::one, requests::summary, requests::approve, requests::deny, requests::cancel,
         grants::list, grants::one, grants::revoke, grants::narrow, grants::give_up,
         confirm::one, confirm::several,
@@ -72,6 +73,8 @@ use crate::{
         webhooks::platform::rotate, webhooks::platform::test, webhooks::platform::deliveries, webhooks::platform::redeliver,
         webhooks::organisation::list, webhooks::organisation::make, webhooks::organisation::one, webhooks::organisation::change, webhooks::organisation::remove,
         webhooks::organisation::rotate, webhooks::organisation::test, webhooks::organisation::deliveries, webhooks::organisation::redeliver,
+        ssf::metadata::configuration, ssf::streams::read, ssf::streams::make, ssf::streams::change, ssf::streams::replace, ssf::streams::remove,
+        ssf::status::read, ssf::status::set, ssf::status::verify, ssf::poll::poll,
         imports::import, imports::list, imports::one, imports::refusals,
         document, docs::page, docs::file,
     ),
@@ -175,6 +178,7 @@ fn meaning(path: &str, name: &str) -> (&'static str, &'static str, &'static str)
         ("grant", _) => ("A grant.", "GrantId", "grant_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("session", _) => ("A session.", "SessionId", "sess_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("webhook", _) => ("A webhook.", "WebhookId", "whk_01kf4e9ab7c3x8m2v5r6t0w1yz"),
+        ("stream", _) => ("An event stream.", "StreamId", "strm_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("kid", _) => {
             ("A signing key, by its thumbprint.", "", "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
         }

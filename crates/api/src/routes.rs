@@ -11,8 +11,8 @@ use comity_app::App;
 use crate::limits::Limits;
 use crate::{
     again, authzen, checkpoints, confirm, docs, erasures, feed, grants, halts, imports, input,
-    levels, limits, locks, me, members, oauth, observe, openapi, organisations, platform, problem,
-    requests, roles, sessions, settings, signing_keys, webhooks,
+    levels, limits, locks, me, members, notices, oauth, observe, openapi, organisations, platform,
+    problem, requests, roles, sessions, settings, signing_keys, ssf, webhooks,
 };
 
 /// The largest body, in bytes.
@@ -84,6 +84,8 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/organisations/{organisation}/settings", get(settings::settings).put(settings::change_settings))
         .route("/v1/organisations/{organisation}/locks", get(locks::list).post(locks::lock))
         .route("/v1/locks/{lock}", delete(locks::unlock))
+        .route("/v1/organisations/{organisation}/notices", get(notices::list))
+        .route("/v1/organisations/{organisation}/notices/read", post(notices::read))
         .route("/v1/organisations/{organisation}/webhooks", get(webhooks::organisation::list).post(webhooks::organisation::make))
         .route("/v1/organisations/{organisation}/webhooks/{webhook}", get(webhooks::organisation::one).put(webhooks::organisation::change).delete(webhooks::organisation::remove))
         .route("/v1/organisations/{organisation}/webhooks/{webhook}/rotate", post(webhooks::organisation::rotate))
@@ -133,6 +135,11 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/access/v1/search/resource", post(authzen::search::resources))
         .route("/access/v1/search/action", post(authzen::search::actions))
         .route("/.well-known/authzen-configuration", get(authzen::metadata::configuration))
+        .route("/ssf/stream", get(ssf::streams::read).post(ssf::streams::make).patch(ssf::streams::change).put(ssf::streams::replace).delete(ssf::streams::remove))
+        .route("/ssf/status", get(ssf::status::read).post(ssf::status::set))
+        .route("/ssf/verify", post(ssf::status::verify))
+        .route("/ssf/poll/{stream}", post(ssf::poll::poll))
+        .route("/.well-known/ssf-configuration", get(ssf::metadata::configuration))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(middleware::from_fn_with_state(app.clone(), again::again))

@@ -1,9 +1,7 @@
 //! Connections: HTTP/1.1 on one listener, with time-outs that a slow or silent client cannot
 //! stretch (T45), and a stop that lets running requests finish.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,13 +16,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::imports;
-use crate::limits::{Peer, Proxies, address_key};
+use crate::limits::{Peer, Proxies};
 use crate::problem::Problem;
+use crate::server::neighbours::Neighbours;
+use crate::server::paced::Paced;
 
-/// How long a client may take to send its headers.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// How long a request may take.
-const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+mod neighbours;
+mod paced;
+
 /// How long running requests may take once the server stops.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How many connections are open at once, if the system allows as many files.
@@ -33,6 +32,34 @@ const MOST_CONNECTIONS: u64 = 4_096;
 const FILES_KEPT: u64 = 128;
 /// How long what was sent may stay unread before the system gives the client up.
 const UNREAD_WITHIN_MS: u32 = 30_000;
+
+/// How long is waited for clients, and for how many at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long a client may take to send its headers, and how long a connection may idle.
+    pub headers: Duration,
+    /// The same for who comes while few places are left.
+    pub headers_pressed: Duration,
+    /// How long a request may take, its body included.
+    pub request: Duration,
+    /// For how long in all a client may keep us from writing; reading at [`paced::LEAST_RATE`]
+    /// makes up for it.
+    pub unread: Duration,
+    /// How many connections are open at once; `None` for as many as the system has files for.
+    pub places: Option<usize>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            headers: Duration::from_secs(10),
+            headers_pressed: Duration::from_secs(3),
+            request: Duration::from_secs(30),
+            unread: Duration::from_secs(20),
+            places: None,
+        }
+    }
+}
 
 /// Raises the limit of open files as far as it goes, and says how many connections fit under it.
 fn room_for_connections() -> usize {
@@ -53,18 +80,31 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     serve_behind(listener, router, &Proxies::default(), stop).await
 }
 
-/// The same behind proxies: one address has at most half of the connections, unless it is theirs.
+/// The same behind proxies, which have as many connections as they need.
 pub async fn serve_behind(
     listener: TcpListener,
     router: Router,
     proxies: &Proxies,
     stop: impl Future<Output = ()>,
 ) -> bool {
-    let router = router.layer(axum::middleware::from_fn(within));
+    serve_with(listener, router, proxies, Patience::default(), stop).await
+}
+
+/// The same with this much patience.
+pub async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    proxies: &Proxies,
+    patience: Patience,
+    stop: impl Future<Output = ()>,
+) -> bool {
+    let router = router.layer(axum::middleware::from_fn(move |request, next| {
+        within(patience.request, request, next)
+    }));
     let graceful = GracefulShutdown::new();
-    let places = room_for_connections();
+    let places = patience.places.unwrap_or_else(room_for_connections);
     let room = Arc::new(Semaphore::new(places));
-    let neighbours = Neighbours { most: places / 2, here: Arc::default() };
+    let neighbours = Neighbours::default();
     tokio::pin!(stop);
     loop {
         let (stream, peer) = tokio::select! {
@@ -78,10 +118,11 @@ pub async fn serve_behind(
             },
             () = &mut stop => break,
         };
+        let free = room.available_permits();
         let Ok(place) = room.clone().try_acquire_owned() else {
             continue;
         }; // full: closed at once
-        let Some(neighbour) = neighbours.one_more(peer.ip(), proxies) else {
+        let Some(neighbour) = neighbours.one_more(peer.ip(), free, proxies) else {
             continue;
         };
         let _ = stream.set_nodelay(true);
@@ -91,13 +132,16 @@ pub async fn serve_behind(
             request.extensions_mut().insert(Peer(peer));
             inner.call(request)
         });
+        let pressed = free < places / 4;
+        let headers = if pressed { patience.headers_pressed } else { patience.headers };
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADERS_WITHIN)
+            .header_read_timeout(headers)
             .max_headers(64)
             .max_buf_size(32 * 1024);
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let paced = TokioIo::new(Paced::new(stream, patience.unread));
+        let connection = graceful.watch(builder.serve_connection(paced, service));
         tokio::spawn(async move {
             let _ = connection.await; // a client that goes away is no error of ours
             drop((place, neighbour));
@@ -107,44 +151,8 @@ pub async fn serve_behind(
     tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await.is_ok()
 }
 
-/// How many connections each address has.
-struct Neighbours {
-    most: usize,
-    here: Arc<Mutex<HashMap<u128, usize>>>,
-}
-
-/// One of them, gone when it is dropped.
-struct Neighbour {
-    key: u128,
-    here: Arc<Mutex<HashMap<u128, usize>>>,
-}
-
-impl Neighbours {
-    /// `None` if an address has enough, so that one alone never takes the room of all (T45).
-    fn one_more(&self, address: IpAddr, proxies: &Proxies) -> Option<Neighbour> {
-        let key = address_key(address);
-        let mut here = self.here.lock().ok()?;
-        let count = here.entry(key).or_default();
-        if *count >= self.most && !proxies.trusts(address) {
-            return None;
-        }
-        *count += 1;
-        Some(Neighbour { key, here: self.here.clone() })
-    }
-}
-
-impl Drop for Neighbour {
-    fn drop(&mut self) {
-        if let Ok(mut here) = self.here.lock() {
-            match here.get_mut(&self.key) {
-                Some(count) if *count > 1 => *count -= 1,
-                _ => drop(here.remove(&self.key)),
-            }
-        }
-    }
-}
-
 async fn within(
+    time: Duration,
     request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> axum::response::Response {
@@ -152,7 +160,7 @@ async fn within(
     if request.method() == Method::POST && request.uri().path() == imports::PATH {
         return next.run(request).await;
     }
-    match tokio::time::timeout(REQUEST_WITHIN, next.run(request)).await {
+    match tokio::time::timeout(time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -6,6 +6,7 @@
 //! session now (T16).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use comity_domain::application::Application;
 use comity_domain::ids::{Digest32, GrantId, OrganisationId, PersonId, SessionId};
@@ -224,6 +225,9 @@ impl App {
             mode: live.session.mode,
             token_epoch: epoch(live.session.token),
         };
+        if self.node().faults().fail_signing.load(Ordering::Acquire) {
+            return Err(Failure::Unavailable("a test asked for this"));
+        }
         let token = signer.sign(JWT_TYPE, &claims)?;
         self.current()?;
         Ok((token, claims))

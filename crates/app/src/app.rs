@@ -14,7 +14,7 @@ use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::text::{self, Lookup};
 use comity_domain::time::Instant;
-use comity_store::{CallMinute, Place, REMEMBERED_MS, Reader, StoreError};
+use comity_store::{CallMinute, Inbox, Place, REMEMBERED_MS, Reader, StoreError};
 
 use crate::assertions::Assertions;
 use crate::calls::CallBook;
@@ -23,6 +23,7 @@ use crate::checkpoints::Checkpointer;
 use crate::clock::{Clock, boot_millis};
 use crate::guard::Breach;
 use crate::keys::Keys;
+use crate::mail::post::Post;
 use crate::metrics::{Levels, Metrics};
 use crate::node::{Done, Node, NotDone};
 use crate::outbound::Outbound;
@@ -95,9 +96,11 @@ pub struct App {
     checker: Checker,
     checkpoints: Checkpointer,
     reader: Arc<Reader>,
+    inbox: Inbox,
     keys: Arc<Keys>,
     outbound: Arc<Outbound>,
     deliveries: Deliveries,
+    post: Post,
     passwords: Arc<Passwords>,
     clock: Arc<Clock>,
     issuer: String,
@@ -151,6 +154,7 @@ impl App {
     pub fn stop(&self) {
         self.checker.stop();
         self.deliveries.stop();
+        self.post.stop();
         // The writer first: as long as it runs it renews the index, and a call answered after the
         // book was closed would not be counted.
         self.node.stop();
@@ -227,6 +231,11 @@ impl App {
         &self.reader
     }
 
+    /// Who marks what was read.
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
     /// Who signs where the log stands.
     #[must_use]
     pub fn checkpoints(&self) -> &Checkpointer {
@@ -243,6 +252,11 @@ impl App {
     #[must_use]
     pub fn outbound(&self) -> &Outbound {
         &self.outbound
+    }
+
+    /// Who delivers what is told outside.
+    pub(crate) fn deliverer(&self) -> &Deliveries {
+        &self.deliveries
     }
 
     /// The derived keys.
@@ -293,6 +307,20 @@ impl App {
     /// [`Failure`].
     pub async fn run(&self, caller: &Caller, asked: impl Into<Asked>) -> Result<Done, Failure> {
         Ok(self.node.run(caller.clone(), asked).await?)
+    }
+
+    /// Waits until no node says yes any more to what this one shows as over: for whoever wants to
+    /// end something and finds that somebody else has just done so (N4).
+    ///
+    /// # Errors
+    /// [`Failure`] where that cannot be known.
+    pub async fn over_everywhere(&self) -> Result<(), Failure> {
+        // Nobody's sign-out ends nothing, and is answered when every ending before it may be.
+        let nobody = Caller { principal: Principal::Anonymous, door: Door::Token };
+        match self.run(&nobody, Command::SignOut).await {
+            Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// What became of a command that its caller sent before, found without sending it again: for one
@@ -368,15 +396,11 @@ impl App {
             .map(PersonId);
         let state = self.state();
         let epoch = known.and_then(|p| state.people.get(p)).map_or(0, |p| p.auth_epoch);
-        let hash = match known {
-            // Not on an async thread: on PostgreSQL this waits for the network.
-            Some(person) => {
-                let reader = self.reader.clone();
-                let reading = tokio::task::spawn_blocking(move || reader.credential(person)).await;
-                reading.map_err(|e| Failure::Broken(e.to_string()))??
-            }
-            None => None,
-        };
+        // Somebody who is not there is looked up all the same, so that it takes as long (T26). Not on
+        // an async thread: on PostgreSQL this waits for the network.
+        let (reader, person) = (self.reader.clone(), known.unwrap_or(PersonId::MIN));
+        let reading = tokio::task::spawn_blocking(move || reader.credential(person)).await;
+        let hash = reading.map_err(|e| Failure::Broken(e.to_string()))??;
         let hasher = self.passwords.clone();
         let fits = self.passwords.slowly(move || hasher.verify(&password, hash.as_deref())).await?;
         let (true, Some(person)) = (fits, known) else {

@@ -16,14 +16,17 @@ use comity_domain::state::State;
 use comity_domain::time::{Instant, MINUTE, SECOND};
 use serde::Deserialize;
 
-use crate::jws::Token;
+use crate::jws::{self, Token};
 
 /// How long after it was made a statement is good at most, in milliseconds.
 pub const MOST_LIFE: i64 = 5 * MINUTE;
 /// How far a client's clock may be ahead, in milliseconds.
 const SKEW: i64 = 30 * SECOND;
-/// How many statements are remembered: more within five minutes are refused.
-const MOST_KNOWN: usize = 200_000;
+/// How many statements of one application are remembered: more within five minutes are refused,
+/// and no other application notices.
+const MOST_KNOWN: usize = 50_000;
+/// How often those that are out of time are cleared away, at most, in milliseconds.
+const SWEEP_EVERY: i64 = SECOND;
 
 /// Why a statement proves nothing. For the operator's eyes; outside there is one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,13 +54,22 @@ pub enum Unproven {
 #[derive(Debug)]
 pub struct Assertions {
     started: Instant,
-    used: Mutex<HashMap<Digest32, Instant>>,
+    used: Mutex<HashMap<ApplicationId, Used>>,
+}
+
+/// What one application has used, each until when it would be good.
+#[derive(Debug)]
+struct Used {
+    until: HashMap<Digest32, Instant>,
+    swept: Instant,
 }
 
 #[derive(Deserialize)]
 struct Header {
     alg: String,
     typ: Option<String>,
+    /// Which key signed it: its thumbprint (RFC 7638), as it was told when it was registered.
+    kid: Option<String>,
     /// An extension that has to be understood: none is.
     crit: Option<serde_json::Value>,
 }
@@ -142,25 +154,62 @@ impl Assertions {
         }
         let (id, application) =
             state.applications.iter().find(|(_, a)| *a.code == *said.sub).ok_or(Unproven::Name)?;
-        let signed = |key| token.verified::<serde::de::IgnoredAny>(key).is_some();
-        if !application.client_keys.iter().any(signed) {
+        let keys = application.client_keys.as_slice();
+        // The key that the header names, if it names one by its thumbprint; libraries that name it by
+        // a word of their own, or not at all, have each of the few keys tried.
+        let named = header.kid.as_deref().and_then(jws::kid);
+        let named = named.and_then(|kid| keys.iter().find(|key| key.thumbprint() == kid));
+        let tried = named.map_or(keys, std::slice::from_ref);
+        if !tried.iter().any(|key| token.verified::<serde::de::IgnoredAny>(key).is_some()) {
             return Err(Unproven::Key);
         }
-        let name = Digest32::of(format!("{id}/{}", said.jti).as_bytes());
-        self.use_once(name, until, now).map(|()| id)
+        self.use_once(id, Digest32::of(said.jti.as_bytes()), until, now).map(|()| id)
     }
 
-    fn use_once(&self, name: Digest32, until: Instant, now: Instant) -> Result<(), Unproven> {
+    fn use_once(
+        &self,
+        application: ApplicationId,
+        name: Digest32,
+        until: Instant,
+        now: Instant,
+    ) -> Result<(), Unproven> {
         let mut used = self.used.lock().map_err(|_| Unproven::Full)?;
-        if used.len() >= MOST_KNOWN / 2 {
-            used.retain(|_, until| now < *until);
+        let fresh = || Used { until: HashMap::new(), swept: now };
+        let own = used.entry(application).or_insert_with(fresh);
+        if now.since(own.swept) >= SWEEP_EVERY {
+            own.until.retain(|_, until| now < *until);
+            own.swept = now;
         }
-        if used.len() >= MOST_KNOWN {
+        if own.until.get(&name).is_some_and(|before| now < *before) {
+            return Err(Unproven::Used);
+        }
+        if own.until.len() >= MOST_KNOWN {
             return Err(Unproven::Full);
         }
-        match used.insert(name, until) {
-            Some(before) if now < before => Err(Unproven::Used),
-            _ => Ok(()),
+        own.until.insert(name, until);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t46_one_application_uses_up_its_own_memory_and_nobody_elses() {
+        let assertions = Assertions::new(Instant(0));
+        let (greedy, other) = (ApplicationId(1), ApplicationId(2));
+        let name = |n: usize| Digest32::of(&n.to_be_bytes());
+        let (now, until) = (Instant(1_000), Instant(301_000));
+        for n in 0..MOST_KNOWN {
+            assertions.use_once(greedy, name(n), until, now).unwrap();
         }
+        assert_eq!(assertions.use_once(greedy, name(MOST_KNOWN), until, now), Err(Unproven::Full));
+        assert_eq!(assertions.use_once(greedy, name(7), until, now), Err(Unproven::Used));
+        assertions.use_once(other, name(7), until, now).unwrap();
+        // Once they are out of time there is room again, and the same name may come again.
+        assertions.use_once(greedy, name(7), until.plus(MINUTE), until).unwrap();
+        let again = assertions.use_once(greedy, name(7), until.plus(MINUTE), until);
+        assert_eq!(again, Err(Unproven::Used));
     }
 }

@@ -17,6 +17,7 @@
 //! - [`checkpoints`]: signing where the log stands.
 //! - [`telling`]: what happened, as each reader is told of it.
 //! - [`webhooks`], [`outbox`], [`outbound`]: telling it outside: signing, delivering, calling.
+//! - [`notices`]: what people are told in their inboxes; [`mail`]: the same by SMTP.
 //! - [`people`]: how people sign in.
 //! - [`history`]: past and present sessions with their counts, as pages and files; [`cursor`]: places
 //!   in lists, as whoever pages through one carries them.
@@ -37,8 +38,10 @@ pub mod history;
 pub mod jws;
 pub mod keys;
 pub mod lease;
+pub mod mail;
 pub mod metrics;
 pub mod node;
+pub mod notices;
 pub mod outbound;
 pub mod outbox;
 pub mod people;
@@ -46,6 +49,7 @@ pub mod random;
 pub mod signing;
 pub mod snapshots;
 pub mod start;
+pub mod streams;
 pub mod telling;
 pub mod tokens;
 pub mod webhooks;

@@ -189,6 +189,10 @@ pub struct Metrics {
     outbox_waiting: Gauge,
     outbox_dead: Gauge,
     outbox_age: Last,
+    mails: Counters<1>,
+    mails_waiting: Gauge,
+    mails_dead: Gauge,
+    mails_age: Last,
 }
 
 /// Enters what it registers under its name.
@@ -280,6 +284,17 @@ impl Default for Metrics {
             outbox_dead: names.gauge("outbox_dead_letters", "Pushes that were given up"),
             outbox_age: names
                 .last("outbox_oldest_age_seconds", "Since the oldest push that waits was queued"),
+            mails: names.of(
+                "mails",
+                "Tries to hand a mail to the relay, by what came of them",
+                Family::default(),
+            ),
+            mails_waiting: names.gauge("mails_waiting", "Mails that wait"),
+            mails_dead: names.gauge("mail_dead_letters", "Mails that were given up"),
+            mails_age: names.last(
+                "mails_oldest_age_seconds",
+                "Since what the oldest mail that waits tells of happened",
+            ),
             registry,
         }
     }
@@ -380,6 +395,19 @@ impl Metrics {
         self.outbox_age.note(oldest.unwrap_or(Instant(i64::MIN)));
     }
 
+    /// A mail was `taken`, `failed`, was tried the last time: `dead`; or it was one too many of its
+    /// kind and stands in the inbox only: `folded`.
+    pub fn mailed(&self, outcome: &'static str) {
+        self.mails.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// So many mails wait, the oldest since then, and so many were given up.
+    pub fn mails(&self, waiting: u64, dead: u64, oldest: Option<Instant>) {
+        self.mails_waiting.set(gauge(waiting));
+        self.mails_dead.set(gauge(dead));
+        self.mails_age.note(oldest.unwrap_or(Instant(i64::MIN)));
+    }
+
     /// Everything, as [`MEDIA_TYPE`].
     #[must_use]
     pub fn text(&self, levels: &Levels, now: Instant) -> String {
@@ -391,8 +419,14 @@ impl Metrics {
         self.grants.set(gauge(levels.grants));
         self.people.set(gauge(levels.people));
         self.words.set(gauge(levels.words));
-        for last in [&self.checker_age, &self.checkpoint_age, &self.snapshot_age, &self.outbox_age]
-        {
+        let ages = [
+            &self.checker_age,
+            &self.checkpoint_age,
+            &self.snapshot_age,
+            &self.outbox_age,
+            &self.mails_age,
+        ];
+        for last in ages {
             last.look(now);
         }
         let mut out = String::new();

@@ -146,6 +146,8 @@ pub struct Faults {
     pub deaf: AtomicBool,
     /// What was applied is told with the next renewal and not at once, while set.
     pub late_report: AtomicBool,
+    /// Nothing can be signed while set.
+    pub fail_signing: AtomicBool,
     /// One of [`Sabotage`]: what a careless build would do, for the tests that must find it out.
     pub sabotage: AtomicU8,
 }

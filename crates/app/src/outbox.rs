@@ -16,24 +16,27 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use comity_domain::command::{Caller, Command};
-use comity_domain::ids::WebhookId;
+use comity_domain::ids::{StreamId, WebhookId};
 use comity_domain::state::State;
+use comity_domain::stream::{Stream, StreamStanding, StreamStop};
 use comity_domain::time::{DAY, HOUR, Instant, MINUTE, SECOND};
 use comity_domain::webhook::{Telling, Webhook};
 use comity_store::postgres::Leases;
 use comity_store::{Attempt, Outbox, Place, Reader, StoreError, Waiting};
 use serde_json::json;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 use crate::clock::{Clock, boot_millis};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::outbound::{Answer, Outbound};
-use crate::{random, telling, webhooks};
+use crate::signing::Signer;
+use crate::{random, streams, telling, webhooks};
 
 /// After which time a push is tried again; then it is given up. Less than a day together (inv30).
-const AGAIN: [i64; 8] =
+pub(crate) const AGAIN: [i64; 8] =
     [5 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR];
 /// The longest that a recipient may ask to wait.
 const LONGEST_WAIT: i64 = 12 * HOUR;
@@ -61,7 +64,7 @@ const FAILING_LASTS: i64 = 5 * DAY;
 const STOP_WITHIN_MS: i64 = 6_000;
 /// After this no node that is still answered can lack a row, whatever the leases say: their longest
 /// length, and how far clocks may stand apart.
-const SURELY_KNOWN: i64 = 5 * SECOND;
+pub(crate) const SURELY_KNOWN: i64 = 5 * SECOND;
 
 /// A running deliverer, as others hold it.
 #[derive(Debug)]
@@ -71,8 +74,13 @@ pub struct Deliveries {
 }
 
 /// What the thread hears.
-enum Heard {
+pub(crate) enum Heard {
     Ended(Waiting, Answer),
+    /// Somebody who fetches asks which rows may be told: those up to the second position, and of
+    /// those up to the first what has stood for [`SURELY_KNOWN`].
+    Sure(oneshot::Sender<Result<(u64, u64), StoreError>>),
+    /// What became of what was fetched.
+    Fetched(StreamId, Vec<streams::Became>, oneshot::Sender<Result<(), StoreError>>),
     Stop,
 }
 
@@ -84,6 +92,7 @@ pub(crate) struct Parts {
     pub clock: Arc<Clock>,
     pub outbound: Arc<Outbound>,
     pub metrics: Arc<Metrics>,
+    pub issuer: String,
 }
 
 impl Deliveries {
@@ -123,13 +132,26 @@ impl Deliveries {
             last: 0,
             next: Instant(i64::MIN),
             clean: Instant(i64::MIN),
+            signer: None,
             parts,
         };
         let thread = std::thread::Builder::new()
             .name("outbox".into())
-            .spawn(move || work.run(&heard))
+            .spawn(move || {
+                work.run(&heard);
+                // A name that is being looked up cannot be called off; nobody waits for it.
+                work.runtime.shutdown_background();
+            })
             .map_err(io)?;
         Ok(Self { stop: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Asks the thread something; `None` where nothing is told, or not any more.
+    pub(crate) async fn ask<T>(&self, what: impl FnOnce(oneshot::Sender<T>) -> Heard) -> Option<T> {
+        let (reply, told) = oneshot::channel();
+        let thread = self.stop.lock().ok()?.clone()?;
+        thread.send(what(reply)).ok()?;
+        told.await.ok()
     }
 
     /// Stops: what is under way comes to its end, or is sent once more by whoever is next.
@@ -165,6 +187,23 @@ struct Work {
     /// When something is due that was seen there.
     next: Instant,
     clean: Instant,
+    /// Who signs for streams.
+    signer: Option<Signer>,
+}
+
+/// Who is told.
+enum Recipient<'a> {
+    Webhook(WebhookId, &'a Webhook),
+    Stream(StreamId, &'a Stream),
+}
+
+impl<'a> Recipient<'a> {
+    /// `None` for one that this node does not know, or not any more.
+    fn of(state: &'a State, recipient: u128) -> Option<Self> {
+        let (webhook, stream) = (WebhookId(recipient), StreamId(recipient));
+        let known = state.webhooks.get(webhook).map(|w| Self::Webhook(webhook, w));
+        known.or_else(|| state.streams.get(stream).map(|s| Self::Stream(stream, s)))
+    }
 }
 
 /// What is to be sent where.
@@ -190,6 +229,14 @@ impl Work {
                         self.next = Instant(i64::MIN);
                         let noted = self.ended_with(&of, answer);
                         self.said(noted);
+                    }
+                    Heard::Sure(reply) => {
+                        let known = self.parts.node.index().seq();
+                        let sure = self.known_everywhere(known);
+                        let _ = reply.send(sure.map(|sure| (known, sure)));
+                    }
+                    Heard::Fetched(stream, what, reply) => {
+                        let _ = reply.send(self.fetched(stream, &what));
                     }
                     Heard::Stop => {
                         stopping = Some(boot_millis().saturating_add(STOP_WITHIN_MS));
@@ -278,13 +325,28 @@ impl Work {
         (known, sure): (u64, u64),
         now: Instant,
     ) -> Result<(), StoreError> {
-        let id = WebhookId(recipient);
-        let Some(webhook) = state.webhooks.get(id) else {
+        let Some(told) = Recipient::of(state, recipient) else {
             return Ok(()); // another node knows more; what is forgotten here goes with its rows
         };
-        if !webhook.is_told(state) {
-            self.outbox.give_up(recipient, known, "turned_off", now)?;
-            return Ok(());
+        match told {
+            Recipient::Webhook(_, webhook) if !webhook.is_told(state) => {
+                self.outbox.give_up(recipient, known, None, "turned_off", now)?;
+                return Ok(());
+            }
+            Recipient::Stream(_, stream) => {
+                if stream.standing == StreamStanding::Disabled {
+                    let last = Some(streams::LAST_WORD);
+                    self.outbox.give_up(recipient, known, last, "turned_off", now)?;
+                }
+                if !stream.is_pushed() || stream.standing == StreamStanding::Paused {
+                    return Ok(()); // it is fetched, or waits until it is wanted
+                }
+                if !self.can_sign(state) {
+                    self.next = self.next.min(now.plus(SECOND));
+                    return Ok(());
+                }
+            }
+            Recipient::Webhook(..) => {}
         }
         let until = now.plus(LEASE);
         let mut taken = self.outbox.claim(recipient, sure, now, until)?;
@@ -299,7 +361,26 @@ impl Work {
             return Ok(());
         };
         self.last = recipient;
-        match self.render(id, webhook, &of, now)? {
+        let rendered = match told {
+            Recipient::Webhook(id, webhook) => self.render(id, webhook, &of, now)?,
+            Recipient::Stream(id, stream) => self.render_set(state, id, stream, &of)?,
+        };
+        // Last, so that what was read and signed counts: of a node that does not know any more
+        // whether it is current, and by a key that is not in force any more, nothing is said.
+        let signs = |s: &Signer| s.is_in_force(&self.parts.node.state());
+        let by_whom =
+            matches!(told, Recipient::Webhook(..)) || self.signer.as_ref().is_some_and(signs);
+        if boot_millis() >= self.parts.node.index().valid_until() || !by_whom {
+            let due = now.plus(SECOND);
+            self.outbox.settle(
+                &of,
+                Attempt::Again { due, code: None, problem: "not_current" },
+                now,
+            )?;
+            self.next = Instant(i64::MIN);
+            return Ok(());
+        }
+        match rendered {
             Ok(rendered) => self.send(of, rendered),
             Err(problem) => {
                 self.parts.metrics.pushed("dead");
@@ -341,6 +422,62 @@ impl Work {
         Ok(Ok(Rendered { url: url.to_owned(), headers, body }))
     }
 
+    /// Whether something can be signed by the key in force; opens it if it has changed.
+    fn can_sign(&mut self, state: &State) -> bool {
+        if !self.signer.as_ref().is_some_and(|s| s.is_in_force(state)) {
+            let opened = Signer::open(state, &self.reader, &self.parts.keys);
+            self.signer = opened
+                .inspect_err(|why| tracing::warn!(?why, "nothing can be signed for streams"))
+                .ok();
+        }
+        self.signer.is_some()
+    }
+
+    /// What a stream is pushed now (RFC 8935).
+    fn render_set(
+        &self,
+        state: &State,
+        id: StreamId,
+        stream: &Stream,
+        of: &Waiting,
+    ) -> Result<Result<Rendered, &'static str>, StoreError> {
+        let Some(url) = stream.url.and_then(|url| state.words.get(url)) else {
+            return Ok(Err("address_erased"));
+        };
+        let teller = streams::Teller { reader: &self.reader, state, issuer: &self.parts.issuer };
+        let Some(claims) = teller.claims((id, stream), of.seq, of.index)? else {
+            return Ok(Err("not_readable"));
+        };
+        let signed = self.signer.as_ref().and_then(|s| s.sign(streams::TYPE, &claims).ok());
+        let Some(body) = signed else {
+            return Ok(Err("not_signed"));
+        };
+        let mut headers = vec![
+            ("content-type", "application/secevent+jwt".into()),
+            ("accept", "application/json".into()),
+        ];
+        if let Some(name) = stream.header {
+            let opened = streams::header(&self.reader, &self.parts.keys, id, name)?;
+            let Some(value) = opened else {
+                return Ok(Err("no_secret"));
+            };
+            headers.push(("authorization", value));
+        }
+        Ok(Ok(Rendered { url: url.to_owned(), headers, body }))
+    }
+
+    /// Notes what became of what was fetched.
+    fn fetched(&self, id: StreamId, what: &[streams::Became]) -> Result<(), StoreError> {
+        let now = self.parts.clock.now();
+        for streams::Became { seq, index, refused } in what {
+            if self.outbox.fetched(id.0, (*seq, *index), *refused, now)? {
+                let outcome = if refused.is_some() { "dead" } else { "delivered" };
+                self.parts.metrics.pushed(outcome);
+            }
+        }
+        Ok(())
+    }
+
     fn send(&mut self, of: Waiting, what: Rendered) {
         self.under_way.insert(of.recipient);
         let (outbound, ended) = (self.parts.outbound.clone(), self.ended.clone());
@@ -353,27 +490,39 @@ impl Work {
     /// Notes what came of a try.
     fn ended_with(&mut self, of: &Waiting, answer: Answer) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
+        let stream = self.parts.node.state().streams.get(StreamId(of.recipient)).is_some();
         let (code, asked, problem) = match answer {
-            Answer::Status { code: code @ 200..300, .. } => {
+            // A stream's receiver says by 202 and nothing else that it has taken a token.
+            Answer::Status { code: code @ 200..300, .. } if !stream || code == 202 => {
                 self.parts.metrics.pushed("delivered");
                 self.held.remove(&of.recipient);
                 self.outbox.settle(of, Attempt::Delivered { code }, now)?;
                 self.outbox.took(of.recipient, true, now)?;
                 return Ok(());
             }
-            Answer::Status { code: 410, .. } => {
+            Answer::Status { code: 400, said: Some(error), .. }
+                if stream && streams::is_final(error) =>
+            {
+                self.parts.metrics.pushed("dead");
+                let dead = Attempt::Dead { code: Some(400), problem: error };
+                return self.outbox.settle(of, dead, now);
+            }
+            Answer::Status { code: 410, .. } if !stream => {
                 self.turn_off(of.recipient, Telling::Gone);
                 (Some(410), None, "gone")
             }
             Answer::Status { code: code @ 300..400, .. } => (Some(code), None, "redirect"),
-            Answer::Status { code, retry_after } => {
-                (Some(code), retry_after.filter(|_| matches!(code, 429 | 503)), "status")
+            Answer::Status { code, retry_after, said } => {
+                let asked = retry_after.filter(|_| matches!(code, 429 | 503));
+                (Some(code), asked, said.filter(|_| stream).unwrap_or("status"))
             }
             Answer::None(problem) => (None, None, problem),
         };
         let tried = usize::try_from(of.attempts).unwrap_or(usize::MAX);
-        let how = match AGAIN.get(tried.saturating_sub(1)) {
-            Some(wait) if code != Some(410) => {
+        // A stream is tried for as long as anything is kept for it.
+        let last = AGAIN.last().filter(|_| stream);
+        let how = match AGAIN.get(tried.saturating_sub(1)).or(last) {
+            Some(wait) if stream || code != Some(410) => {
                 let asked = asked.map_or(0, |s| i64::from(s).saturating_mul(SECOND));
                 let wait = jittered(*wait).max(asked.min(LONGEST_WAIT));
                 self.held.insert(
@@ -387,6 +536,9 @@ impl Work {
         let dead = matches!(how, Attempt::Dead { .. });
         self.parts.metrics.pushed(if dead { "dead" } else { "failed" });
         self.outbox.settle(of, how, now)?;
+        if stream {
+            return Ok(()); // what was not taken in time turns it off
+        }
         let since = self.outbox.took(of.recipient, false, now)?;
         if since.is_some_and(|since| now.since(since) >= FAILING_LASTS) {
             self.turn_off(of.recipient, Telling::Failing);
@@ -400,10 +552,29 @@ impl Work {
         self.runtime.spawn(async move { node.run(Caller::system(), command).await });
     }
 
+    fn stop_stream(&self, stream: StreamId) {
+        let node = self.parts.node.clone();
+        let command = Command::StopStream { stream, why: StreamStop::NotTaken };
+        self.runtime.spawn(async move { node.run(Caller::system(), command).await });
+    }
+
     fn clean(&mut self, now: Instant) -> Result<(), StoreError> {
         let before = |kept: i64| Instant(now.0.saturating_sub(kept));
+        let state = self.parts.node.state();
         for (recipient, _) in self.outbox.recipients()? {
-            let gone = self.outbox.expire(recipient, before(GIVEN_UP), now)?;
+            if let Some(stream) = state.streams.get(StreamId(recipient))
+                && stream.standing != StreamStanding::Disabled
+            {
+                // First it is said that something is lost, then it is given up.
+                let oldest = self.reader.outbox_counts(Some(recipient))?.oldest;
+                if oldest.is_some_and(|oldest| oldest < before(streams::KEPT)) {
+                    self.stop_stream(StreamId(recipient));
+                }
+                continue;
+            }
+            let stream = state.streams.get(StreamId(recipient)).is_some();
+            let kept = if stream { streams::KEPT } else { GIVEN_UP };
+            let gone = self.outbox.expire(recipient, before(kept), now)?;
             (0..gone).for_each(|_| self.parts.metrics.pushed("dead"));
         }
         self.outbox.sweep(before(DELIVERED_KEPT), before(DEAD_KEPT))?;
@@ -415,7 +586,7 @@ impl Work {
 }
 
 /// A little less or more, so that not everything that failed together comes again together.
-fn jittered(wait: i64) -> i64 {
+pub(crate) fn jittered(wait: i64) -> i64 {
     let [byte] = random::bytes::<1>();
     // From nine tenths to one and a twentieth: eight tries stay below a day.
     wait.saturating_mul(900 + i64::from(byte) * 150 / 255) / 1_000

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use comity_domain::command::{Caller, Command};
 use comity_domain::ids::Digest32;
 use comity_domain::signing::{FreshSigningKey, base64url};
+use comity_domain::state::State;
+use comity_store::Reader;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -28,6 +30,28 @@ impl Signer {
     #[must_use]
     pub fn kid(&self) -> String {
         base64url(&self.kid.0)
+    }
+
+    /// Opens the key that is in force in `state`. Blocking.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] while there is no key, or it has just been replaced.
+    pub(crate) fn open(state: &State, reader: &Reader, keys: &Keys) -> Result<Self, Failure> {
+        let none = Failure::Unavailable("there is no signing key yet");
+        let (kid, _) = state.signing_key().ok_or(none)?;
+        let gone = Failure::Unavailable("the signing key has just been replaced");
+        let sealed = reader.signing_key(kid)?.ok_or(gone)?;
+        let plain = keys.open_sealed(&key_place(kid), &sealed);
+        let pair = plain.and_then(|plain| Pair::from_pkcs8(&plain));
+        let pair = pair.filter(|pair| pair.public().thumbprint() == kid);
+        let other = || Failure::Broken("the signing key does not open with this key file".into());
+        Ok(Self { kid, pair: pair.ok_or_else(other)? })
+    }
+
+    /// Whether its key is the one in force in `state`.
+    #[must_use]
+    pub fn is_in_force(&self, state: &State) -> bool {
+        state.signing_key().is_some_and(|(kid, _)| kid == self.kid)
     }
 
     /// Signs claims as a token of this `typ`: `at+jwt` for an access token (RFC 9068),
@@ -92,15 +116,7 @@ impl App {
         if let Some(open) = self.signer_at_hand() {
             return Ok(open);
         }
-        let none = Failure::Unavailable("there is no signing key yet");
-        let (kid, _) = self.state().signing_key().ok_or(none)?;
-        let gone = Failure::Unavailable("the signing key has just been replaced");
-        let sealed = self.reader().signing_key(kid)?.ok_or(gone)?;
-        let plain = self.keys().open_sealed(&key_place(kid), &sealed);
-        let pair = plain.and_then(|plain| Pair::from_pkcs8(&plain));
-        let pair = pair.filter(|pair| pair.public().thumbprint() == kid);
-        let other = || Failure::Broken("the signing key does not open with this key file".into());
-        let signer = Arc::new(Signer { kid, pair: pair.ok_or_else(other)? });
+        let signer = Arc::new(Signer::open(&self.state(), self.reader(), self.keys())?);
         self.signer.store(Some(signer.clone()));
         Ok(signer)
     }

@@ -13,6 +13,7 @@ use comity_store::postgres::Server;
 use serde::Deserialize;
 
 use crate::database::{Named, Url};
+use crate::mail::{MailFile, MailFlags};
 
 /// What can be said on the command line or in the environment.
 #[derive(Debug, Default, Args)]
@@ -64,12 +65,18 @@ pub struct Flags {
     /// internet, separated by commas: 10.20.0.0/16, hooks.corp.example [default: none]
     #[arg(long, env = "COMITY_OUTBOUND_ALLOW", value_name = "LIST")]
     outbound_allow: Option<String>,
+    /// Ranges of addresses that they are never sent to, whatever allows them, separated by commas:
+    /// such as your own prefix for NAT64 [default: none]
+    #[arg(long, env = "COMITY_OUTBOUND_REFUSED", value_name = "LIST")]
+    outbound_refused: Option<String>,
     /// Certificate authorities trusted for them beside the system's, in PEM [default: none]
     #[arg(long, env = "COMITY_OUTBOUND_CA", value_name = "FILE")]
     outbound_ca: Option<PathBuf>,
     /// Plain HTTP on this machine's loopback is allowed for them: for trying things out
     #[arg(long, env = "COMITY_ALLOW_INSECURE_WEBHOOKS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     allow_insecure_webhooks: Option<bool>,
+    #[command(flatten)]
+    mail: MailFlags,
     /// What is logged: error, warn, info, debug, trace [default: info]
     #[arg(long, env = "COMITY_LOG", value_name = "LEVEL")]
     log: Option<String>,
@@ -95,12 +102,15 @@ struct File {
     metrics_listen: Option<String>,
     metrics_beyond_loopback: Option<bool>,
     outbound_allow: Option<Vec<String>>,
+    outbound_refused: Option<Vec<String>>,
     outbound_ca: Option<PathBuf>,
     allow_insecure_webhooks: Option<bool>,
     log: Option<String>,
     log_format: Option<String>,
     #[serde(default)]
     limits: limits::Settings,
+    #[serde(default)]
+    mail: MailFile,
 }
 
 /// What holds in the end.
@@ -126,6 +136,8 @@ pub struct Config {
     pub checkpoints: Places,
     /// How other people's servers are called.
     pub outbound: outbound::Settings,
+    /// How mails are sent, if they are.
+    pub mail: Option<comity_app::mail::Settings>,
     /// What is logged.
     pub log: tracing::Level,
     /// Whether as JSON.
@@ -238,10 +250,18 @@ impl Flags {
                  case"
             )
         })?;
+        let refused = self.outbound_refused.as_ref().map(split).or(file.outbound_refused);
+        let rules = rules.refusing(refused.unwrap_or_default()).map_err(|entry| {
+            anyhow::anyhow!(
+                "outbound_refused: {entry:?} is no range of addresses, such as 2001:db8:64::/96"
+            )
+        })?;
         let extra_ca = self.outbound_ca.clone().or(file.outbound_ca);
         let outbound = outbound::Settings { rules, extra_ca, ..outbound::Settings::default() };
+        let mail = self.mail.resolve(file.mail)?;
         let file = self.config.clone();
         Ok(Config {
+            mail,
             outbound,
             limits,
             clients_unknown,
@@ -340,6 +360,7 @@ mod tests {
             ("log = \"loud\"", "log"),
             ("outbound_allow = [\"*.example.com\"]", "outbound_allow"),
             ("outbound_allow = [\"10.0.0.0/99\"]", "outbound_allow"),
+            ("outbound_refused = [\"hooks.corp.example\"]", "outbound_refused"),
             ("log_format = \"xml\"", "log_format"),
             ("database = \"mysql://x@y/z\"", "database"),
             ("database_file = \"nowhere\"", "database_file"),

@@ -7,6 +7,7 @@ mod database;
 mod demo;
 mod doctor;
 mod logs;
+mod mail;
 mod restore;
 mod serve;
 

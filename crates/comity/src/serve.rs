@@ -87,7 +87,8 @@ fn start(config: &Config, own: String) -> anyhow::Result<Arc<App>> {
     let issuer = config.issuer.clone().unwrap_or(own);
     let settings = Settings::new(data, key_file, Cost::DEFAULT);
     let outbound = config.outbound.clone();
-    let settings = Settings { checkpoints, issuer, outbound, ..settings };
+    let mail = config.mail.clone();
+    let settings = Settings { checkpoints, issuer, outbound, mail, ..settings };
     let settings = match &config.database {
         Some(server) => settings.on(server.clone()),
         None => settings,

@@ -1,10 +1,11 @@
 //! Where somebody lands: their organisation's first page that they may read, or the customers that
 //! they may enter.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Redirect;
 use comity_domain::ids::OrganisationId;
 
+use crate::at::At;
 use crate::routes::Console;
 use crate::shell::{Section, Shell};
 use crate::visitor::Visitor;
@@ -23,7 +24,7 @@ pub async fn home(State(console): State<Console>, who: Visitor) -> Redirect {
 pub async fn organisation(
     State(console): State<Console>,
     who: Visitor,
-    Path(id): Path<OrganisationId>,
+    At(id): At<OrganisationId>,
 ) -> Result<Redirect, Wrong> {
     let shell = Shell::of(&console.app.state(), &who, id, Section::Elsewhere, "Home")?;
     let reads = shell.here.is_some_and(|p| p.reads);

@@ -28,6 +28,7 @@ mod grant;
 mod guard;
 mod history;
 mod home;
+mod inbox;
 mod locks;
 mod narrow;
 mod parts;

@@ -7,7 +7,7 @@ use axum::{Router, middleware};
 use comity_app::App;
 
 use crate::{
-    access, active, approve, assets, components, grant, guard, history, home, locks, narrow,
+    access, active, approve, assets, components, grant, guard, history, home, inbox, locks, narrow,
     request, roles, session, settings, sign_in, visitor, wrong,
 };
 
@@ -42,6 +42,12 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/requests/{request}", get(request::one))
         .route("/console/o/{organisation}/requests/{request}/approve", get(approve::page).post(approve::approve))
         .route("/console/o/{organisation}/requests/{request}/deny", get(request::deny_page).post(request::deny))
+        .route("/console/o/{organisation}/inbox", get(inbox::page).post(inbox::read))
+        // as customer: roles
+        .route("/console/o/{organisation}/roles", get(roles::list))
+        .route("/console/o/{organisation}/roles/new", get(roles::define_page).post(roles::define))
+        .route("/console/o/{organisation}/roles/{role}/version", get(roles::change_page).post(roles::change))
+        .route("/console/o/{organisation}/roles/{role}/delete", get(roles::delete_page).post(roles::delete))
         .route("/console/o/{organisation}/grants/{grant}", get(grant::page))
         .route("/console/o/{organisation}/grants/{grant}/revoke", get(grant::revoke_page).post(grant::revoke))
         .route("/console/o/{organisation}/grants/{grant}/confirm", get(grant::confirm_page).post(grant::confirm))
@@ -56,11 +62,6 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/sessions/{session}", get(session::page))
         .route("/console/o/{organisation}/access/settings", get(settings::page).post(settings::save))
         .route("/console/o/{organisation}/access/block", get(settings::block_page).post(settings::block))
-        // as customer: roles
-        .route("/console/o/{organisation}/roles", get(roles::list))
-        .route("/console/o/{organisation}/roles/new", get(roles::define_page).post(roles::define))
-        .route("/console/o/{organisation}/roles/{role}/version", get(roles::change_page).post(roles::change))
-        .route("/console/o/{organisation}/roles/{role}/delete", get(roles::delete_page).post(roles::delete))
         .route("/console/assets/{file}", get(assets::file))
         .route("/console/components", get(components::page))
         // who is looking

@@ -57,7 +57,7 @@ pub struct Shell {
     pub here: Option<Place>,
     /// Where the person is a member.
     pub places: Vec<Place>,
-    pub unread: usize,
+    pub unread: u32,
     /// What was just done.
     pub said: Option<String>,
     pub form_key: String,
@@ -105,7 +105,7 @@ impl Shell {
             email: word(person.map(|p| p.email)),
             here,
             places,
-            unread: 0,
+            unread: who.unread,
             said: who.said.clone(),
             form_key: who.form_key.clone(),
             css: assets::address("console.css"),

@@ -1,7 +1,7 @@
 //! Signing in and out, a first password, and proving it anew before what matters.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use comity_app::Failure;
@@ -10,6 +10,7 @@ use comity_domain::refusal::Refusal;
 use serde::Deserialize;
 
 use crate::assets;
+use crate::at::Asked;
 use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
@@ -52,7 +53,7 @@ struct SignInPage {
 /// The page for signing in.
 pub async fn page(
     known: Result<Visitor, Wrong>,
-    Query(query): Query<Back>,
+    Asked(query): Asked<Back>,
 ) -> Result<Response, Wrong> {
     match known {
         Ok(_) => return Ok(Redirect::to(&local(&query.back)).into_response()),
@@ -139,7 +140,7 @@ struct StepUpPage {
 pub async fn step_up_page(
     State(console): State<Console>,
     who: Visitor,
-    Query(query): Query<Back>,
+    Asked(query): Asked<Back>,
 ) -> Result<Html<String>, Wrong> {
     step_up_again(&console, &who, &query.back, None)
 }

@@ -18,7 +18,7 @@ use comity_app::App;
 use comity_app::node::Done;
 use comity_app::tokens::{self, Kind};
 use comity_domain::command::{Asked, Caller, Door, Principal};
-use comity_domain::ids::{PersonId, SignInId};
+use comity_domain::ids::{OrganisationId, PersonId, SignInId};
 use comity_domain::time::{Instant, MINUTE, SECOND};
 use cookie::{Cookie, SameSite};
 use serde::de::DeserializeOwned;
@@ -49,6 +49,8 @@ pub struct Visitor {
     pub form_key: String,
     /// What was just done, to be said on this page.
     pub said: Option<String>,
+    /// How many notices they have not read where they are looking.
+    pub unread: u32,
 }
 
 impl Visitor {
@@ -135,8 +137,14 @@ pub async fn recognise(
     let known = cookie.as_deref().and_then(|c| read(&app, c, now)).map(|(t, u)| (t.to_owned(), u));
     let said = shell::said(request.headers());
     let visitor = known.as_ref().and_then(|(token, _)| visitor(&app, token));
-    let visitor = visitor.map(|visitor| Visitor { said: said.clone(), ..visitor });
     let by_itself = request.uri().path().ends_with("/live");
+    let visitor = match visitor {
+        Some(visitor) if !by_itself => {
+            let unread = unread(&app, visitor.person, request.uri().path()).await;
+            Some(Visitor { said: said.clone(), unread, ..visitor })
+        }
+        known => known,
+    };
     let valid = visitor.is_some();
     if let Some(visitor) = visitor {
         request.extensions_mut().insert(visitor);
@@ -154,12 +162,34 @@ pub async fn recognise(
     response
 }
 
+/// How many notices wait in the organisation of the address. Nobody who may not read them is shown
+/// the number; where it cannot be read, the page is shown without.
+async fn unread(app: &Arc<App>, person: PersonId, path: &str) -> u32 {
+    let named = path.strip_prefix("/console/o/").and_then(|rest| rest.split('/').next());
+    let Some(organisation) = named.and_then(|id| id.parse::<OrganisationId>().ok()) else {
+        return 0;
+    };
+    if !app.state().members.contains_key(&(organisation, person)) {
+        return 0;
+    }
+    let app = app.clone();
+    let counted = tokio::task::spawn_blocking(move || app.unread(organisation, person)).await;
+    counted.ok().and_then(Result::ok).unwrap_or(0)
+}
+
 fn visitor(app: &App, token: &str) -> Option<Visitor> {
     // Nothing but a person's own sign-in opens the console: no key, no partner session (T8).
     let (Kind::SignIn, _) = tokens::parse(token)? else { return None };
     let caller = app.caller(token, Door::Console)?;
     let Principal::Person { person, sign_in } = caller.principal else { return None };
-    Some(Visitor { caller, person, sign_in, form_key: code(app, "form", token), said: None })
+    Some(Visitor {
+        caller,
+        person,
+        sign_in,
+        form_key: code(app, "form", token),
+        said: None,
+        unread: 0,
+    })
 }
 
 impl FromRequestParts<Console> for Visitor {

@@ -12,7 +12,7 @@ use crate::grant::Narrowing;
 use crate::halt::HaltTarget;
 use crate::ids::{
     ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId,
-    RoleId, SessionId, SignInId, WebhookId,
+    RoleId, SessionId, SignInId, StreamId, WebhookId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Settings, Standing};
@@ -20,6 +20,7 @@ use crate::permission::Permissions;
 use crate::person::PortalRole;
 use crate::role::{Level, Mode, Modes};
 use crate::signing::{FreshSigningKey, PublicKey};
+use crate::stream::{StreamSpec, StreamStanding, StreamStop};
 use crate::text::Subject;
 use crate::time::{Days, Instant};
 use crate::version::Seen;
@@ -370,6 +371,18 @@ pub enum Command {
     RemoveWebhook { owner: Option<OrganisationId>, webhook: WebhookId },
     /// Turn off what takes nothing.
     StopWebhook { webhook: WebhookId, standing: Telling },
+    /// Make the caller's event stream.
+    MakeStream { spec: StreamSpec },
+    /// Change what is given of it.
+    ChangeStream { stream: StreamId, spec: StreamSpec },
+    /// Turn it on or off, or have what happens kept.
+    SetStreamStanding { stream: StreamId, standing: StreamStanding, reason: Option<String> },
+    /// Have it told that this is a verification.
+    VerifyStream { stream: StreamId, state: Option<String> },
+    /// Remove it.
+    RemoveStream { stream: StreamId },
+    /// Turn off a stream that would not tell everything any more.
+    StopStream { stream: StreamId, why: StreamStop },
     /// Note what fell due by the clock.
     NoteDue,
     /// Seal a segment of call records.
@@ -432,6 +445,12 @@ impl Command {
             Self::Redeliver { .. } => "redeliver",
             Self::RemoveWebhook { .. } => "remove_webhook",
             Self::StopWebhook { .. } => "stop_webhook",
+            Self::MakeStream { .. } => "make_stream",
+            Self::ChangeStream { .. } => "change_stream",
+            Self::SetStreamStanding { .. } => "set_stream_standing",
+            Self::VerifyStream { .. } => "verify_stream",
+            Self::RemoveStream { .. } => "remove_stream",
+            Self::StopStream { .. } => "stop_stream",
             Self::NoteDue => "note_due",
             Self::SealCalls { .. } => "seal_calls",
         }
@@ -476,6 +495,7 @@ impl Command {
             Self::RetireKey { .. }
                 | Self::CompromiseSigningKey { .. }
                 | Self::RemoveWebhook { .. }
+                | Self::RemoveStream { .. }
                 | Self::RemoveAccount { .. }
                 | Self::DeleteRole { .. }
                 | Self::RemoveMember { .. }

@@ -10,6 +10,7 @@ use crate::apply::{self, Context, Touched};
 use crate::command::{Caller, Once, Sealed};
 use crate::event::{self, Event, Recorded, Row, W};
 use crate::ids::{CommandId, Digest32, GrantId, Ids, OrganisationId, PersonId, UnitId};
+use crate::notice::{self, Notice};
 use crate::organisation::Standing;
 use crate::outbox::{self, Push};
 use crate::refusal::Refusal;
@@ -41,12 +42,16 @@ pub enum SideWrite {
     EraseWords(Subject),
     /// A recipient's secret, sealed; of the older ones only `keep` stays.
     Secret { recipient: u128, digest: Digest32, sealed: Sealed, keep: Option<Digest32> },
+    /// A recipient's secrets: it has none any more.
+    DropSecrets { recipient: u128 },
     /// Everything that is kept for a recipient: secrets and what waits.
     Forget { recipient: u128 },
     /// What this row makes to be told.
     Pushes(Vec<Push>),
     /// What is to be sent again.
     Requeue { recipient: u128, what: Redelivery },
+    /// What this row makes to stand in inboxes and to be mailed.
+    Notices(Vec<Notice>),
 }
 
 /// An accepted command: its row, what is written beside it, and the state after it.
@@ -196,6 +201,10 @@ impl<'a> Draft<'a> {
         let mut side = self.side;
         if !pushes.is_empty() {
             side.push(SideWrite::Pushes(pushes));
+        }
+        let notices = notice::notices(before, &self.row, &self.state);
+        if !notices.is_empty() {
+            side.push(SideWrite::Notices(notices));
         }
         Decided { row: Some(self.row), side, state: self.state, touched: self.touched }
     }

@@ -9,12 +9,12 @@
 //! - a person who is a member nowhere (of what is not closed), on no standing grant, in no session,
 //!   and asks for nothing;
 //! - an organisation that is closed; a unit that takes no part and is empty; an account that was
-//!   removed; a request that is decided; a session that is over; a webhook that was removed;
+//!   removed; a request that is decided; a session that is over; a webhook or stream that was removed;
 //! - and nothing that a lock in force keeps as evidence. A closed customer's own locks keep nothing:
 //!   nobody is left to lift them.
 //!
 //! A request or session that memory has let go of is not found: its words are reached by erasing
-//! who wrote them. An account or webhook that memory does not know was removed, or never was: the
+//! who wrote them. An account, webhook or stream that memory does not know was removed, or never was: the
 //! two look the same, and to erase it is harmless.
 
 use std::collections::BTreeSet;
@@ -31,6 +31,7 @@ use crate::request::RequestPhase;
 use crate::session::SessionEnd;
 use crate::signing;
 use crate::state::State;
+use crate::stream;
 use crate::text::Subject;
 use crate::time::Instant;
 use crate::webhook;
@@ -91,6 +92,7 @@ fn is_over(state: &State, subject: Subject, now: Instant) -> Result<(), Refusal>
             still(stay.is_active(now), "the session is in progress; end it first")
         }
         Subject::Webhook(id) => still(state.webhooks.get(id).is_some(), "remove the webhook first"),
+        Subject::Stream(id) => still(state.streams.get(id).is_some(), "delete the stream first"),
     }
 }
 
@@ -129,7 +131,7 @@ fn is_evidence(state: &State, subject: Subject) -> bool {
     match subject {
         Subject::Organisation(id) => target(LockTarget::Organisation(id)),
         // Records name them by their identifiers: nothing that was said is lost with the name.
-        Subject::Unit(_) | Subject::Account(_) | Subject::Webhook(_) => false,
+        Subject::Unit(_) | Subject::Account(_) | Subject::Webhook(_) | Subject::Stream(_) => false,
         Subject::Person(id) => {
             target(LockTarget::Person(id))
                 || state.dealings(id).any(|(customer, provider)| between(customer, provider, id))
@@ -171,7 +173,8 @@ fn knows(state: &State, subject: Subject) -> Vec<OrganisationId> {
             let sides = grant.map(|g| [g.customer.organisation, g.provider.organisation]);
             to.extend(sides.into_iter().flatten());
         }
-        Subject::Webhook(_) => {} // gone, and with it whose it was: the platform's record
+        // Gone, and with it whose it was: the platform's record.
+        Subject::Webhook(_) | Subject::Stream(_) => {}
     }
     to.into_iter().collect()
 }
@@ -248,5 +251,6 @@ fn end(d: &mut Draft<'_>, subject: Subject) {
         }
         Subject::Session(_) => {} // every session was ended just now
         Subject::Webhook(id) => webhook::end(d, id),
+        Subject::Stream(id) => stream::end(d, id),
     }
 }

@@ -17,7 +17,7 @@ use crate::grant::GrantEnd;
 use crate::halt::{self, HaltTarget};
 use crate::ids::{
     AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId,
-    PersonId, RequestId, RoleId, SessionId, SignInId, UnitId, WebhookId,
+    PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Party, Settings, Standing};
@@ -28,6 +28,7 @@ use crate::role::{Level, Mode, Modes, PinnedLevel, PinnedRole};
 use crate::session::SessionEnd;
 use crate::signing::PublicKey;
 use crate::state::State;
+use crate::stream::{StreamKind, StreamStanding, StreamStop};
 use crate::text::{Subject, Word};
 use crate::time::{Days, Instant, Minutes, Window};
 use crate::webhook::{Redelivery, Telling};
@@ -334,6 +335,32 @@ pub enum Event {
     WebhookRedelivered { webhook: WebhookId, what: Redelivery },
     /// It is gone.
     WebhookRemoved { webhook: WebhookId },
+    /// An application has a stream of signed events; without an address it is fetched. `digest` is
+    /// the random name of what is sent as `Authorization`.
+    StreamMade {
+        stream: StreamId,
+        application: ApplicationId,
+        url: Option<W>,
+        digest: Option<Digest32>,
+        description: Option<W>,
+        kinds: Vec<StreamKind>,
+    },
+    /// It is told elsewhere, in another way, or of something else.
+    StreamChanged {
+        stream: StreamId,
+        url: Option<W>,
+        digest: Option<Digest32>,
+        description: Option<W>,
+        kinds: Vec<StreamKind>,
+    },
+    /// Its owner turned it on or off, or has what happens kept.
+    StreamStanding { stream: StreamId, standing: StreamStanding, reason: Option<W> },
+    /// Comity turned it off: this is what it is told last.
+    StreamStopped { stream: StreamId, why: StreamStop },
+    /// Its owner tries whether it is told: this is what it is told.
+    StreamVerified { stream: StreamId, state: Option<W> },
+    /// It is gone.
+    StreamRemoved { stream: StreamId },
     // -- what only the clock or the books cause ---------------------------------------------------
     /// Noted after the fact: no answer depends on it.
     ExpiryNoted { what: Due },
@@ -389,6 +416,12 @@ impl Event {
             | E::WebhookTested { .. }
             | E::WebhookRedelivered { .. }
             | E::WebhookRemoved { .. }
+            | E::StreamMade { .. }
+            | E::StreamChanged { .. }
+            | E::StreamStanding { .. }
+            | E::StreamStopped { .. }
+            | E::StreamVerified { .. }
+            | E::StreamRemoved { .. }
             | E::CallsSealed { .. } => false,
             E::OrganisationStanding { standing, .. }
             | E::UnitStanding { standing, .. }
@@ -470,6 +503,12 @@ impl Event {
             | E::WebhookChanged { url, description, .. } => {
                 std::iter::once(url).chain(description).for_each(each);
             }
+            E::StreamMade { url, description, .. } | E::StreamChanged { url, description, .. } => {
+                url.iter_mut().chain(description).for_each(each);
+            }
+            E::StreamStanding { reason: said, .. } | E::StreamVerified { state: said, .. } => {
+                said.iter_mut().for_each(each);
+            }
             E::ApplicationDefined { .. }
             | E::KeyMade { .. }
             | E::KeyRetired { .. }
@@ -524,6 +563,8 @@ impl Event {
             | E::WebhookTested { .. }
             | E::WebhookRedelivered { .. }
             | E::WebhookRemoved { .. }
+            | E::StreamStopped { .. }
+            | E::StreamRemoved { .. }
             | E::CallsSealed { .. } => {}
         }
     }
@@ -539,6 +580,10 @@ pub enum Due {
     Grant(GrantId),
     /// A session at its deadline.
     Session(SessionId),
+    /// A grant that ends within seven days.
+    GrantWeek(GrantId),
+    /// A grant that ends within a day.
+    GrantDay(GrantId),
 }
 
 /// Who may see an event, judged right after it happened: sorted, each once. No event names an
@@ -558,6 +603,13 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::PolicySet { .. }
         | E::LevelDefined { .. }
         | E::HaltNoted { .. }
+        // An application's affair with the platform.
+        | E::StreamMade { .. }
+        | E::StreamChanged { .. }
+        | E::StreamStanding { .. }
+        | E::StreamStopped { .. }
+        | E::StreamVerified { .. }
+        | E::StreamRemoved { .. }
         | E::CallsSealed { .. } => {}
         E::OrganisationMade { organisation, .. }
         | E::OrganisationRenamed { organisation, .. }
@@ -619,7 +671,11 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::AssignmentSuspended { grant, .. }
         | E::AssignmentEnded { grant, .. }
         | E::SessionStarted { grant, .. }
-        | E::ExpiryNoted { what: Due::Grant(grant) } => sides(state, *grant, &mut to),
+        | E::ExpiryNoted {
+            what: Due::Grant(grant) | Due::GrantWeek(grant) | Due::GrantDay(grant),
+        } => {
+            sides(state, *grant, &mut to);
+        }
         E::SessionShortened { session, .. }
         | E::SessionEnded { session, .. }
         | E::ExpiryNoted { what: Due::Session(session) } => {

@@ -92,6 +92,12 @@ names! {
     WebhookTested => "webhook_tested",
     WebhookRedelivered => "webhook_redelivered",
     WebhookRemoved => "webhook_removed",
+    StreamMade => "stream_made",
+    StreamChanged => "stream_changed",
+    StreamStanding => "stream_standing",
+    StreamStopped => "stream_stopped",
+    StreamVerified => "stream_verified",
+    StreamRemoved => "stream_removed",
 }
 
 /// The name as it stands here, if it is one.

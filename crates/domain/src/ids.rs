@@ -165,6 +165,8 @@ id!(/// Comity's own stop of what broke an invariant.
     HaltId, "halt");
 id!(/// An endpoint that is told what happened.
     WebhookId, "whk");
+id!(/// An application's stream of signed events.
+    StreamId, "strm");
 id!(/// One command, sent once, settled once.
     CommandId, "cmd");
 

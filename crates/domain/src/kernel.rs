@@ -15,7 +15,7 @@ use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
     application, assignment, erasure, grant, halt, lock, organisation, person, request, role,
-    session, settle, signing, webhook,
+    session, settle, signing, stream, webhook,
 };
 
 pub use crate::apply::row as apply;
@@ -154,6 +154,14 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::Redeliver { owner, webhook: id, what } => webhook::redeliver(d, caller, owner, id, what),
         C::RemoveWebhook { owner, webhook: id } => webhook::remove(d, caller, owner, id),
         C::StopWebhook { webhook: id, standing } => webhook::stop(d, caller, id, standing),
+        C::MakeStream { spec } => stream::make(d, caller, spec),
+        C::ChangeStream { stream: id, spec } => stream::change(d, caller, id, spec),
+        C::SetStreamStanding { stream: id, standing, reason } => {
+            stream::set_standing(d, caller, id, standing, reason)
+        }
+        C::VerifyStream { stream: id, state } => stream::verify(d, caller, id, state),
+        C::RemoveStream { stream: id } => stream::remove(d, caller, id),
+        C::StopStream { stream: id, why } => stream::stop(d, caller, id, why),
         C::NoteDue => note_due(d, caller),
         C::SealCalls { segment, records, digest } => {
             may::system(caller)?;

@@ -7,7 +7,7 @@
 //! 2. [`organisation`], [`person`], [`role`], [`application`]: who there is, and what roles permit.
 //! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`],
 //!    [`signing`]: one noun, one file: its states, its moves. [`webhook`], [`outbox`]: who is
-//!    told outside, and of what.
+//!    told outside, and of what; [`notice`]: which people are told in their inbox and by mail.
 //! 4. [`may`]: who may do what. [`rights`]: what a session may do. [`refusal`]: every "no".
 //! 5. [`command`], [`event`]: what can be asked, what can have happened. [`version`]: what somebody
 //!    saw of a thing before they changed it.
@@ -38,7 +38,9 @@ pub mod request;
 pub mod session;
 pub mod signing;
 
+pub mod notice;
 pub mod outbox;
+pub mod stream;
 pub mod webhook;
 
 pub mod may;

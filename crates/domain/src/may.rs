@@ -85,11 +85,13 @@ actions! {
     Lock,
     Unlock,
     ReadEvents,
+    ReadNotices,
     Evaluate,
     EraseWords,
     ReadWebhooks,
     ManageWebhooks,
     ManagePlatformWebhooks,
+    KeepStream,
 }
 
 /// What an action is done to: who stands on which side of it.
@@ -190,12 +192,12 @@ fn needs(action: Action) -> Needs {
         A::RotateCustomerId | A::Approve | A::Confirm | A::Unlock => Fresh(Customer, Decide),
         A::Ask | A::CancelRequest | A::GiveUp | A::Assign | A::Unassign => Portal(Provider, Assign),
         A::ReadRequest | A::ReadGrant | A::ReadHistory | A::ReadEvents => Portal(Either, Audit),
-        A::ReadWebhooks => Portal(Either, Audit),
+        A::ReadWebhooks | A::ReadNotices => Portal(Either, Audit),
         // Who adds one takes the organisation's part of the log away with it.
         A::ManageWebhooks => Fresh(Either, Manage),
         A::ReadAssignments => Portal(Either, Audit),
         A::CloseSession => Needs::OwnerOrSession,
-        A::Evaluate => Key(DecideKey),
+        A::Evaluate | A::KeepStream => Key(DecideKey),
     }
 }
 

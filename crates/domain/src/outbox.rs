@@ -6,6 +6,7 @@
 use crate::event::Row;
 use crate::ids::{OrganisationId, WebhookId};
 use crate::state::State;
+use crate::stream;
 
 /// One event for one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +23,14 @@ pub struct Push {
 /// row is told from the next one on.
 #[must_use]
 pub fn pushes(before: &State, row: &Row, after: &State) -> Vec<Push> {
+    let mut out = Vec::new();
+    to_streams(before, row, after, &mut out);
     if after.webhooks.is_empty() {
-        return Vec::new();
+        return out;
     }
     let mut to: Vec<OrganisationId> = row.events.iter().flat_map(|e| &e.readers).copied().collect();
     to.sort();
     to.dedup();
-    let mut out = Vec::new();
     for owner in std::iter::once(None).chain(to.into_iter().map(Some)) {
         for id in after.webhooks_of(owner) {
             if before.webhooks.get(id).is_some() {
@@ -37,6 +39,21 @@ pub fn pushes(before: &State, row: &Row, after: &State) -> Vec<Push> {
         }
     }
     out
+}
+
+/// Streams count by themselves: among the endings of sessions for their application.
+fn to_streams(before: &State, row: &Row, after: &State, out: &mut Vec<Push>) {
+    let of = |session| after.sessions.get(session).map(|s| s.application);
+    for (id, stream) in after.streams.iter() {
+        if before.streams.get(id).is_none() {
+            continue;
+        }
+        for (index, told) in (0u32..).zip(stream::read(id, stream.application, row, of)) {
+            if stream::wants(stream, &told) {
+                out.push(Push { recipient: id.0, index, kind: told.kind() });
+            }
+        }
+    }
 }
 
 fn of_webhook(row: &Row, state: &State, id: WebhookId, out: &mut Vec<Push>) {

@@ -56,7 +56,7 @@ fn grant(state: &mut State, id: GrantId) {
     for role in &gone.roles {
         state.grants_with.remove(&(role.role, id));
     }
-    state.due.remove(&(gone.window.end, crate::event::Due::Grant(id)));
+    apply::forget_end(state, id, gone.window.end);
     state.grants_by.remove(&(gone.customer.organisation, id));
     state.grants_to.remove(&(gone.provider.organisation, id));
     state.grants.remove(id);

@@ -17,7 +17,7 @@ use crate::grant::Grant;
 use crate::halt::Halt;
 use crate::ids::{
     AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, UnitId, WebhookId,
+    RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
 use crate::lock::Lock;
 use crate::organisation::{Account, Organisation, Standing, Unit};
@@ -27,6 +27,7 @@ use crate::role::{Level, Role};
 use crate::session::Session;
 use crate::signing::SigningKey;
 use crate::state::{Retire, State};
+use crate::stream::Stream;
 use crate::table::{Sets, Slot, Table};
 use crate::text::{About, Lookup, Reference, Subject, WordId, Words};
 use crate::time::Instant;
@@ -88,6 +89,7 @@ facts! {
     locks: Table<LockId, Lock>,
     halts: Table<HaltId, Halt>,
     webhooks: Table<WebhookId, Webhook>,
+    streams: Table<StreamId, Stream>,
     members: OrdMap<(OrganisationId, PersonId), Member>,
     past_members: OrdMap<(OrganisationId, PersonId), Instant>,
     assignments: OrdMap<(Slot, Slot), Assignment>,
@@ -249,6 +251,9 @@ fn affairs(state: &State, out: &mut Vec<Reference>) {
     out.extend(state.locks.rows().filter_map(|(_, l)| l.reason).map(plain));
     for (_, w) in state.webhooks.rows() {
         out.extend(std::iter::once(w.url).chain(w.description).map(plain));
+    }
+    for (_, s) in state.streams.rows() {
+        out.extend(s.url.into_iter().chain(s.description).map(plain));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::grant::Grant;
 use crate::halt::{Halt, HaltTarget};
 use crate::ids::{
     AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, UnitId, WebhookId,
+    RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
 use crate::lock::{Lock, LockTarget};
 use crate::organisation::{Account, Accounts, Organisation, Party, Standing, Unit};
@@ -26,6 +26,7 @@ use crate::request::Request;
 use crate::role::{Level, PinnedLevel, PinnedRole, Role, built_in_levels};
 use crate::session::Session;
 use crate::signing::SigningKey;
+use crate::stream::Stream;
 use crate::table::{SetIx, Sets, Slot, Table};
 use crate::text::{Subject, Words};
 use crate::time::Instant;
@@ -72,6 +73,8 @@ pub struct State {
     pub halts: Table<HaltId, Halt>,
     /// Endpoints that are told what happened; removed ones are gone.
     pub webhooks: Table<WebhookId, Webhook>,
+    /// Event streams of applications; removed ones are gone.
+    pub streams: Table<StreamId, Stream>,
     /// All words.
     pub words: Words,
     /// Members, by organisation and person.
@@ -149,6 +152,7 @@ impl Default for State {
             locks: Table::default(),
             halts: Table::default(),
             webhooks: Table::default(),
+            streams: Table::default(),
             words: Words::default(),
             members: OrdMap::new(),
             memberships: OrdSet::new(),
@@ -499,6 +503,12 @@ impl State {
     ) -> impl DoubleEndedIterator<Item = WebhookId> + '_ {
         let owner = owner.unwrap_or(OrganisationId::MIN);
         pairs(&self.webhooks_of, owner, WebhookId::MIN, WebhookId::MAX)
+    }
+
+    /// The event stream of an application.
+    #[must_use]
+    pub fn stream_of(&self, application: ApplicationId) -> Option<StreamId> {
+        self.streams.iter().find(|(_, s)| s.application == application).map(|(id, _)| id)
     }
 
     /// Whose words were erased, each with the row that did.

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_security::MixedScript as _;
 
-use crate::ids::{AccountId, OrganisationId, PersonId, RequestId, SessionId, UnitId, WebhookId};
+use crate::ids::{
+    AccountId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId, WebhookId,
+};
 use crate::refusal::Refusal;
 
 /// Where a word stands: row of the log, place within the row.
@@ -37,6 +39,8 @@ pub enum Subject {
     Session(SessionId),
     /// Where a webhook leads, and how it is described.
     Webhook(WebhookId),
+    /// Where an event stream leads, how it is described, and what was said to it.
+    Stream(StreamId),
 }
 
 /// As its identifier, whose prefix says of which kind it is.
@@ -50,6 +54,7 @@ impl std::fmt::Display for Subject {
             Self::Request(id) => id.fmt(f),
             Self::Session(id) => id.fmt(f),
             Self::Webhook(id) => id.fmt(f),
+            Self::Stream(id) => id.fmt(f),
         }
     }
 }

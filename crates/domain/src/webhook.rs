@@ -268,19 +268,19 @@ impl Allowed {
     fn check(&self, spec: WebhookSpec) -> Result<Described, Refusal> {
         let description = spec.description.filter(|t| !t.trim().is_empty());
         let description = description.map(|t| text::prose("description", &t)).transpose()?;
-        Ok(Described { url: url(&spec.url)?, description, kinds: kinds(spec.kinds)? })
+        Ok(Described { url: url("url", &spec.url)?, description, kinds: kinds(spec.kinds)? })
     }
 }
 
 /// The shape only: where it leads is looked at when something is sent.
-fn url(text: &str) -> Result<Arc<str>, Refusal> {
+pub(crate) fn url(field: &'static str, text: &str) -> Result<Arc<str>, Refusal> {
     let plain = text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
     let scheme = text.starts_with("https://") || text.starts_with("http://");
     if plain && scheme && text.len() <= MOST_URL {
         Ok(text.into())
     } else {
         let why = format!("must be an https address of at most {MOST_URL} ASCII characters");
-        Err(Refusal::invalid("url", why))
+        Err(Refusal::invalid(field, why))
     }
 }
 

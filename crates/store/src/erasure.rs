@@ -31,6 +31,9 @@ pub(crate) fn words(tx: &Transaction<'_>, of: &Subject) -> Result<usize, StoreEr
         gone += tx
             .prepare_cached("DELETE FROM credential WHERE person = ?1")?
             .execute(params![id(person.0)])?;
+        for delete in crate::notices::OF_A_PERSON_SQLITE {
+            tx.prepare_cached(delete)?.execute(params![id(person.0)])?;
+        }
     }
     tx.pragma_update(None, "application_id", TO_SCRUB)?;
     Ok(gone)

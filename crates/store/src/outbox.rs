@@ -7,7 +7,7 @@
 
 use comity_domain::draft::SideWrite;
 use comity_domain::event::Row;
-use comity_domain::ids::Digest32;
+use comity_domain::ids::{Digest32, SessionId};
 use comity_domain::outbox::Push;
 use comity_domain::time::Instant;
 use comity_domain::webhook::Redelivery;
@@ -272,7 +272,37 @@ impl Outbox {
         }
     }
 
-    /// Gives up what waits for a recipient of rows up to `upto`. Says how much it was.
+    /// Notes what became of something that was fetched: taken, or refused. What does not wait is
+    /// passed over; says whether it did.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn fetched(
+        &self,
+        recipient: u128,
+        (seq, index): (u64, u32),
+        refused: Option<&'static str>,
+        now: Instant,
+    ) -> Result<bool, StoreError> {
+        let own = id(recipient);
+        let status = if refused.is_some() { Status::Dead } else { Status::Delivered }.number();
+        let (seq, ix) = (signed(seq), i64::from(index));
+        match &self.0 {
+            Keeper::Sqlite(c) => Ok(c
+                .prepare_cached("UPDATE outbox SET status = ?4, due = ?6, problem = ?5, done = ?6 WHERE recipient = ?1 AND seq = ?2 AND ix = ?3 AND status = 0")?
+                .execute(params![own, seq, ix, status, refused, now.0])?
+                == 1),
+            Keeper::Postgres(pool) => pool.with(|c| {
+                let sql = "UPDATE outbox SET status = $4, due = $6, problem = $5, done = $6 WHERE recipient = $1 AND seq = $2 AND ix = $3 AND status = 0";
+                let noted = c.execute(sql, &[&own.as_slice(), &seq, &ix, &status, &refused, &now.0])?;
+                c.warned()?;
+                Ok(noted == 1)
+            }),
+        }
+    }
+
+    /// Gives up what waits for a recipient of rows up to `upto`, save what is of the kind `keep`.
+    /// Says how much it was.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -280,17 +310,18 @@ impl Outbox {
         &self,
         recipient: u128,
         upto: u64,
+        keep: Option<&str>,
         problem: &'static str,
         now: Instant,
     ) -> Result<u64, StoreError> {
         let own = id(recipient);
         match &self.0 {
             Keeper::Sqlite(c) => Ok(c
-                .prepare_cached("UPDATE outbox SET status = 2, problem = ?2, done = ?3 WHERE recipient = ?1 AND status = 0 AND seq <= ?4")?
-                .execute(params![own, problem, now.0, signed(upto)])? as u64),
+                .prepare_cached("UPDATE outbox SET status = 2, problem = ?2, done = ?3 WHERE recipient = ?1 AND status = 0 AND seq <= ?4 AND (?5 IS NULL OR kind <> ?5)")?
+                .execute(params![own, problem, now.0, signed(upto), keep])? as u64),
             Keeper::Postgres(pool) => pool.with(|c| {
-                let sql = "UPDATE outbox SET status = 2, problem = $2, done = $3 WHERE recipient = $1 AND status = 0 AND seq <= $4";
-                let gone = c.execute(sql, &[&own.as_slice(), &problem, &now.0, &signed(upto)])?;
+                let sql = "UPDATE outbox SET status = 2, problem = $2, done = $3 WHERE recipient = $1 AND status = 0 AND seq <= $4 AND ($5::text IS NULL OR kind <> $5)";
+                let gone = c.execute(sql, &[&own.as_slice(), &problem, &now.0, &signed(upto), &keep])?;
                 c.warned()?;
                 Ok(gone)
             }),
@@ -470,6 +501,62 @@ impl Reader {
         }
     }
 
+    /// What waits to be fetched by a recipient, in the order of the log: of rows up to `sure`, and of
+    /// those up to `known` that were queued at or before `old`. Nobody else is kept from it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn waiting(
+        &self,
+        recipient: u128,
+        sure: u64,
+        (known, old): (u64, Instant),
+        limit: usize,
+    ) -> Result<Vec<(u64, u32, String)>, StoreError> {
+        let own = id(recipient);
+        let (sure, known, limit) = (signed(sure), signed(known), signed(limit as u64));
+        let read = |seq: i64, ix: i64, kind: String| {
+            (seq.unsigned_abs(), u32::try_from(ix).unwrap_or(u32::MAX), kind)
+        };
+        match self.engine() {
+            Engine::Sqlite(files) => files.with(|c| {
+                let sql = "SELECT seq, ix, kind FROM outbox WHERE recipient = ?1 AND status = 0 AND (seq <= ?2 OR (seq <= ?3 AND queued <= ?4)) ORDER BY seq, ix LIMIT ?5";
+                let mut ask = c.prepare_cached(sql)?;
+                let rows = ask.query_map(params![own, sure, known, old.0, limit], |r| {
+                    Ok(read(r.get(0)?, r.get(1)?, r.get(2)?))
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            }),
+            Engine::Postgres(pool) => pool.with(|c| {
+                let sql = "SELECT seq, ix, kind FROM outbox WHERE recipient = $1 AND status = 0 AND (seq <= $2 OR (seq <= $3 AND queued <= $4)) ORDER BY seq, ix LIMIT $5";
+                let rows = c.query(sql, &[&own.as_slice(), &sure, &known, &old.0, &limit])?;
+                rows.iter()
+                    .map(|r| Ok(read(r.try_get(0)?, r.try_get(1)?, r.try_get(2)?)))
+                    .collect()
+            }),
+        }
+    }
+
+    /// The row in which a session began, however long ago; `None` if there was no such session.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn began(&self, session: SessionId) -> Result<Option<u64>, StoreError> {
+        let own = id(session.0);
+        let seq: Option<i64> = match self.engine() {
+            Engine::Sqlite(files) => files.with(|c| {
+                let sql = "SELECT seq FROM session_history WHERE session = ?1";
+                Ok(c.prepare_cached(sql)?.query_row([own], |r| r.get(0)).optional()?)
+            })?,
+            Engine::Postgres(pool) => pool.with(|c| {
+                let sql = "SELECT seq FROM session_history WHERE session = $1";
+                let rows = c.query(sql, &[&own.as_slice()])?;
+                Ok(rows.first().map(|r| r.try_get(0)).transpose()?)
+            })?,
+        };
+        Ok(seq.map(i64::unsigned_abs))
+    }
+
     /// A recipient's sealed secret of this digest.
     ///
     /// # Errors
@@ -531,6 +618,9 @@ pub(crate) fn write_sqlite(
             )?
             .execute(params![own, digest.0, sealed.0])?
         }
+        SideWrite::DropSecrets { recipient } => tx
+            .prepare_cached("DELETE FROM recipient_secret WHERE recipient = ?1")?
+            .execute([id(*recipient)])?,
         SideWrite::Forget { recipient } => {
             let own = id(*recipient);
             for sql in [
@@ -613,6 +703,11 @@ pub(crate) fn write_postgres(
                 "INSERT INTO recipient_secret (recipient, digest, sealed) VALUES ($1, $2, $3)",
                 &[&own.as_slice(), &digest.0.as_slice(), &sealed.0],
             )?
+        }
+        SideWrite::DropSecrets { recipient } => {
+            let own = id(*recipient);
+            session
+                .execute("DELETE FROM recipient_secret WHERE recipient = $1", &[&own.as_slice()])?
         }
         SideWrite::Forget { recipient } => {
             let own = id(*recipient);

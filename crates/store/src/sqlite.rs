@@ -349,7 +349,9 @@ fn beside(tx: &Transaction<'_>, row: &Row, write: &SideWrite) -> Result<(), Stor
         SideWrite::Secret { .. }
         | SideWrite::Forget { .. }
         | SideWrite::Pushes(_)
+        | SideWrite::DropSecrets { .. }
         | SideWrite::Requeue { .. } => crate::outbox::write_sqlite(tx, row, write)?,
+        SideWrite::Notices(notices) => crate::notices::write_sqlite(tx, row, notices)?,
     };
     Ok(())
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import enum
 import json
 import re
 import threading
@@ -23,18 +24,31 @@ _FORM = "application/x-www-form-urlencoded"
 _T = TypeVar("_T")
 
 
+class Unsaid(enum.Enum):
+    """What was left out, apart from what was looked up and is ``None``."""
+
+    UNSAID = "unsaid"
+
+    def __repr__(self) -> str:
+        return "UNSAID"
+
+
+UNSAID = Unsaid.UNSAID
+
+
 @dataclass(frozen=True)
 class Question:
     """What a call would do: a permission (``resource:verb``, without a star) and what it concerns.
 
     ``account`` is your identifier, looked up inside the customer of the session. ``organisation`` alone is
     the customer as a whole; beside ``account`` it is the customer (``org_…``) to which the account must
-    belong, or else the answer is ``wrong_resource``.
+    belong, or else the answer is ``wrong_resource``. Either may be left out; one that is ``None`` is refused,
+    so that an account that was not found never becomes a question about the whole customer.
     """
 
     permission: str
-    account: str | None = None
-    organisation: str | None = None
+    account: str | Unsaid | None = UNSAID
+    organisation: str | Unsaid | None = UNSAID
 
 
 @dataclass(frozen=True)
@@ -69,8 +83,8 @@ class AsyncComity:
         token: str,
         permission: str,
         *,
-        account: str | None = None,
-        organisation: str | None = None,
+        account: str | Unsaid | None = UNSAID,
+        organisation: str | Unsaid | None = UNSAID,
         request_id: str | None = None,
         at_least: int | None = None,
     ) -> Decision:
@@ -180,8 +194,8 @@ class Comity:
         token: str,
         permission: str,
         *,
-        account: str | None = None,
-        organisation: str | None = None,
+        account: str | Unsaid | None = UNSAID,
+        organisation: str | Unsaid | None = UNSAID,
         request_id: str | None = None,
         at_least: int | None = None,
     ) -> Decision:
@@ -238,12 +252,13 @@ def _usable(token: Any) -> bool:
 def _unaskable(question: Question) -> str | None:
     if not isinstance(question.permission, str) or not _PERMISSION.fullmatch(question.permission):
         return "The permission must be resource:verb."
-    identifier = question.organisation if question.account is None else question.account
-    return None if isinstance(identifier, str) and identifier else "Name the account, or the organisation."
+    said = [word for word in (question.account, question.organisation) if word is not UNSAID]
+    named = said and all(isinstance(word, str) and word for word in said)
+    return None if named else "Name the account, or the organisation."
 
 
 def _wire(question: Question) -> dict[str, Any]:
-    if question.account is None:
+    if question.account is UNSAID:
         resource = {"type": "organisation", "id": question.organisation}
     else:
         resource = {"type": "account", "id": question.account}
@@ -264,7 +279,7 @@ def _not_answered(answer: Answer) -> Decision | None:
 
 def _within(question: Question, decision: Decision) -> Decision:
     """An account's identifier says nothing outside its customer."""
-    if not decision or question.account is None or question.organisation is None:
+    if not decision or question.account is UNSAID or question.organisation is UNSAID:
         return decision
     if decision.organisation == question.organisation:
         return decision

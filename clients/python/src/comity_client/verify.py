@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
+from .decision import MODES
 from .transport import USER_AGENT, NoAnswer, address, ask, client
 
 #: The longest life of a token, and how far clocks may be apart, in seconds.
@@ -36,6 +37,11 @@ class VerifiedToken:
     actor: str
     #: The partner session.
     session: str
+    #: The customer, by Comity's identifier. Whatever you read or change must belong to it.
+    organisation: str
+    grant: str
+    #: ``direct``, ``view`` or ``act_as``.
+    mode: str
     scope: tuple[str, ...]
     #: Seconds since 1970.
     expires_at: float
@@ -112,6 +118,8 @@ class Verifier:
         if self._audience not in (audience if isinstance(audience, list) else [audience]):
             raise TokenRefused("audience")
         now = self._now()
+        if not _seconds(now):
+            raise TokenRefused("unavailable")  # nothing is before or after a clock that says no number
         expires, issued, begins = (claims.get(name) for name in ("exp", "iat", "nbf"))
         if not _seconds(expires) or not _seconds(issued) or not (begins is None or _seconds(begins)):
             raise TokenRefused("claims")
@@ -123,12 +131,17 @@ class Verifier:
             raise TokenRefused("not_yet")
         act = claims.get("act")
         actor = act.get("sub") if isinstance(act, dict) else None
-        words = [claims.get("sub"), actor, claims.get("sid"), claims.get("jti"), claims.get("client_id")]
+        place = [claims.get(f"urn:comity:{name}") for name in ("organisation", "grant", "mode")]
+        words = [claims.get(name) for name in ("sub", "sid", "jti", "client_id")] + [actor, *place]
         if not all(isinstance(word, str) and word for word in words):
+            raise TokenRefused("claims")
+        organisation, grant, mode = map(str, place)
+        if mode not in MODES:
             raise TokenRefused("claims")
         scope = claims.get("scope")
         scope = tuple(scope.split()) if isinstance(scope, str) else ()
-        return VerifiedToken(claims["sub"], str(actor), claims["sid"], scope, expires, claims)
+        subject, session = claims["sub"], claims["sid"]
+        return VerifiedToken(subject, str(actor), session, organisation, grant, mode, scope, expires, claims)
 
     async def _key(self, kid: str) -> jwt.PyJWK:
         now = time.monotonic()

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,9 @@ def verify_webhook(
     if not re.fullmatch(r"[\x21-\x7e]{1,256}", identifier) or not re.fullmatch(r"[0-9]{1,12}", sent):
         raise WebhookRefused("malformed")
     timestamp, at = int(sent), time.time() if now is None else now
+    # Nothing is too old for a tolerance that is no number.
+    if not math.isfinite(at) or not 0 <= tolerance <= 86_400:
+        raise ValueError("now is seconds since 1970, and tolerance 0 to 86400 seconds")
     if timestamp < at - tolerance:
         raise WebhookRefused("too_old")
     if timestamp > at + tolerance:

@@ -54,7 +54,8 @@ impl Issuer {
 
     fn claims(&self, more: Value) -> Value {
         let mut claims = json!({"iss": self.url, "sub": "org_1", "aud": AUDIENCE, "client_id": "boats-api",
-            "iat": NOW, "exp": NOW + 60, "jti": "j", "sid": "sess_1", "act": {"sub": "per_1"}, "scope": "a:read b:read"});
+            "iat": NOW, "exp": NOW + 60, "jti": "j", "sid": "sess_1", "act": {"sub": "per_1"}, "scope": "a:read b:read",
+            "urn:comity:organisation": "org_1", "urn:comity:grant": "grant_1", "urn:comity:mode": "act_as"});
         merge(&mut claims, more);
         claims
     }
@@ -92,6 +93,8 @@ async fn a_token_in_force_says_who_acts_and_keys_are_fetched_once() {
     let token = verifier.verify_at(&issuer.minted(json!({}), json!({})), NOW).await.unwrap();
     assert_eq!((token.subject.as_str(), token.actor.as_str()), ("org_1", "per_1"));
     assert_eq!((token.session.as_str(), token.scope.len()), ("sess_1", 2));
+    assert_eq!((token.organisation.as_str(), token.grant.as_str()), ("org_1", "grant_1"));
+    assert_eq!(token.mode, comity_client::Mode::ActAs);
     for (head, more) in [
         (json!({"alg": "EdDSA", "kid": "ed"}), json!({})),
         (json!({"typ": "application/AT+JWT"}), json!({})),
@@ -131,6 +134,9 @@ async fn t16_t17_t19_what_is_not_ours_not_now_or_not_signed() {
         (json!({}), json!({"exp": null}), Claims),
         (json!({}), json!({"exp": "1800000060"}), Claims),
         (json!({}), json!({"sid": null}), Claims),
+        (json!({}), json!({"urn:comity:organisation": null}), Claims),
+        (json!({}), json!({"urn:comity:grant": ""}), Claims),
+        (json!({}), json!({"urn:comity:mode": "owner"}), Claims),
         (json!({}), json!({"sub": ""}), Claims),
         (json!({}), json!({"act": "per_1"}), Claims),
         (json!({}), json!({"act": null}), Claims),

@@ -33,39 +33,56 @@ fn basic(parts: &Parts) -> Option<(String, String)> {
     text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
 }
 
+/// The application that asks, and what it says beside what it asks: for its own commands.
+#[derive(Debug)]
+pub struct Acting(pub Who, pub ApplicationId);
+
 impl FromRequestParts<Arc<App>> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let (caller, code) = match basic(parts) {
-            None => (Who::from_request_parts(parts, app).await?.0, None),
-            Some((code, key)) => {
-                if !app.is_current() {
-                    return Err(Problem::not_current(app));
-                }
-                let caller = app.caller(&key, Door::Api).ok_or_else(|| stranger(parts))?;
-                if let Some(counted) = Counted::beside(parts) {
-                    counted.limits.caller(app, &caller, parts)?;
-                }
-                // Only a key is a password: what a person or a session holds is shown as a bearer.
-                if !matches!(caller.principal, Principal::Key(_)) {
-                    return Err(Problem::unauthenticated());
-                }
-                (caller, Some(code))
-            }
-        };
-        let state = app.state();
-        may::check(&state, &caller, Action::Evaluate, Thing::platform(), app.now())?;
-        let application = match caller.principal {
-            Principal::Key(key) => state.keys.get(key).and_then(|k| k.application),
-            _ => None,
-        };
-        let application = application.ok_or_else(Problem::not_found)?;
-        // A key that is shown under another application's name was put in the wrong place.
-        let named = state.applications.get(application).map(|a| &*a.code);
-        if code.is_some_and(|code| named != Some(code.as_str())) {
-            return Err(Problem::unauthenticated());
-        }
+        let Acting(_, application) = proven(parts, app, Action::Evaluate).await?;
         Ok(Self(application))
     }
+}
+
+impl FromRequestParts<Arc<App>> for Acting {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        proven(parts, app, Action::KeepStream).await
+    }
+}
+
+async fn proven(parts: &mut Parts, app: &Arc<App>, action: Action) -> Result<Acting, Problem> {
+    let (who, code) = match basic(parts) {
+        None => (Who::from_request_parts(parts, app).await?, None),
+        Some((code, key)) => {
+            if !app.is_current() {
+                return Err(Problem::not_current(app));
+            }
+            let caller = app.caller(&key, Door::Api).ok_or_else(|| stranger(parts))?;
+            if let Some(counted) = Counted::beside(parts) {
+                counted.limits.caller(app, &caller, parts)?;
+            }
+            // Only a key is a password: what a person or a session holds is shown as a bearer.
+            if !matches!(caller.principal, Principal::Key(_)) {
+                return Err(Problem::unauthenticated());
+            }
+            (Who::of(caller, parts)?, Some(code))
+        }
+    };
+    let state = app.state();
+    may::check(&state, &who.0, action, Thing::platform(), app.now())?;
+    let application = match who.0.principal {
+        Principal::Key(key) => state.keys.get(key).and_then(|k| k.application),
+        _ => None,
+    };
+    let application = application.ok_or_else(Problem::not_found)?;
+    // A key that is shown under another application's name was put in the wrong place.
+    let named = state.applications.get(application).map(|a| &*a.code);
+    if code.is_some_and(|code| named != Some(code.as_str())) {
+        return Err(Problem::unauthenticated());
+    }
+    Ok(Acting(who, application))
 }

@@ -36,7 +36,7 @@ mod caller;
 pub mod metadata;
 pub mod search;
 
-pub use caller::Asker;
+pub use caller::{Acting, Asker};
 
 // -- what is asked --------------------------------------------------------------------------------
 

@@ -88,6 +88,14 @@ pub struct RefusedLine {
     pub detail: String,
 }
 
+/// How many characters of a word or sentence about a line are kept.
+const MOST_TOLD: usize = 200;
+
+/// The beginning of a text: a line may name a field as long as itself, and thousands are kept.
+fn clipped(text: &str) -> String {
+    text.chars().take(MOST_TOLD).collect()
+}
+
 #[derive(Debug)]
 struct Progress {
     shown: ShownImport,
@@ -124,6 +132,8 @@ impl Import {
         }
     }
 
+    /// Keeps why a line was refused, as long as the list has room. What it names may be as long as
+    /// the line was.
     fn refuse(&self, line: u64, problem: &Problem) {
         if let Ok(mut progress) = self.progress.lock() {
             progress.shown.refused += 1;
@@ -131,8 +141,8 @@ impl Import {
                 progress.refusals.push(RefusedLine {
                     line,
                     code: problem.code(),
-                    field: problem.wrong_field().map(ToOwned::to_owned),
-                    detail: problem.detail().to_owned(),
+                    field: problem.wrong_field().map(clipped),
+                    detail: clipped(problem.detail()),
                 });
             }
         }

@@ -186,6 +186,9 @@ pub struct Limits {
     braked: Semaphore,
     streams: Mutex<HashMap<u128, usize>>,
     feed_reads: Semaphore,
+    /// Addresses whose bucket for strangers was found empty, and until when (ticks in ms).
+    spent: Mutex<HashMap<u128, u64>>,
+    clock: Arc<comity_app::clock::Clock>,
 }
 
 /// One that there may be.
@@ -209,6 +212,8 @@ impl Limits {
             braked: Semaphore::new(MOST_BRAKED),
             streams: Mutex::default(),
             feed_reads: Semaphore::new(STREAMS_READING),
+            spent: Mutex::default(),
+            clock: app.clock_shared().clone(),
         }
     }
 
@@ -242,7 +247,28 @@ impl Limits {
 
     /// Somebody who shows nothing that is in force.
     pub(crate) fn stranger(&self, from: From) -> Result<(), TooOften> {
-        take(self.all.strangers.as_ref(), from.key())
+        take(self.all.strangers.as_ref(), from.key()).inspect_err(|no| {
+            let now = self.clock.ticks();
+            if let Ok(mut spent) = self.spent.lock() {
+                if spent.len() >= MOST_SPENT {
+                    spent.retain(|_, until| now < *until);
+                }
+                if spent.len() < MOST_SPENT {
+                    let after = u64::try_from(no.after.as_millis()).unwrap_or(u64::MAX);
+                    spent.insert(from.key(), now.saturating_add(after));
+                }
+            }
+        })
+    }
+
+    /// Whether a stranger may still be heard, before anything is looked at that costs something:
+    /// nothing is taken. Whoever shares an address with somebody who guesses at signatures is told
+    /// to come later as well; a secret is looked up whatever was guessed.
+    pub(crate) fn may_be_heard(&self, from: From) -> Result<(), TooOften> {
+        let spent = self.spent.lock().is_ok_and(|spent| {
+            spent.get(&from.key()).is_some_and(|until| self.clock.ticks() < *until)
+        });
+        if spent { self.stranger(from) } else { Ok(()) }
     }
 
     /// A sign-in is tried. Others' tries for the same account slow it down and never refuse it.
@@ -321,6 +347,8 @@ impl Limits {
     }
 }
 
+/// How many addresses that have spent their bucket are remembered.
+const MOST_SPENT: usize = 8_192;
 /// How many event streams a node serves at once.
 const MOST_STREAMS: usize = 512;
 /// How many of them read the log at once.

@@ -74,6 +74,7 @@ async fn prove(app: &App, form: &Form, path: &str) -> Result<Client, Wrong> {
         if form.get("client_assertion_type") != Some(STATEMENT) {
             return Err(Wrong::request(format!("client_assertion_type must be {STATEMENT}.")));
         }
+        form.may_be_heard()?;
         let (issuer, here) = (app.issuer(), format!("{}{path}", app.issuer()));
         let endpoint = format!("{issuer}/oauth/token");
         let proven = app.assertions().prove(

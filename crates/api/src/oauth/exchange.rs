@@ -185,7 +185,7 @@ async fn exchange(app: &Arc<App>, request: Request) -> Result<Entered, Wrong> {
     let broken = || Wrong::unavailable(comity_app::Failure::Broken("no session was made".into()));
     let session = session.ok_or_else(broken)?;
     if jwt {
-        return signed(app, session).await;
+        return signed_or_closed(app, &caller, session).await;
     }
     let compiled = rights::compile(&done.state, session).ok_or_else(broken)?;
     let scope = compiled.rights.as_ref().map(|r| r.shown().texts().collect::<Vec<_>>().join(" "));
@@ -206,6 +206,9 @@ fn subject(app: &App, form: &Form) -> Result<Caller, Wrong> {
     let token = form.need("subject_token")?;
     if form.need("subject_token_type")? != ACCESS_TOKEN {
         return Err(Wrong::request(format!("subject_token_type must be {ACCESS_TOKEN}.")));
+    }
+    if token.contains('.') {
+        form.may_be_heard()?; // a signed token is no subject, and costs something to look at
     }
     let Some(caller) = app.caller(token, Door::Token) else {
         form.stranger()?;
@@ -311,6 +314,22 @@ async fn again(
         return Err(Wrong::new("invalid_scope", "invalid", why));
     }
     signed(app, id).await
+}
+
+/// The first signed token of a session. One that nobody gets a token for is closed: it would count
+/// among the person's sessions, and stand in the customer's list, without anybody in it.
+async fn signed_or_closed(
+    app: &Arc<App>,
+    caller: &Caller,
+    session: SessionId,
+) -> Result<Entered, Wrong> {
+    let entered = signed(app, session).await;
+    if entered.is_err()
+        && let Err(failure) = app.run(caller, Command::CloseSession { session }).await
+    {
+        tracing::warn!(?failure, %session, "a session without a token was not closed");
+    }
+    entered
 }
 
 async fn signed(app: &Arc<App>, session: SessionId) -> Result<Entered, Wrong> {

@@ -54,6 +54,13 @@ impl Form {
         counted.map_or(Ok(()), |c| c.limits.stranger(c.from)).map_err(|no| Problem::from(no).into())
     }
 
+    /// Before a signature is looked at: whether a stranger's bucket is empty (T46).
+    pub fn may_be_heard(&self) -> Result<(), Wrong> {
+        let counted = self.counted.as_ref();
+        let heard = counted.map_or(Ok(()), |c| c.limits.may_be_heard(c.from));
+        heard.map_err(|no| Problem::from(no).into())
+    }
+
     /// A parameter, if it is there.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())

@@ -65,8 +65,15 @@ async fn give_back(app: &Arc<App>, request: Request) -> Result<(), Wrong> {
         let why = "Keys and enrolment tokens are not given back here.";
         return Err(Wrong::new("unsupported_token_type", "invalid", why));
     }
+    if token.contains('.') && !matches!(who, Client::Proven(_)) {
+        form.may_be_heard()?;
+    }
     let Some(caller) = app.caller(token, Door::Token) else {
-        return Ok(());
+        if !matches!(who, Client::Proven(_)) {
+            form.stranger()?;
+        }
+        // Somebody may have ended it a moment ago, and other nodes not know it yet.
+        return Ok(app.over_everywhere().await?);
     };
     let command = match caller.principal {
         Principal::PartnerSession(session) => {

@@ -53,6 +53,7 @@ id!(SessionId, "Comity's identifier of a session.");
 id!(LockId, "Comity's identifier of a lock.");
 id!(HaltId, "Comity's identifier of a halt.");
 id!(WebhookId, "Comity's identifier of a webhook.");
+id!(StreamId, "Comity's identifier of an event stream.");
 
 /// A closed list of words, each with what it means.
 macro_rules! words {
@@ -109,6 +110,21 @@ words!(Basis, "How a person came to be on a grant.",
     "invited": "by an invitation");
 words!(AssignmentState, "Whether an assignment gives access.",
     "active": "it does", "suspended_no_roles": "the grant left it no role");
+words!(NoticeKind, "What a notice is about.",
+    "asked": "somebody asks for access", "approved": "the customer said yes", "denied": "it said no",
+    "cancelled": "a request was taken back or fell away", "request_expired": "nobody decided in time",
+    "narrowed": "a grant gives less", "revoked": "the customer ended a grant", "given_up": "the partner did",
+    "closed": "it ended with an organisation", "expired": "it came to its end",
+    "ends_in_7_days": "it ends within a week", "ends_in_1_day": "it ends within a day",
+    "unconfirmed": "grants wait for a word after a restore", "confirmed": "the word was given",
+    "unattended": "nobody is left on a grant", "no_roles": "somebody is left without a role",
+    "trimmed": "somebody is left with less", "impersonation_started": "somebody acts as the customer",
+    "impersonation_ended": "it is over", "locked": "a partner or person was locked out", "unlocked": "the lock was lifted",
+    "halted": "Comity halted something", "halt_lifted": "the operator lifted the halt",
+    "admins_changed": "somebody became Admin, or is none any more",
+    "webhooks_changed": "a webhook was made, changed, turned off or removed");
+words!(NoticeSide, "Where the organisation that is told stands.",
+    "customer": "it is the customer", "provider": "it is the partner", "own": "it is its own affair");
 
 /// A set of modes.
 pub struct Modes;
@@ -172,7 +188,7 @@ described!(
 #[cfg(test)]
 mod tests {
     use comity_domain::{
-        application, assignment, grant, organisation, person, request, role, session,
+        application, assignment, grant, notice, organisation, person, request, role, session,
     };
     use serde::de::DeserializeOwned;
 
@@ -207,5 +223,9 @@ mod tests {
             Basis = assignment::Basis,
             AssignmentState = assignment::AssignmentState,
         );
+        let codes: Vec<&str> = notice::Kind::ALL.iter().map(|k| k.code()).collect();
+        assert_eq!(NoticeKind::WORDS, codes);
+        let sides = [notice::Side::Customer, notice::Side::Provider, notice::Side::Own];
+        assert_eq!(NoticeSide::WORDS, sides.map(|s| s.code()));
     }
 }

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::doors::Scene;
 use crate::harness::{Reply, request};
-use crate::may_routes::{CALLERS, Call, calls, routed, token};
+use crate::may_routes::{CALLERS, Call, calls, make_room, routed, token};
 
 /// Routes that give no command of a known caller, with why.
-const NO_COMMAND: [(&str, &str, &str); 14] = [
+const NO_COMMAND: [(&str, &str, &str); 16] = [
     ("POST", "/v1/sign-in", "nobody is signed in for it"),
     ("POST", "/v1/enrol", "nobody is signed in for it"),
     ("POST", "/oauth/token", "nobody is signed in for it"),
@@ -24,8 +24,10 @@ const NO_COMMAND: [(&str, &str, &str); 14] = [
     ("POST", "/access/v1/search/subject", "asks"),
     ("POST", "/access/v1/search/resource", "asks"),
     ("POST", "/access/v1/search/action", "asks"),
+    ("POST", "/ssf/poll/{stream}", "reads; what was fetched is noted beside the log"),
     ("POST", "/v1/grants/{grant}/confirm", "nothing was restored here"),
     ("POST", "/v1/organisations/{organisation}/grants/confirm", "nothing was restored here"),
+    ("POST", "/v1/organisations/{organisation}/notices/read", "marks, and again the same"),
     ("POST", "/v1/imports", "each line is a put, which may be sent again anyway"),
 ];
 
@@ -68,6 +70,7 @@ fn inv28_every_route_that_changes_something_is_sent_again_with_one_effect_and_on
         // Whoever may do it does: the refusals before leave the key free.
         let mut told = Vec::new();
         let found = CALLERS.iter().find_map(|(caller, _)| {
+            make_room(&scene, &call, caller);
             let token = token(&scene, caller).to_owned();
             let before = scene.app.state().seq;
             let reply = scene.send(keyed(call.request(&token, None), "\"first\""));

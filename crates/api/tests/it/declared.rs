@@ -197,17 +197,16 @@ pub fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
                     }
                 }
             }
-            "pattern"
-            | "format"
-            | "minimum"
-            | "maximum"
-            | "additionalProperties"
-            | "minLength"
-            | "maxLength"
-            | "minItems"
-            | "maxItems"
-            | "uniqueItems"
-            | "minProperties"
+            "additionalProperties" => {
+                let properties = schema.get("properties");
+                let named = |name: &str| properties.and_then(|p| p.get(name)).is_some();
+                let others = value.as_object().into_iter().flatten().filter(|(n, _)| !named(n));
+                for (name, field) in others.filter(|_| says.is_object()) {
+                    fits(says, field, &format!("{at}/{name}"))?;
+                }
+            }
+            "pattern" | "format" | "minimum" | "maximum" | "propertyNames" | "minLength"
+            | "maxLength" | "minItems" | "maxItems" | "uniqueItems" | "minProperties"
             | "maxProperties" => {}
             other => panic!("{at}: the checker does not know {other}"),
         }

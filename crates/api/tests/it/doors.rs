@@ -10,10 +10,11 @@ mod feed;
 mod foreign;
 mod halts;
 mod inside;
-mod oauth;
+pub mod oauth;
 mod pages;
 mod quiet;
 mod restored;
+mod ssf;
 mod strict;
 mod threats;
 mod webhooks;
@@ -52,6 +53,8 @@ pub struct There {
     pub webhook: String,
     /// One of the platform's.
     pub platform_webhook: String,
+    /// The stream of the application boats, which fetches.
+    pub stream: String,
     /// The hash of what Ana would give for `asked` by [`terms`].
     pub summary: String,
     /// The version of Marina Bay's settings.
@@ -132,6 +135,8 @@ impl Scene {
             |who, at: &str| text(&town.post(who, &format!("/v1/{at}/webhooks"), &hook).ok()["id"]);
         there.webhook = made(ana, "organisations/marina");
         there.platform_webhook = made(&town.known.operate, "platform");
+        let stream = town.post(town.decide_key("boats"), "/ssf/stream", &json!({})).ok();
+        there.stream = text(&stream["stream_id"]);
         let target = HaltTarget::Grant(GrantId(7));
         let halt = Command::Halt { target, invariant: 6 };
         let done = town.app.node().run_blocking(Caller::system(), halt).unwrap();

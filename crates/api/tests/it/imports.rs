@@ -273,3 +273,21 @@ fn t45_an_import_is_bounded_and_only_two_run_at_once() {
     third.is(503, "busy");
     scene.send(import(provision, "")).ok();
 }
+
+#[test]
+fn t44_what_is_kept_of_a_refused_line_has_an_end() {
+    let scene = Scene::new();
+    let provision = &scene.known.provision;
+    let long = "\u{fc}".repeat(20_000);
+    let line = json!({ "kind": "organisation", "id": "a", "name": "A", (long.as_str()): 1 });
+    let named = json!({ "kind": long, "id": "a" });
+    let shown = scene.send(import(provision, lines(&[line, named]))).ok();
+    assert_eq!(counts(&shown)[3], 2, "{shown}");
+    let at = format!("/v1/imports/{}/refusals", text(&shown["id"]));
+    let told = scene.get(provision, &at).ok();
+    for refusal in told["items"].as_array().unwrap() {
+        let length = |name: &str| refusal[name].as_str().map_or(0, |t| t.chars().count());
+        assert!(length("detail") <= 200 && length("field") <= 200, "{refusal}");
+        assert!(length("detail") > 0, "{refusal}");
+    }
+}

@@ -339,3 +339,61 @@ fn t44_what_is_nested_too_deep_or_listed_too_long_is_refused_before_it_is_read()
     let asked = ask(&scene, "pia@harbor-help", &scene.there.fjord_code, "[[[[[[[[[[[[[[[[[[[[");
     assert!(!asked.is_empty());
 }
+
+#[test]
+fn t46_a_signature_is_looked_at_only_while_strangers_are_heard() {
+    use comity_app::jws::Pair;
+    let door = Door::new(&Settings { strangers: Rate::per_minute(3), ..Settings::default() });
+    door.scene.wait(2_000);
+    let own = Pair::generate().unwrap();
+    let (x, y) = own.public().coordinates();
+    let jwk = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
+    let path = "/v1/platform/applications/boats/client-keys";
+    door.call(&door.scene.known.operate, "PUT", path, &json!({ "keys": [jwk] })).ok();
+    let issuer = door.scene.app.issuer().to_owned();
+    let introspect = |pair: &Pair, jti: &str, address: &str| {
+        let now = door.scene.now().0 / 1_000;
+        let said = json!({ "iss": "boats", "sub": "boats", "aud": issuer, "iat": now, "exp": now + 60, "jti": jti });
+        let said = pair.sign(&json!({ "alg": "ES256" }), said.to_string().as_bytes()).unwrap();
+        let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+        let form = format!("token=x&client_assertion_type={kind}&client_assertion={said}");
+        let mut request = axum::http::Request::post("/oauth/introspect")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(axum::body::Body::from(form))
+            .unwrap();
+        let peer = std::net::SocketAddr::new(address.parse().unwrap(), 4711);
+        request.extensions_mut().insert(Peer(peer));
+        door.scene.runtime.block_on(send(&door.router, request))
+    };
+    let other = Pair::generate().unwrap();
+    for n in 0..3 {
+        introspect(&other, &format!("bad{n}"), "192.0.2.66").is(401, "unauthenticated");
+    }
+    is_limited(&introspect(&other, "bad3", "192.0.2.66"), "strangers");
+    // From now on nothing is verified for that address: a right one is not even used up.
+    is_limited(&introspect(&own, "good", "192.0.2.66"), "strangers");
+    introspect(&own, "good", "192.0.2.1").ok();
+    // Where the bucket was never found empty, those that prove something take nothing out of it.
+    for n in 0..9 {
+        introspect(&own, &format!("good{n}"), "192.0.2.1").ok();
+    }
+    door.scene.wait(60_000);
+    introspect(&own, "later", "192.0.2.66").ok();
+}
+
+#[test]
+fn t46_a_signed_token_is_looked_at_only_while_strangers_are_heard() {
+    use comity_app::jws::Pair;
+    let door = Door::new(&Settings { strangers: Rate::per_minute(3), ..Settings::default() });
+    let kid = door.scene.get("", "/oauth/jwks").ok()["keys"][0]["kid"].clone();
+    let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": kid });
+    let forged = Pair::generate().unwrap().sign(&header, b"{}").unwrap();
+    for _ in 0..3 {
+        door.call(&forged, "GET", "/v1/me", &Value::Null).is(401, "unauthenticated");
+    }
+    is_limited(&door.call(&forged, "GET", "/v1/me", &Value::Null), "strangers");
+    // Not counted again and not looked at: what is signed waits, what is looked up does not.
+    is_limited(&door.call("a.b.c", "GET", "/v1/me", &Value::Null), "strangers");
+    door.call(door.scene.at("ana@marina"), "GET", "/v1/me", &Value::Null).ok();
+    door.from("192.0.2.99", &forged, "GET", "/v1/me", &Value::Null).is(401, "unauthenticated");
+}

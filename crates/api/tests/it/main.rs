@@ -4,6 +4,7 @@
 #![allow(dead_code)] // the harness is shared, and some of it is read from another crate's tests
 
 mod again;
+mod connections;
 mod declared;
 mod doors;
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
@@ -20,5 +21,6 @@ mod openapi;
 mod postgres;
 mod scenarios;
 mod stream;
+mod timing;
 mod town;
 mod versions;

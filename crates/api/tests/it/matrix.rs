@@ -22,7 +22,7 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use crate::harness::Reply;
-use crate::may_routes::{Call, calls, routed};
+use crate::may_routes::{Call, calls, make_room, routed};
 use slots::Slot;
 use yard::{CALLERS, DEAD, STRANGERS, Variant, Yard};
 
@@ -69,6 +69,7 @@ fn ask_all(
             None => String::new(),
             Some(slot) => slot.put(yard, &mut call, variant).unwrap_or_default(),
         };
+        make_room(&yard.scene, &call, caller);
         let token = yard.token(caller).to_owned();
         let reply = yard.scene.send(call.request(&token, None));
         let what = format!("{} {} as {caller}: {}", call.method, call.path, reply.text());
@@ -112,13 +113,16 @@ fn judge_slot(call: &Call, slot: &Slot, faces: &Faces) -> Vec<String> {
     };
     for (ix, (caller, _)) in CALLERS.iter().enumerate() {
         let what = || format!("{} {} {} as {caller}", call.method, call.route, slot.name);
-        if !["oper", "prov"].contains(caller) && foreign[ix].1 != missing[ix].1 {
+        // A foreign stream is another application's own: the one column that it is there for.
+        let own_stream = ["dec", "decT"].contains(caller) && call.route.starts_with("/ssf/");
+        let theirs = *caller == "decT" && own_stream;
+        if !["oper", "prov"].contains(caller) && !theirs && foreign[ix].1 != missing[ix].1 {
             told_apart.push(format!("{}: {}\n{}", what(), foreign[ix].1, missing[ix].1));
         }
         let own_close = *caller == "sess" && call.route.ends_with("/close");
         let own_question = *caller == "dec" && call.route.starts_with("/access/");
         let own_door = call.route == "/v1/erasures";
-        if STRANGERS.contains(caller) && !own_close && !own_question && !own_door {
+        if STRANGERS.contains(caller) && !own_close && !own_question && !own_stream && !own_door {
             for (variant, cells) in faces.iter().filter(|(v, _)| **v != Variant::Malformed) {
                 if cells[ix].1 != missing[ix].1 {
                     let (here, none) = (&cells[ix].1, &missing[ix].1);

@@ -119,6 +119,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/v1/organisations/{organisation}/locks", None),
         ("POST", "/v1/organisations/{organisation}/locks", Some(json!({ "organisation": harbor_help }))),
         ("DELETE", "/v1/locks/{lock}", None),
+        ("GET", "/v1/organisations/{organisation}/notices", None),
+        ("POST", "/v1/organisations/{organisation}/notices/read", Some(json!({ "up_to": 3 }))),
         ("GET", "/v1/organisations/{organisation}/webhooks", None),
         ("POST", "/v1/organisations/{organisation}/webhooks", Some(json!({ "url": "https://hooks.example.com/comity", "events": ["grant_ended"] }))),
         ("GET", "/v1/organisations/{organisation}/webhooks/{webhook}", None),
@@ -168,6 +170,16 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/access/v1/search/resource", Some(resources)),
         ("POST", "/access/v1/search/action", Some(actions)),
         ("GET", "/.well-known/authzen-configuration", None),
+        ("GET", "/ssf/stream", None),
+        ("POST", "/ssf/stream", Some(json!({}))),
+        ("PATCH", "/ssf/stream", Some(json!({ "stream_id": there.stream, "description": "Ends sessions" }))),
+        ("PUT", "/ssf/stream", Some(json!({ "stream_id": there.stream, "description": "Ends sessions" }))),
+        ("DELETE", "/ssf/stream", None),
+        ("GET", "/ssf/status", None),
+        ("POST", "/ssf/status", Some(json!({ "stream_id": there.stream, "status": "paused" }))),
+        ("POST", "/ssf/verify", Some(json!({ "stream_id": there.stream, "state": "here" }))),
+        ("POST", "/ssf/poll/{stream}", Some(json!({ "returnImmediately": true }))),
+        ("GET", "/.well-known/ssf-configuration", None),
     ];
     rows.into_iter().map(|(method, route, body)| {
         let asks = (method, route) == ("POST", "/v1/organisations/{organisation}/requests");
@@ -182,6 +194,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{kid}", &there.kid)
             .replace("{halt}", &there.halt)
             .replace("{webhook}", if route.starts_with("/v1/platform") { &there.platform_webhook } else { &there.webhook })
+            .replace("{stream}", &there.stream)
             .replace("{lock}", &there.lock)
             .replace("{request}", &there.asked)
             .replace("{grant}", &there.grant)
@@ -190,6 +203,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{file}", "page.js");
         let whose = route == "/v1/events" || route.starts_with("/v1/audit/");
         let path = if whose { format!("{path}?organisation=marina") } else { path };
+        let streams = matches!((method, route), ("GET" | "DELETE", "/ssf/stream") | ("GET", "/ssf/status"));
+        let path = if streams { format!("{path}?stream_id={}", there.stream) } else { path };
         // What somebody else may have edited is replaced only by who saw it.
         let version = match (method, route) {
             ("PUT", "/v1/organisations/{organisation}/settings") => Some(there.version.clone()),
@@ -198,6 +213,14 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         };
         Call { method, route, path, body, version }
     }).collect()
+}
+
+/// An application has one stream at most: before it makes one, the one that is there goes.
+pub fn make_room(scene: &Scene, call: &Call, caller: &str) {
+    if (call.method, call.route, caller) == ("POST", "/ssf/stream", "dec") {
+        let path = format!("/ssf/stream?stream_id={}", scene.there.stream);
+        assert_eq!(scene.call(scene.decide_key("boats"), "DELETE", &path, None).status, 204);
+    }
 }
 
 /// The callers, in the order of the columns.
@@ -287,6 +310,7 @@ fn the_table_is_the_one_that_was_reviewed() {
         let mut cells: BTreeMap<&str, u16> = BTreeMap::new();
         for (caller, _) in CALLERS {
             let call = calls(&scene).swap_remove(at);
+            make_room(&scene, &call, caller);
             let token = token(&scene, caller);
             let reply = match call.route {
                 "/oauth/token" => scene.enter(token, "marina", &[]),

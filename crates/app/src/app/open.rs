@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use comity_domain::state::State;
 use comity_store::postgres::Server;
-use comity_store::{Calls, Head, Place, Reader, Store, StoreError};
+use comity_store::{Calls, Head, Inbox, Place, Reader, Store, StoreError};
 
 use super::{App, LastWords, code_place};
 use crate::assertions::Assertions;
@@ -17,6 +17,10 @@ use crate::erasures::{self, Erasures};
 use crate::guard::{self, Breach};
 use crate::keys::{KeyError, Keys};
 use crate::lease::Lease;
+use crate::mail::{
+    self,
+    post::{self, Post},
+};
 use crate::node::{self, Node};
 use crate::outbound::{self, Outbound};
 use crate::outbox::{Deliveries, Parts};
@@ -43,6 +47,8 @@ pub struct Settings {
     pub password_cost: Cost,
     /// How other people's servers are called.
     pub outbound: outbound::Settings,
+    /// How mails are sent, if they are.
+    pub mail: Option<mail::Settings>,
 }
 
 impl Settings {
@@ -50,9 +56,9 @@ impl Settings {
     #[must_use]
     pub fn new(data: PathBuf, key_file: PathBuf, password_cost: Cost) -> Self {
         let checkpoints = Places::inside(&data);
-        let (database, lease, outbound) = Default::default();
+        let (database, lease, outbound, mail) = Default::default();
         let issuer = "http://127.0.0.1:8420".to_owned();
-        Self { data, database, lease, key_file, checkpoints, issuer, password_cost, outbound }
+        Self { data, database, lease, key_file, checkpoints, issuer, password_cost, outbound, mail }
     }
 
     /// The same on a PostgreSQL database, which has to be migrated.
@@ -137,6 +143,7 @@ impl App {
         }
         let (keys, key_file_made) = Keys::open(&settings.key_file)?;
         let reader = Reader::at(&place);
+        let inbox = Inbox::at(&place)?;
         let start::Loaded { state, head, from } =
             start::load(&reader, &settings.data, keys.snapshot())?;
         for (id, organisation) in state.organisations.iter().take(1) {
@@ -163,12 +170,15 @@ impl App {
         let checker = checker(settings, &clock, &place, &node)?;
         let assertions = Assertions::new(clock.now());
         let (keys, outbound) = (Arc::new(keys), Arc::new(outbound));
-        let deliveries = if breach.is_some() {
-            Deliveries::none()
+        let (deliveries, post) = if breach.is_some() {
+            (Deliveries::none(), Post::none())
         } else {
+            let post = post(settings, &clock, &place, &node)?;
             let (metrics, clock, node) = (node.metrics().clone(), clock.clone(), node.clone());
             let (keys, outbound) = (keys.clone(), outbound.clone());
-            Deliveries::start(Parts { place, node, keys, clock, outbound, metrics })?
+            let issuer = settings.issuer.clone();
+            let parts = Parts { place, node, keys, clock, outbound, metrics, issuer };
+            (Deliveries::start(parts)?, post)
         };
         let passwords = Arc::new(Passwords::new(&keys, settings.password_cost));
         Ok(Arc::new(Self {
@@ -178,9 +188,11 @@ impl App {
             checker,
             checkpoints,
             reader: Arc::new(reader),
+            inbox,
             keys,
             outbound,
             deliveries,
+            post,
             passwords,
             clock,
             issuer: settings.issuer.clone(),
@@ -235,6 +247,23 @@ fn node(
     let (place, lease) = (place.clone(), settings.lease);
     let start = node::Start { store, place, state, head, counters, lease, erasures };
     Ok(Arc::new(Node::start(start, clock.clone()).map_err(io("the writer's thread"))?))
+}
+
+/// Who mails what stands in inboxes.
+fn post(
+    settings: &Settings,
+    clock: &Arc<Clock>,
+    place: &Place,
+    node: &Arc<Node>,
+) -> Result<Post, StartError> {
+    Post::start(post::Parts {
+        place: place.clone(),
+        node: node.clone(),
+        clock: clock.clone(),
+        metrics: node.metrics().clone(),
+        issuer: settings.issuer.clone(),
+        settings: settings.mail.clone(),
+    })
 }
 
 fn checker(

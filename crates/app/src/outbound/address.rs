@@ -25,6 +25,12 @@ impl Net {
         Self { base: IpAddr::V6(base), length }
     }
 
+    /// Whether all of another range lies in it.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.length <= other.length && self.holds(other.base)
+    }
+
     /// Whether an address lies in it. One of the other family never does.
     #[must_use]
     pub fn holds(&self, address: IpAddr) -> bool {

@@ -33,6 +33,7 @@ pub struct Rules {
     /// Whether plain HTTP on this machine's loopback is: for demonstrations.
     pub insecure: bool,
     nets: Vec<Net>,
+    refused: Vec<Net>,
     names: Vec<String>,
 }
 
@@ -64,6 +65,35 @@ impl Rules {
         Ok(rules)
     }
 
+    /// The same without these ranges, whatever allows them: what looks public from outside and leads
+    /// inside, such as the operator's own prefix for NAT64 (RFC 6052).
+    ///
+    /// # Errors
+    /// The first entry that is no range of addresses.
+    pub fn refusing<S: AsRef<str>>(
+        mut self,
+        refused: impl IntoIterator<Item = S>,
+    ) -> Result<Self, String> {
+        for entry in refused {
+            let entry = entry.as_ref();
+            self.refused.push(entry.parse().map_err(|()| entry.to_owned())?);
+        }
+        Ok(self)
+    }
+
+    /// How many ranges and names are allowed beside the public internet, and how many ranges are
+    /// refused.
+    #[must_use]
+    pub fn entries(&self) -> (usize, usize) {
+        (self.nets.len().saturating_add(self.names.len()), self.refused.len())
+    }
+
+    /// Whether a range is allowed of which nothing is left, because it is refused as well.
+    #[must_use]
+    pub fn contradicts_itself(&self) -> bool {
+        self.nets.iter().any(|net| self.refused.iter().any(|no| no.covers(net)))
+    }
+
     fn allows_name(&self, name: &str) -> bool {
         self.names.iter().any(|n| n == name)
     }
@@ -74,6 +104,10 @@ impl Rules {
             "localhost" => true,
             literal => literal.parse() == Ok(address),
         };
+        let forms = [address, address.to_canonical()];
+        if self.refused.iter().any(|net| forms.iter().any(|form| net.holds(*form))) {
+            return false;
+        }
         is_public(address)
             || self.nets.iter().any(|net| net.holds(address))
             || self.allows_name(host)
@@ -127,6 +161,8 @@ pub enum Answer {
         code: u16,
         /// `Retry-After` in seconds.
         retry_after: Option<u32>,
+        /// With a 400: the error of RFC 8935 that it names, if it is one of those.
+        said: Option<&'static str>,
     },
     /// None, and why: one of our own words.
     None(&'static str),
@@ -204,18 +240,46 @@ impl Outbound {
                 let code = answer.status().as_u16();
                 let asked = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
                 let retry_after = asked.and_then(|v| v.trim().parse().ok());
-                let mut read = 0;
+                let (mut read, mut body) = (0, Vec::new());
                 while let Ok(Some(piece)) = answer.chunk().await {
                     read += piece.len();
                     if read >= MOST_ANSWER {
                         break;
                     }
+                    if code == 400 {
+                        body.extend_from_slice(&piece);
+                    }
                 }
-                Answer::Status { code, retry_after }
+                Answer::Status { code, retry_after, said: error_of(&body) }
             }
             Err(error) => Answer::None(problem(&error)),
         }
     }
+}
+
+/// What a receiver of signed events says is wrong (RFC 8935, section 2.4): its word if it is one of
+/// those that are defined, and nothing else of what it wrote.
+fn error_of(body: &[u8]) -> Option<&'static str> {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        err: String,
+    }
+    let said: Said = serde_json::from_slice(body).ok()?;
+    set_error(&said.err)
+}
+
+/// The errors that a receiver of signed events can name.
+#[must_use]
+pub fn set_error(said: &str) -> Option<&'static str> {
+    const ERRORS: [&str; 6] = [
+        "invalid_request",
+        "invalid_key",
+        "invalid_issuer",
+        "invalid_audience",
+        "authentication_failed",
+        "access_denied",
+    ];
+    ERRORS.into_iter().find(|e| *e == said)
 }
 
 /// An error in a word of ours: what others wrote stays out of our logs and answers (T41, T43).

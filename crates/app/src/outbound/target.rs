@@ -188,6 +188,26 @@ mod tests {
         ] {
             assert_eq!(read(&rules, url).is_ok(), allowed, "{url}");
         }
+        // What the operator refuses is refused, whatever allows it.
+        let rules = rules.refusing(["10.1.9.0/24", "2600:1f00:64::/96", "8.8.4.4"]).unwrap();
+        for (url, allowed) in [
+            ("https://10.1.2.3/", true),
+            ("https://10.1.9.3/", false),
+            ("https://[2600:1f00:64::a00:1]/", false),
+            ("https://[2600:1f00:65::1]/", true),
+            ("https://8.8.4.4/", false),
+            ("https://8.8.8.8/", true),
+        ] {
+            assert_eq!(read(&rules, url).is_ok(), allowed, "{url}");
+        }
+        let inside = "10.1.9.7".parse().unwrap();
+        assert!(!rules.may_call("hooks.corp.internal", inside), "also by a name that is allowed");
+        let mapped =
+            Rules::new(false, ["::ffff:0:0/96"]).unwrap().refusing(["10.0.0.0/8"]).unwrap();
+        assert!(!mapped.may_call("a.example", "::ffff:10.0.0.1".parse().unwrap()));
+        assert!(!rules.contradicts_itself());
+        assert!(rules.refusing(["10.0.0.0/8"]).unwrap().contradicts_itself());
+        assert!(Rules::default().refusing(["hooks.corp.internal"]).is_err());
         let near = Rules::new(true, [""; 0]).unwrap();
         for (url, allowed) in [
             ("http://127.0.0.1:9000/", true),

@@ -30,6 +30,7 @@ mod faults;
 #[path = "../../../store/tests/support/link.rs"]
 mod link;
 mod load;
+mod mail;
 mod nodes;
 mod outbound;
 #[allow(dead_code, unreachable_pub)] // as `disk`

@@ -104,7 +104,7 @@ fn t43_an_authority_of_ones_own_is_believed_only_if_it_is_named() {
     let ok = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
     let (port, _) = server(folder.path(), vec![ok], Duration::ZERO);
     let told = post(&outbound(near(), Some(ca), &[HERE]), port);
-    assert_eq!(told, Answer::Status { code: 204, retry_after: None });
+    assert_eq!(told, Answer::Status { code: 204, retry_after: None, said: None });
     assert_eq!(post(&outbound(near(), None, &[HERE]), port), Answer::None("tls"));
 }
 
@@ -117,9 +117,9 @@ fn t43_a_name_is_resolved_anew_and_one_address_inside_spoils_it() {
     let inside = Ipv4Addr::new(10, 0, 0, 7);
     // Rebinding: harmless at first, inside the next time.
     let turning = outbound(near(), Some(ca.clone()), &[HERE, &[inside], HERE]);
-    assert_eq!(post(&turning, port), Answer::Status { code: 200, retry_after: None });
+    assert_eq!(post(&turning, port), Answer::Status { code: 200, retry_after: None, said: None });
     assert_eq!(post(&turning, port), Answer::None("address_refused"));
-    assert_eq!(post(&turning, port), Answer::Status { code: 200, retry_after: None });
+    assert_eq!(post(&turning, port), Answer::Status { code: 200, retry_after: None, said: None });
     assert_eq!(seen.load(Ordering::SeqCst), 2);
     let public = Ipv4Addr::new(8, 8, 8, 8);
     for found in [&[public, Ipv4Addr::LOCALHOST][..], &[inside], &[Ipv4Addr::UNSPECIFIED], HERE] {
@@ -141,7 +141,7 @@ fn t43_a_redirect_is_not_followed_and_an_endless_answer_is_cut() {
         format!("HTTP/1.1 307 Go\r\nlocation: https://{HOST}:{aim}/\r\ncontent-length: 0\r\n\r\n");
     let (port, _) = server(folder.path(), vec![to.into_bytes()], Duration::ZERO);
     let calls = outbound(near(), Some(ca), &[HERE]);
-    assert_eq!(post(&calls, port), Answer::Status { code: 307, retry_after: None });
+    assert_eq!(post(&calls, port), Answer::Status { code: 307, retry_after: None, said: None });
     assert_eq!(aimed.load(Ordering::SeqCst), 0);
 
     // A body without end, as fast as it goes: 64 KiB of it are read.
@@ -149,14 +149,14 @@ fn t43_a_redirect_is_not_followed_and_an_endless_answer_is_cut() {
     let huge = std::iter::once(head.clone()).chain(std::iter::repeat_n(vec![b'x'; 16_384], 4_000));
     let (port, _) = server(folder.path(), huge.collect(), Duration::ZERO);
     let took = stopwatch();
-    assert_eq!(post(&calls, port), Answer::Status { code: 200, retry_after: None });
+    assert_eq!(post(&calls, port), Answer::Status { code: 200, retry_after: None, said: None });
     assert!(took() < Duration::from_secs(5), "{:?}", took());
 
     // One that drips: the call is over after five seconds.
     let drops = std::iter::once(head).chain(std::iter::repeat_n(b"x".to_vec(), 40));
     let (port, _) = server(folder.path(), drops.collect(), Duration::from_millis(500));
     let took = stopwatch();
-    assert_eq!(post(&calls, port), Answer::Status { code: 200, retry_after: None });
+    assert_eq!(post(&calls, port), Answer::Status { code: 200, retry_after: None, said: None });
     assert!(took() < Duration::from_secs(9), "{:?}", took());
     // And one that never answers at all.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

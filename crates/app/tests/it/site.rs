@@ -125,8 +125,14 @@ impl Site {
 
     /// Starts on a folder that has been used.
     pub fn on(folder: TempDir, w: World) -> Self {
+        let settings = settings(folder.path());
+        Self::set(folder, w, &settings)
+    }
+
+    /// Starts on a folder with settings of one's own.
+    pub fn set(folder: TempDir, w: World, settings: &Settings) -> Self {
         let clock = Arc::new(Clock::simulated(w.now));
-        let app = App::start(&settings(folder.path()), clock.clone()).unwrap();
+        let app = App::start(settings, clock.clone()).unwrap();
         // Where being current is confirmed over the network, a door waits for the first time too.
         for _ in 0..100 {
             if app.is_ready() || !engine::on_postgres() {

@@ -90,6 +90,7 @@ pub(super) fn log(
     guarded(config, reader, found, checks);
     right_key(reader, found, keys, checks);
     outbox(reader, checks);
+    mails(reader, checks);
     clock(Some(found.last_at.0).filter(|_| found.last > 0), checks);
 }
 
@@ -102,6 +103,19 @@ fn outbox(reader: &Reader, checks: &mut Checks) {
             checks.warn("outbox", format!("{} dead letters", counts.dead), way_out);
         }
         Ok(counts) => checks.ok("outbox", format!("{} pushes wait, none is dead", counts.waiting)),
+    }
+}
+
+/// What could not be mailed.
+fn mails(reader: &Reader, checks: &mut Checks) {
+    let way_out =
+        "look for \"a mail was not taken\" in the log; what was not mailed is in the inboxes";
+    match reader.mail_counts() {
+        Err(error) => checks.warn("mails", format!("cannot be read: {error}"), way_out),
+        Ok(counts) if counts.dead > 0 => {
+            checks.warn("mails", format!("{} dead letters", counts.dead), way_out);
+        }
+        Ok(counts) => checks.ok("mails", format!("{} wait, none is dead", counts.waiting)),
     }
 }
 

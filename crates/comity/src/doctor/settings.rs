@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use comity_app::mail::Way;
+
 use super::Checks;
 use crate::config::{Config, Flags};
 
@@ -47,6 +49,18 @@ pub fn check(flags: &Flags, checks: &mut Checks) -> Option<Config> {
         Some(address) => checks.ok("metrics", format!("{address}, this machine alone")),
         None => checks.ok("metrics", "not shown; metrics_listen shows them"),
     }
+    let (allowed, refused) = config.outbound.rules.entries();
+    let told = format!("the public internet, {allowed} more allowed, {refused} ranges refused");
+    if config.outbound.rules.contradicts_itself() {
+        checks.warn(
+            "outbound",
+            format!("{told}; a range is in both lists and is refused"),
+            "take it out of outbound_allow or outbound_refused",
+        );
+    } else {
+        checks.ok("outbound", told);
+    }
+    mail(&config, checks);
     if config.log > tracing::Level::INFO {
         let level = config.log.as_str().to_ascii_lowercase();
         checks.warn("log level", format!("{level} is for finding errors"), "set log = \"info\"");
@@ -54,4 +68,29 @@ pub fn check(flags: &Flags, checks: &mut Checks) -> Option<Config> {
         checks.ok("log level", config.log.as_str().to_ascii_lowercase());
     }
     Some(config)
+}
+
+/// Whether the relay lets us in.
+fn mail(config: &Config, checks: &mut Checks) {
+    let Some(mail) = &config.mail else {
+        return checks.ok("mail", "not sent: people are told in their inboxes; mail.smtp sends it");
+    };
+    match &mail.way {
+        Way::Print(_) => checks.warn(
+            "mail",
+            "written to the log and not sent: nobody is told beyond the inbox",
+            "name a relay as mail.smtp",
+        ),
+        Way::Smtp(relay) => match relay.greet() {
+            Ok(()) if relay.is_encrypted() => {
+                checks.ok("mail", format!("{} lets us in, by TLS", relay.shown()));
+            }
+            Ok(()) => checks.ok("mail", format!("{} lets us in, on this machine", relay.shown())),
+            Err(how) => checks.fail(
+                "mail",
+                format!("{} cannot be spoken to: {how:?}", relay.shown()),
+                "correct mail.smtp, the user in it, or the file of the password",
+            ),
+        },
+    }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod binary;
+mod browser;
 mod canary;
 mod carry;
 mod doctor;

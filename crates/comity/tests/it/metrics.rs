@@ -17,6 +17,7 @@ fn every_figure_is_in_the_guide_and_no_other() {
     metrics.renewed(true);
     metrics.signed_in(true);
     metrics.pushed("delivered");
+    metrics.mailed("taken");
     let text = metrics.text(&Levels::default(), Instant(0));
     let figures: BTreeSet<&str> = text
         .lines()

@@ -12,7 +12,10 @@
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
+mod frame;
+mod furnished;
 mod house;
+mod inbox;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;

@@ -4,10 +4,11 @@ use crate::assignment::{Assignment, AssignmentState};
 use crate::event::{Due, Event};
 use crate::grant::{self, Grant, GrantState};
 use crate::ids::{GrantId, OrganisationId, PersonId, RequestId};
+use crate::notice::{DAY_BEFORE, WEEK_BEFORE};
 use crate::organisation::Accounts;
 use crate::request::{Direction, KEPT_AFTER_MAKING, Request, RequestCancel, RequestState};
 use crate::state::{Retire, State};
-use crate::time::Instant;
+use crate::time::{Instant, Window};
 
 use super::{Context, Touched};
 
@@ -135,7 +136,7 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
             state.grants.insert(*grant, made);
             state.grants_by.insert((customer.organisation, *grant));
             state.grants_to.insert((provider.organisation, *grant));
-            state.due.insert((window.end, Due::Grant(*grant)));
+            note_end(state, *grant, *window, c.at);
             keep_until(state, *grant, window.end);
             grant
         }
@@ -151,8 +152,10 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 g.version = g.version.saturating_add(1);
             });
             if let Some(before) = before.filter(|b| b != end) {
-                state.due.remove(&(before, Due::Grant(*grant)));
-                state.due.insert((*end, Due::Grant(*grant)));
+                forget_end(state, *grant, before);
+                if let Some(window) = state.grants.get(*grant).map(|g| g.window) {
+                    note_end(state, *grant, window, c.at);
+                }
                 state.retire.remove(&(before.plus(grant::KEPT_AFTER_END), Retire::Grant(*grant)));
                 keep_until(state, *grant, *end);
             }
@@ -164,7 +167,7 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
         }
         Event::GrantEnded { grant, cause, by } => {
             if let Some(end) = state.grants.get(*grant).map(|g| g.window.end) {
-                state.due.remove(&(end, Due::Grant(*grant)));
+                forget_end(state, *grant, end);
             }
             state.grants.change(*grant, |g| {
                 g.state = GrantState::Ended { at: c.at, cause: *cause, by: *by };
@@ -182,6 +185,29 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
         _ => return,
     };
     touched.grants.insert(*id);
+}
+
+/// What falls due as a grant comes to its end: the end, and before it each time at which people are
+/// told of it, unless that time is past already or the grant is no longer than that.
+fn note_end(state: &mut State, grant: GrantId, window: Window, at: Instant) {
+    state.due.insert((window.end, Due::Grant(grant)));
+    for (due, what) in before_end(grant, window.end) {
+        if due > at.max(window.start) {
+            state.due.insert((due, what));
+        }
+    }
+}
+
+/// Nothing of this end falls due any more.
+pub(crate) fn forget_end(state: &mut State, grant: GrantId, end: Instant) {
+    state.due.remove(&(end, Due::Grant(grant)));
+    for due in before_end(grant, end) {
+        state.due.remove(&due);
+    }
+}
+
+fn before_end(grant: GrantId, end: Instant) -> [(Instant, Due); 2] {
+    [(end.plus(-WEEK_BEFORE), Due::GrantWeek(grant)), (end.plus(-DAY_BEFORE), Due::GrantDay(grant))]
 }
 
 fn keep_until(state: &mut State, grant: GrantId, end: Instant) {

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::event::{Due, Event, Row, W};
 use crate::ids::{GrantId, PersonId, SessionId};
+use crate::notice::{DAY_BEFORE, WEEK_BEFORE};
 use crate::request::Request;
 use crate::state::State;
 use crate::text::{Lookup, Word, WordId};
@@ -21,7 +22,7 @@ mod people;
 mod stays;
 mod telling;
 
-pub(crate) use access::drop_assignments;
+pub(crate) use access::{drop_assignments, forget_end};
 
 /// What a row touched: whose rights have to be looked at again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -180,6 +181,12 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::WebhookTested { .. }
         | E::WebhookRedelivered { .. }
         | E::WebhookRemoved { .. } => telling::webhooks(state, c, event),
+        E::StreamMade { .. }
+        | E::StreamChanged { .. }
+        | E::StreamStanding { .. }
+        | E::StreamStopped { .. }
+        | E::StreamVerified { .. }
+        | E::StreamRemoved { .. } => telling::streams(state, c, event),
         E::ExpiryNoted { what } => {
             let at = due_at(state, *what);
             state.due.remove(&(at, *what));
@@ -192,6 +199,8 @@ fn due_at(state: &State, what: Due) -> Instant {
     match what {
         Due::Request(id) => state.requests.get(id).map(Request::expires),
         Due::Grant(id) => state.grants.get(id).map(|g| g.window.end),
+        Due::GrantWeek(id) => state.grants.get(id).map(|g| g.window.end.plus(-WEEK_BEFORE)),
+        Due::GrantDay(id) => state.grants.get(id).map(|g| g.window.end.plus(-DAY_BEFORE)),
         Due::Session(id) => state.sessions.get(id).map(|s| s.deadline),
     }
     .unwrap_or(Instant::NEVER)

@@ -3,6 +3,8 @@
 use crate::event::Event;
 use crate::ids::OrganisationId;
 use crate::state::State;
+use crate::stream::{Stream, StreamStanding};
+use crate::text::WordId;
 use crate::webhook::Webhook;
 
 use super::Context;
@@ -30,7 +32,10 @@ pub(super) fn webhooks(state: &mut State, c: &Context<'_>, event: &Event) {
             state.webhooks.change(*webhook, |w| {
                 (w.url, w.description, w.kinds) = (url, description, kinds.clone());
             });
-            drop_words(state, old);
+            drop_words(
+                state,
+                old.into_iter().flat_map(|(url, text)| std::iter::once(url).chain(text)),
+            );
         }
         Event::WebhookStanding { webhook, standing } => {
             state.webhooks.change(*webhook, |w| w.standing = *standing);
@@ -47,17 +52,54 @@ pub(super) fn webhooks(state: &mut State, c: &Context<'_>, event: &Event) {
             };
             state.webhooks_of.remove(&(gone.owner.unwrap_or(OrganisationId::MIN), *webhook));
             state.webhooks.remove(*webhook);
-            drop_words(state, Some((gone.url, gone.description)));
+            drop_words(state, std::iter::once(gone.url).chain(gone.description));
         }
         _ => {} // a test and a redelivery are told, and change nothing
     }
 }
 
-fn drop_words(
-    state: &mut State,
-    words: Option<(crate::text::WordId, Option<crate::text::WordId>)>,
-) {
-    for word in words.into_iter().flat_map(|(url, text)| std::iter::once(url).chain(text)) {
-        state.words.drop(word);
+pub(super) fn streams(state: &mut State, c: &Context<'_>, event: &Event) {
+    match event {
+        Event::StreamMade { stream, application, url, digest, description, kinds } => {
+            let made = Stream {
+                application: *application,
+                url: url.map(|w| c.word(state, w)),
+                header: *digest,
+                description: description.map(|w| c.word(state, w)),
+                kinds: kinds.clone(),
+                standing: StreamStanding::Enabled,
+                stopped: None,
+                made: c.at,
+            };
+            state.streams.insert(*stream, made);
+        }
+        Event::StreamChanged { stream, url, digest, description, kinds } => {
+            let url = url.map(|w| c.word(state, w));
+            let description = description.map(|w| c.word(state, w));
+            let old = state.streams.get(*stream).map(|s| [s.url, s.description]);
+            state.streams.change(*stream, |s| {
+                (s.url, s.header, s.description) = (url, *digest, description);
+                s.kinds.clone_from(kinds);
+            });
+            drop_words(state, old.into_iter().flatten().flatten());
+        }
+        Event::StreamStanding { stream, standing, .. } => {
+            state.streams.change(*stream, |s| (s.standing, s.stopped) = (*standing, None));
+        }
+        Event::StreamStopped { stream, why } => {
+            state.streams.change(*stream, |s| {
+                (s.standing, s.stopped) = (StreamStanding::Disabled, Some(*why));
+            });
+        }
+        Event::StreamRemoved { stream } => {
+            let words = state.streams.get(*stream).map(|s| [s.url, s.description]);
+            state.streams.remove(*stream);
+            drop_words(state, words.into_iter().flatten().flatten());
+        }
+        _ => {} // a verification is told, and changes nothing
     }
+}
+
+fn drop_words(state: &mut State, words: impl Iterator<Item = WordId>) {
+    words.for_each(|word| state.words.drop(word));
 }

@@ -52,11 +52,14 @@ fn on(action: Action) -> On {
         | ReadAllEvents
         | Evaluate
         | EraseWords
-        | ManagePlatformWebhooks => On::Platform,
+        | ManagePlatformWebhooks
+        | KeepStream => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
         | RemoveMember | MakeEnrolment | ReadMembers | ReadRoles | ReadAccounts
         | ReadOrganisation | ReadCustomerId | RotateCustomerId | ReadSettings | ChangeSettings
-        | ReadLocks | Lock | Unlock | ReadEvents | ReadWebhooks | ManageWebhooks => On::Customer,
+        | ReadLocks | Lock | Unlock | ReadEvents | ReadNotices | ReadWebhooks | ManageWebhooks => {
+            On::Customer
+        }
         Ask => On::Provider,
         SignOut | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
         CancelRequest | ReadRequest | Approve | Deny | ReadGrant | Confirm | Revoke | Narrow

@@ -207,6 +207,7 @@ impl Log {
         self.insert(batch, &stored, &head)?;
         self.project(batch)?;
         crate::outbox::push_postgres(self.session.get_mut(), batch)?;
+        crate::notices::put_postgres(self.session.get_mut(), batch)?;
         for (row, side) in batch {
             for write in side {
                 beside(self.session.get_mut(), row, write)?;
@@ -522,13 +523,18 @@ fn beside(session: &mut Session, row: &Row, write: &SideWrite) -> Result<(), Sto
             if let Subject::Person(person) = of {
                 let sql = "DELETE FROM credential WHERE person = $1";
                 session.execute(sql, &[&id(person.0).as_slice()])?;
+                for sql in crate::notices::OF_A_PERSON_POSTGRES {
+                    session.execute(sql, &[&id(person.0).as_slice()])?;
+                }
             }
             session.execute("DELETE FROM word WHERE about = $1 OR also = $1", &[&named])?
         }
         SideWrite::Secret { .. }
         | SideWrite::Forget { .. }
         | SideWrite::Pushes(_)
+        | SideWrite::DropSecrets { .. }
         | SideWrite::Requeue { .. } => crate::outbox::write_postgres(session, row, write)?,
+        SideWrite::Notices(_) => 0, // all of a batch at once
     };
     Ok(())
 }

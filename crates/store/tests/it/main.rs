@@ -31,6 +31,7 @@ mod link;
 #[allow(dead_code, unreachable_pub)] // shared with the kernel's tests, as `world`
 #[path = "../../../domain/tests/it/model/mod.rs"]
 mod model;
+mod notices;
 mod outbox;
 mod own_postgres;
 mod own_tools;

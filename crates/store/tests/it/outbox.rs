@@ -2,7 +2,8 @@
 
 use comity_domain::command::Sealed;
 use comity_domain::draft::SideWrite;
-use comity_domain::ids::Digest32;
+use comity_domain::event::Event;
+use comity_domain::ids::{Digest32, SessionId};
 use comity_domain::outbox::Push;
 use comity_domain::time::Instant;
 use comity_domain::webhook::Redelivery;
@@ -78,7 +79,7 @@ fn inv30_a_push_stands_with_its_row_and_is_tried_by_one_at_a_time(on: On) {
     store.append(&[(rows[11].clone(), requeue(Redelivery::One(5, 0)))], &mut salts()).unwrap();
     assert_eq!(reader.outbox_counts(Some(1)).unwrap().waiting, 3);
     assert_eq!(outbox.expire(1, rows[4].at, now).unwrap(), 0);
-    assert_eq!(outbox.give_up(1, 6, "turned_off", now).unwrap(), 2);
+    assert_eq!(outbox.give_up(1, 6, None, "turned_off", now).unwrap(), 2);
     assert_eq!(outbox.expire(1, ALL, now).unwrap(), 1);
     assert_eq!(reader.outbox_counts(Some(1)).unwrap().dead, 3);
     outbox.sweep(ALL, now).unwrap();
@@ -92,6 +93,68 @@ fn inv30_a_push_stands_with_its_row_and_is_tried_by_one_at_a_time(on: On) {
     assert_eq!(outbox.took(2, false, until).unwrap(), Some(now));
     assert_eq!(outbox.took(2, true, until).unwrap(), None);
     assert_eq!(outbox.took(2, false, until).unwrap(), Some(until));
+}
+}
+
+on_both! {
+fn inv30_what_is_fetched_waits_in_the_order_of_the_log_until_it_is_taken_or_refused(on: On) {
+    let rows = long_story().rows;
+    let shelf = on.shelf();
+    let mut store = shelf.open();
+    let outbox = Outbox::at(&shelf.place).unwrap();
+    let mut batch = alone(&rows[..10]);
+    let last = Push { recipient: 1, index: 2, kind: "stream_stopped" };
+    batch[4].1.push(SideWrite::Pushes(vec![push(1, 1), push(1, 0), push(2, 0), last]));
+    batch[6].1.push(SideWrite::Pushes(vec![push(1, 0)]));
+    store.append(&batch, &mut salts()).unwrap();
+    let reader = shelf.reader();
+    let (at, later) = (rows[4].at, rows[6].at);
+    let places = |sure, known: (u64, Instant), limit| -> Vec<(u64, u32)> {
+        let found = reader.waiting(1, sure, known, limit).unwrap();
+        found.into_iter().map(|(seq, index, _)| (seq, index)).collect()
+    };
+    let never = Instant(i64::MIN);
+    assert_eq!(places(10, (10, never), 9), [(5, 0), (5, 1), (5, 2), (7, 0)]);
+    assert_eq!(places(10, (10, never), 2), [(5, 0), (5, 1)]);
+    assert_eq!(places(6, (10, never), 9), [(5, 0), (5, 1), (5, 2)], "not every node knows row 7");
+    assert_eq!(places(4, (10, never), 9), []);
+    assert_eq!(places(0, (10, later), 9).len(), 4, "it has stood for so long that all do");
+    assert_eq!(places(0, (6, later), 9).len(), 3, "but what this node does not know it says not");
+    assert_eq!(reader.waiting(1, 10, (10, never), 3).unwrap()[2].2, "stream_stopped");
+
+    let now = at.plus(10);
+    assert!(outbox.fetched(1, (5, 1), None, now).unwrap());
+    assert!(outbox.fetched(1, (7, 0), Some("invalid_audience"), now).unwrap());
+    assert!(!outbox.fetched(1, (5, 1), Some("refused"), now).unwrap(), "taken is taken");
+    assert!(!outbox.fetched(1, (9, 0), None, now).unwrap());
+    assert_eq!(places(10, (10, never), 9), [(5, 0), (5, 2)]);
+    let shown = reader.deliveries(1, None, None, 10).unwrap();
+    assert_eq!((shown[0].status, shown[0].problem.as_deref()), (Status::Dead, Some("invalid_audience")));
+    assert_eq!((shown[2].status, shown[2].done), (Status::Delivered, Some(now)));
+    assert_eq!(outbox.give_up(1, 10, Some("stream_stopped"), "turned_off", now).unwrap(), 1);
+    assert_eq!(places(10, (10, never), 9), [(5, 2)], "its last word is kept");
+    assert_eq!(reader.outbox_counts(Some(2)).unwrap().waiting, 1, "nobody else's");
+}
+}
+
+on_both! {
+fn inv30_where_a_session_began_is_known_for_ever(on: On) {
+    let rows = long_story().rows;
+    let shelf = on.shelf();
+    let mut store = shelf.open();
+    store.append(&alone(&rows), &mut salts()).unwrap();
+    let reader = shelf.reader();
+    let mut began = 0;
+    for row in &rows {
+        for recorded in &row.events {
+            if let Event::SessionStarted { session, .. } = recorded.event {
+                assert_eq!(reader.began(session).unwrap(), Some(row.seq));
+                began += 1;
+            }
+        }
+    }
+    assert!(began > 1);
+    assert_eq!(reader.began(SessionId(7)).unwrap(), None);
 }
 }
 
@@ -115,9 +178,14 @@ fn t43_of_a_recipients_secrets_only_the_last_two_are_kept_and_none_after_it(on: 
     let reader = shelf.reader();
     let read = |n| reader.recipient_secret(1, Digest32([n; 32])).unwrap();
     assert_eq!([read(1), read(2), read(3)], [None, Some(vec![2]), Some(vec![3])]);
-    let forget = vec![SideWrite::Forget { recipient: 1 }];
-    store.append(&[(rows[5].clone(), forget)], &mut salts()).unwrap();
+    let drop = vec![SideWrite::DropSecrets { recipient: 1 }];
+    store.append(&[(rows[5].clone(), drop)], &mut salts()).unwrap();
     assert_eq!([read(2), read(3)], [None, None]);
+    assert_eq!(reader.outbox_counts(None).unwrap().waiting, 1, "what waits is kept");
+    store.append(&[(rows[6].clone(), vec![secret(4, None)])], &mut salts()).unwrap();
+    let forget = vec![SideWrite::Forget { recipient: 1 }];
+    store.append(&[(rows[7].clone(), forget)], &mut salts()).unwrap();
+    assert_eq!(read(4), None);
     assert_eq!(reader.outbox_counts(None).unwrap().waiting, 0);
 }
 }

@@ -18,6 +18,9 @@ use comity_domain::organisation::{Accounts, Settings, Standing};
 use comity_domain::request::RequestCancel;
 use comity_domain::role::{Level, Mode};
 use comity_domain::session::SessionEnd;
+use comity_domain::stream::{
+    StreamDelivery, StreamHeader, StreamKind, StreamSpec, StreamStanding, StreamStop,
+};
 use comity_domain::text::Subject;
 use comity_domain::time::{DAY, Days, HOUR, Instant, MINUTE, Minutes};
 use comity_domain::webhook::{Redelivery, Telling};
@@ -118,7 +121,33 @@ pub fn long_story() -> World {
     told(&mut w, &by_boss, Some(harbour));
     let operate = w.operate();
     told(&mut w, &operate, None);
+    streamed(&mut w);
     w
+}
+
+/// Everything that can become of an event stream.
+fn streamed(w: &mut World) {
+    let decide = w.decide();
+    let secret = FreshSecret { digest: Digest32([3; 32]), sealed: Sealed(vec![3; 40]) };
+    let delivery = |url: &str, header| StreamDelivery::Push { url: url.into(), header };
+    let spec = StreamSpec {
+        delivery: Some(delivery("https://app.example.com/events", StreamHeader::Fresh(secret))),
+        description: Some(Some("Ends sessions at the gateway".into())),
+        kinds: Some(vec![StreamKind::SessionRevoked]),
+    };
+    w.must(&decide, Command::MakeStream { spec });
+    let stream = w.state.stream_of(w.boats).unwrap();
+    let reason = Some("Maintenance".into());
+    let standing = StreamStanding::Paused;
+    w.must(&decide, Command::SetStreamStanding { stream, standing, reason });
+    w.must(&decide, Command::VerifyStream { stream, state: Some("VGhpcw".into()) });
+    w.must(&Caller::system(), Command::StopStream { stream, why: StreamStop::NotTaken });
+    for standing in [StreamStanding::Enabled, StreamStanding::Disabled] {
+        w.must(&decide, Command::SetStreamStanding { stream, standing, reason: None });
+    }
+    let polled = StreamSpec { delivery: Some(StreamDelivery::Poll), ..StreamSpec::default() };
+    w.must(&decide, Command::ChangeStream { stream, spec: polled });
+    w.must(&decide, Command::RemoveStream { stream });
 }
 
 /// Everything that can become of a webhook.
@@ -228,8 +257,14 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
         (GrantId(11), PersonId(12), SessionId(13), RequestId(14));
     let mut events = Vec::new();
     events.extend(
-        [Due::Request(request), Due::Grant(grant), Due::Session(session)]
-            .map(|what| Event::ExpiryNoted { what }),
+        [
+            Due::Request(request),
+            Due::Grant(grant),
+            Due::GrantWeek(grant),
+            Due::GrantDay(grant),
+            Due::Session(session),
+        ]
+        .map(|what| Event::ExpiryNoted { what }),
     );
     events.extend(
         [

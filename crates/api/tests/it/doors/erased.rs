@@ -140,6 +140,7 @@ fn read_all(scene: &Scene, canary: &Canary) -> Vec<Reply> {
             ("{session}", vec![&canary.session, &scene.there.session]),
             ("{file}", vec!["page.js"]),
             ("{import}", vec!["imp_of-nobody"]),
+            ("{stream}", vec![&scene.there.stream]),
             ("{webhook}", vec![&scene.there.webhook, &scene.there.platform_webhook]),
         ] {
             let filled = |path: &String| -> Vec<String> {

@@ -240,3 +240,22 @@ fn t43_addresses_inside_are_refused_at_once_and_at_each_delivery() {
     scene.post(scene.at("sue@marina"), path, &url).is(403, "forbidden");
     scene.post(scene.at("quinn@quayside"), path, &url).is(404, "not_found");
 }
+
+#[test]
+fn t46_a_stop_waits_for_no_name_that_is_being_looked_up() {
+    let scene = Scene::new();
+    let operate = &scene.known.operate;
+    let body = json!({ "url": "https://never.example/in" });
+    let made = scene.post(operate, "/v1/platform/webhooks", &body).ok();
+    let path = format!("/v1/platform/webhooks/{}", text(&made["id"]));
+    scene.call(operate, "POST", &format!("{path}/test"), None).ok();
+    let tried =
+        || scene.get(operate, &format!("{path}/deliveries")).ok()["items"][0]["attempts"].clone();
+    while tried() != json!(1) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let began = std::time::Instant::now();
+    scene.app.stop();
+    // The call itself has five seconds, and the name would take a minute.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}

@@ -107,6 +107,13 @@ fn beside() -> Vec<(&'static str, &'static str, &'static str, &'static str, At)>
         ("POST", "/v1/requests/{request}/summary", "body accounts", "accounts", List("accounts")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body roles", "roles", List("roles")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body accounts", "accounts", List("accounts")),
+        ("GET", "/ssf/stream", "?stream_id=", "stream", Query("stream_id")),
+        ("PATCH", "/ssf/stream", "body stream_id", "stream", Pointer("/stream_id")),
+        ("PUT", "/ssf/stream", "body stream_id", "stream", Pointer("/stream_id")),
+        ("DELETE", "/ssf/stream", "?stream_id=", "stream", Query("stream_id")),
+        ("GET", "/ssf/status", "?stream_id=", "stream", Query("stream_id")),
+        ("POST", "/ssf/status", "body stream_id", "stream", Pointer("/stream_id")),
+        ("POST", "/ssf/verify", "body stream_id", "stream", Pointer("/stream_id")),
         ("POST", "/access/v1/evaluation", "body subject.id", "token", Pointer("/subject/id")),
         ("POST", "/access/v1/evaluation", "body resource.id", "accounts", Pointer("/resource/id")),
     ]

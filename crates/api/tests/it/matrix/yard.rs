@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use comity_domain::command::{Caller, Command};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId, SessionId, WebhookId,
+    GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId, SessionId, StreamId,
+    WebhookId,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -131,6 +132,15 @@ impl Yard {
         let hook = json!({ "url": "https://hooks.example.com/fjord" });
         let made = s.post(freya, "/v1/organisations/fjord/webhooks", &hook).ok();
         foreign.insert("webhook", text(&made["id"]));
+        let tours = s.decide_key("tours");
+        let stream = |over: &mut BTreeMap<&'static str, String>| {
+            let made = s.post(tours, "/ssf/stream", &json!({})).ok();
+            over.insert("stream", text(&made["stream_id"]));
+        };
+        stream(&mut self.more.over);
+        let gone = format!("/ssf/stream?stream_id={}", self.more.over["stream"]);
+        assert_eq!(s.call(tours, "DELETE", &gone, None).status, 204);
+        stream(foreign);
     }
 
     fn what_is_over(&mut self) {
@@ -259,6 +269,7 @@ impl Yard {
             "accounts" => "boat-1".to_owned(),
             "roles" => "skipper".to_owned(),
             "token" => there.token.clone(),
+            "stream" => there.stream.clone(),
             other => panic!("own {other} stands in the path"),
         };
         let missing = || match kind {
@@ -272,6 +283,7 @@ impl Yard {
             "key" => KeyId(7).to_string(),
             "halt" => HaltId(7).to_string(),
             "webhook" => WebhookId(7).to_string(),
+            "stream" => StreamId(7).to_string(),
             "import" => "imp_of-nobody".to_owned(),
             "file" => "nothing-here".to_owned(),
             "units" | "accounts" | "roles" | "members" | "applications" | "levels" | "kid" => {

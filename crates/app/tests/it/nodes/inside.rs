@@ -99,6 +99,26 @@ fn g1_whoever_hears_that_something_is_over_already_waits_like_the_first() {
 }
 
 #[test]
+fn g1_whoever_finds_that_somebody_was_quicker_waits_as_well() {
+    let mut two = two();
+    let grant = two.a.grant(&two.cast, &two.cast.brokers[0]);
+    eventually("the other node follows", || two.b.state().grants.get(grant).is_some());
+    two.b.node().faults().stuck.store(true, Ordering::Release);
+    std::thread::sleep(Duration::from_millis(5));
+    let before = two.a.app.state().seq;
+    let first = sent(&two.a.app, &two.cast.by_boss, Command::Revoke { grant });
+    eventually("it is written", || two.a.app.state().seq > before);
+    // At a door that sees it over already, and has nothing to ask the writer.
+    let began = Instant::now();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let over = runtime.block_on(two.a.app.over_everywhere());
+    let took = began.elapsed();
+    two.b.node().faults().stuck.store(false, Ordering::Release);
+    assert!(first.join().unwrap().0.is_ok() && over.is_ok());
+    assert!(took >= RUN_OUT - Duration::from_millis(110), "answered before: {took:?}");
+}
+
+#[test]
 fn n4_an_ending_is_answered_although_nobody_can_be_looked_at() {
     let mut two = two();
     let grant = two.a.grant(&two.cast, &two.cast.brokers[0]);

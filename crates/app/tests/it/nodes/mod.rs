@@ -9,6 +9,7 @@ mod fleet;
 pub mod inside;
 mod sabotage;
 mod storm;
+mod told;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -9,6 +9,7 @@ mod oauth;
 mod openapi;
 mod quick_start;
 mod schemathesis;
+mod ssf;
 mod webhooks;
 
 use std::path::{Path, PathBuf};

@@ -8,13 +8,13 @@ use super::{python, ran, tools};
 use crate::process::{Server, string};
 
 /// A demo in which Tess may enter Marina Bay, with what a client has to know of it.
-struct Bay {
-    _demo: Server,
-    _folder: TempDir,
-    env: Vec<(String, String)>,
+pub struct Bay {
+    pub demo: Server,
+    pub folder: TempDir,
+    pub env: Vec<(String, String)>,
 }
 
-fn bay() -> Bay {
+pub fn bay() -> Bay {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("comity-demo");
     let arguments =
@@ -47,7 +47,9 @@ fn bay() -> Bay {
     assert!(put != Value::Null);
     let tess = sign_in("tess@sailsupport.example");
     env.push(("TESS_TOKEN".into(), tess));
-    Bay { _demo: demo, _folder: folder, env }
+    env.push(("ANA_TOKEN".into(), ana));
+    env.push(("GRANT".into(), string(&given, "/grant")));
+    Bay { demo, folder, env }
 }
 
 #[test]

@@ -175,6 +175,68 @@ CREATE TABLE recipient_failing (
     since     BIGINT NOT NULL
 );
 
+-- Projection: what stands in each organisation's inbox, written with its row. Facts only.
+CREATE TABLE notice (
+    organisation BYTEA  NOT NULL,
+    seq          BIGINT NOT NULL,
+    ix           BIGINT NOT NULL,    -- counted among the row's notices to this organisation
+    kind         TEXT COLLATE "C" NOT NULL,
+    side         TEXT COLLATE "C" NOT NULL,    -- customer, provider, own
+    at           BIGINT NOT NULL,    -- milliseconds, UTC: when it happened
+    request      BYTEA,
+    grant_id     BYTEA,
+    session      BYTEA,
+    person       BYTEA,
+    other        BYTEA,                -- the other side, where this one may know it
+    ends         BIGINT,             -- milliseconds, UTC: when the grant ends
+    count        BIGINT NOT NULL,    -- how many of the same it stands for
+    mail         BIGINT NOT NULL,    -- 1: mails go out too
+    PRIMARY KEY (organisation, seq, ix)
+);
+CREATE INDEX notice_mail ON notice (seq, organisation, ix) WHERE mail = 1;
+CREATE INDEX notice_at ON notice (at);
+
+-- Up to which row a person has read an organisation's inbox, and what of the later ones.
+CREATE TABLE notice_read (
+    organisation BYTEA  NOT NULL,
+    person       BYTEA  NOT NULL,
+    upto         BIGINT NOT NULL,
+    PRIMARY KEY (organisation, person)
+);
+CREATE TABLE notice_seen (
+    organisation BYTEA  NOT NULL,
+    person       BYTEA  NOT NULL,
+    seq          BIGINT NOT NULL,
+    ix           BIGINT NOT NULL,
+    PRIMARY KEY (organisation, person, seq, ix)
+);
+
+-- Mails: one for each notice and person. Whose address it is and what it says is made when it is sent.
+CREATE TABLE mail (
+    organisation BYTEA  NOT NULL,
+    seq          BIGINT NOT NULL,
+    ix           BIGINT NOT NULL,
+    person       BYTEA  NOT NULL,
+    queued       BIGINT NOT NULL,    -- milliseconds, UTC: when it happened
+    status       BIGINT NOT NULL,    -- 0 waits, 1 taken by the relay, 2 dead
+    attempts     BIGINT NOT NULL,
+    due          BIGINT NOT NULL,    -- when it is tried next; while it is tried, until when it is somebody's
+    code         BIGINT,             -- the relay's last reply
+    problem      TEXT COLLATE "C",                -- why the last try failed: one of our own words
+    done         BIGINT,             -- when it was taken or given up
+    PRIMARY KEY (organisation, seq, ix, person)
+);
+CREATE INDEX mail_waiting ON mail (due, seq, organisation, ix, person) WHERE status = 0;
+CREATE INDEX mail_done ON mail (done) WHERE status <> 0;
+CREATE INDEX mail_person ON mail (person);
+
+-- One row, once mails are sent: up to which notice they were queued.
+CREATE TABLE mail_cursor (
+    id           BIGINT PRIMARY KEY CHECK (id = 1),
+    seq          BIGINT NOT NULL,
+    organisation BYTEA  NOT NULL,
+    ix           BIGINT NOT NULL
+);
 -- Calls over time, as each node counted: at most as many rows a session and node as it has minutes.
 CREATE TABLE call_minute (
     session BYTEA  NOT NULL,

@@ -126,3 +126,66 @@ CREATE TABLE recipient_failing (
     recipient BLOB    PRIMARY KEY,
     since     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Projection: what stands in each organisation's inbox, written with its row. Facts only.
+CREATE TABLE notice (
+    organisation BLOB    NOT NULL,
+    seq          INTEGER NOT NULL,
+    ix           INTEGER NOT NULL,    -- counted among the row's notices to this organisation
+    kind         TEXT    NOT NULL,
+    side         TEXT    NOT NULL,    -- customer, provider, own
+    at           INTEGER NOT NULL,    -- milliseconds, UTC: when it happened
+    request      BLOB,
+    grant_id     BLOB,
+    session      BLOB,
+    person       BLOB,
+    other        BLOB,                -- the other side, where this one may know it
+    ends         INTEGER,             -- milliseconds, UTC: when the grant ends
+    count        INTEGER NOT NULL,    -- how many of the same it stands for
+    mail         INTEGER NOT NULL,    -- 1: mails go out too
+    PRIMARY KEY (organisation, seq, ix)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notice_mail ON notice (seq, organisation, ix) WHERE mail = 1;
+CREATE INDEX notice_at ON notice (at);
+
+-- Up to which row a person has read an organisation's inbox, and what of the later ones.
+CREATE TABLE notice_read (
+    organisation BLOB    NOT NULL,
+    person       BLOB    NOT NULL,
+    upto         INTEGER NOT NULL,
+    PRIMARY KEY (organisation, person)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE notice_seen (
+    organisation BLOB    NOT NULL,
+    person       BLOB    NOT NULL,
+    seq          INTEGER NOT NULL,
+    ix           INTEGER NOT NULL,
+    PRIMARY KEY (organisation, person, seq, ix)
+) STRICT, WITHOUT ROWID;
+
+-- Mails: one for each notice and person. Whose address it is and what it says is made when it is sent.
+CREATE TABLE mail (
+    organisation BLOB    NOT NULL,
+    seq          INTEGER NOT NULL,
+    ix           INTEGER NOT NULL,
+    person       BLOB    NOT NULL,
+    queued       INTEGER NOT NULL,    -- milliseconds, UTC: when it happened
+    status       INTEGER NOT NULL,    -- 0 waits, 1 taken by the relay, 2 dead
+    attempts     INTEGER NOT NULL,
+    due          INTEGER NOT NULL,    -- when it is tried next; while it is tried, until when it is somebody's
+    code         INTEGER,             -- the relay's last reply
+    problem      TEXT,                -- why the last try failed: one of our own words
+    done         INTEGER,             -- when it was taken or given up
+    PRIMARY KEY (organisation, seq, ix, person)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX mail_waiting ON mail (due, seq, organisation, ix, person) WHERE status = 0;
+CREATE INDEX mail_done ON mail (done) WHERE status <> 0;
+CREATE INDEX mail_person ON mail (person);
+
+-- One row, once mails are sent: up to which notice they were queued.
+CREATE TABLE mail_cursor (
+    id           INTEGER PRIMARY KEY CHECK (id = 1),
+    seq          INTEGER NOT NULL,
+    organisation BLOB    NOT NULL,
+    ix           INTEGER NOT NULL
+) STRICT;

@@ -261,3 +261,21 @@ fn t17_a_client_that_proves_itself_gets_tokens_for_itself_only() {
     let named = [("client_id", "boats"), ("grant", yard.grant.as_str())];
     yard.enter(yard.hugo(), "marina", &named).ok();
 }
+
+#[test]
+fn t46_a_key_that_is_named_by_its_thumbprint_is_the_only_one_that_is_tried() {
+    let yard = Yard::new();
+    yard.wait(2_000);
+    let (first, second) = (Pair::generate().unwrap(), Pair::generate().unwrap());
+    set_keys(&yard, "boats", &[&first, &second]).ok();
+    let kid = |pair: &Pair| base64url(&pair.public().thumbprint().0);
+    let send = |pair: &Pair, header: Value, jti: &str| {
+        by_statement(&yard, &sign(pair, &header, &claims(&yard, jti)), &[])
+    };
+    send(&first, json!({ "alg": "ES256", "kid": kid(&first) }), "1").ok();
+    send(&second, json!({ "alg": "ES256", "kid": kid(&second) }), "2").ok();
+    send(&second, json!({ "alg": "ES256" }), "3").ok();
+    send(&second, json!({ "alg": "ES256", "kid": "a word of theirs" }), "4").ok();
+    let crossed = send(&second, json!({ "alg": "ES256", "kid": kid(&first) }), "5");
+    wrong(&crossed, "invalid_client", "unauthenticated");
+}

@@ -1,10 +1,13 @@
 //! What a signed token says, and what it is worth here.
 
+use std::sync::atomic::Ordering;
+
 use comity_app::jws::Pair;
 use serde_json::{Value, json};
 
 use super::{ISSUER, JWT, Yard, base, parts, unbase, wrong};
 use crate::harness::text;
+use crate::town::basic;
 
 fn token(yard: &Yard) -> String {
     text(&yard.signed(&[]).ok()["access_token"])
@@ -254,5 +257,100 @@ fn act_is_the_same_in_token_introspection_decision_and_log() {
             assert_eq!(claims[claim], told[field], "{claim}");
         }
         yard.form("/oauth/revoke", None, &[("token", &token)]).ok();
+    }
+}
+
+/// How many sign-outs of nobody the writer was asked for: how a door waits for an ending of others.
+fn waited(yard: &Yard) -> u64 {
+    let figures = yard.app.figures();
+    let line = figures.lines().find(|l| l.contains("sign_out") && l.contains("refused"));
+    line.and_then(|l| l.rsplit(' ').next()).map_or(0, |n| n.parse().unwrap())
+}
+
+#[test]
+fn t16_giving_back_what_somebody_has_just_ended_waits_as_the_ending_did() {
+    let yard = Yard::new();
+    for token in
+        [text(&yard.opaque(&[]).ok()["access_token"]), text(&yard.signed(&[]).ok()["access_token"])]
+    {
+        let session = text(&yard.told(&token)["sid"]);
+        let ana = yard.at("ana@marina");
+        yard.call(ana, "POST", &format!("/v1/sessions/{session}/end"), None).ok();
+        let before = waited(&yard);
+        yard.form("/oauth/revoke", None, &[("token", &token)]).ok();
+        assert_eq!(waited(&yard), before + 1, "the writer was not asked");
+    }
+}
+
+#[test]
+fn t25_a_session_whose_first_token_cannot_be_signed_is_closed() {
+    let yard = Yard::new();
+    let faults = yard.app.node().faults();
+    let before = yard.app.state().sessions.iter().filter(|(_, s)| s.is_active(yard.now())).count();
+    faults.fail_signing.store(true, Ordering::Release);
+    let reply = yard.signed(&[]);
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    faults.fail_signing.store(false, Ordering::Release);
+    let after = yard.app.state().sessions.iter().filter(|(_, s)| s.is_active(yard.now())).count();
+    assert_eq!(after, before, "a session without a token is left");
+    yard.signed(&[]).ok();
+}
+
+#[test]
+fn t17_a_token_is_worth_nothing_at_another_application_or_for_another_customer_at_any_door() {
+    let yard = Yard::new();
+    let (boats, tours) = (yard.decide_key("boats"), yard.decide_key("tours"));
+    for token in
+        [text(&yard.opaque(&[]).ok()["access_token"]), text(&yard.signed(&[]).ok()["access_token"])]
+    {
+        let session = text(&yard.told(&token)["sid"]);
+        let account = json!({ "type": "account", "id": "boat-1" });
+        let ask = |resource: &Value| {
+            json!({ "subject": { "type": "partner_session", "id": token },
+                "action": { "name": "boats:read" }, "resource": resource })
+        };
+        let decided = |key: &str, body: &Value| -> Vec<bool> {
+            let one = yard.post(key, "/access/v1/evaluation", body).ok();
+            let several = json!({ "evaluations": [body] });
+            let several = yard.post(key, "/access/v1/evaluations", &several).ok();
+            [&one, &several["evaluations"][0]].map(|d| d["decision"].as_bool().unwrap()).to_vec()
+        };
+        assert_eq!(decided(boats, &ask(&account)), [true, true]);
+        // At another application.
+        assert_eq!(decided(tours, &ask(&account)), [false, false]);
+        assert_eq!(yard.introspect("tours", tours, &token).ok(), json!({ "active": false }));
+        let subject = json!({ "type": "partner_session", "id": session });
+        for (what, body) in [
+            (
+                "resource",
+                json!({ "subject": subject, "action": { "name": "boats:read" }, "resource": { "type": "account" } }),
+            ),
+            ("action", json!({ "subject": subject, "resource": account })),
+        ] {
+            let at = format!("/access/v1/search/{what}");
+            let found =
+                |key: &str| yard.post(key, &at, &body).ok()["results"].as_array().unwrap().len();
+            assert!(found(boats) > 0, "{what}");
+            assert_eq!(found(tours), 0, "{what}");
+        }
+        let given = yard.form("/oauth/revoke", Some(&basic("tours", tours)), &[("token", &token)]);
+        wrong(&given, "unauthorized_client", "forbidden");
+        // For another customer: an account of theirs, and they themselves.
+        let other = &yard.known.organisations["harbor-help"];
+        for resource in [
+            json!({ "type": "organisation", "id": other }),
+            json!({ "type": "account", "id": "no-boat-of-marina" }),
+        ] {
+            assert_eq!(decided(boats, &ask(&resource)), [false, false], "{resource}");
+        }
+        // As a person's own sign-in, anywhere.
+        yard.get(&token, "/v1/me").is(403, "partner_session");
+        let exchanged = yard.enter(&token, "marina", &[("grant", yard.grant.as_str())]);
+        wrong(&exchanged, "invalid_grant", "partner_session");
+        assert_eq!(
+            decided(boats, &ask(&account)),
+            [true, true],
+            "and it is still good where it is"
+        );
     }
 }

@@ -1,0 +1,84 @@
+//! The console in a real browser: every page looked at by a checker of accessibility, the whole
+//! story clicked through by visible labels, strange texts in every field.
+//!
+//! The scripts stand beside this file. Each run starts a demo of its own and one browser.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::foreign::{ran, tools};
+use crate::process::{Server, workspace};
+
+/// Every page, and somebody who sees it.
+const TABLE: &str = include_str!("table.mjs");
+/// Names under which distributions install it.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+fn browser() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let known = |folder: &str| BROWSERS.map(|name| Path::new(folder).join(name));
+    let found = path.split(':').flat_map(known).find(|p| p.exists());
+    found.expect("run `make setup` first: there is no Chromium").to_string_lossy().into_owned()
+}
+
+/// A demo, and what its file says of it.
+struct Demo {
+    _server: Server,
+    _folder: TempDir,
+    env: Vec<(String, String)>,
+}
+
+fn demo() -> Demo {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("comity-demo");
+    let arguments =
+        ["demo", "--no-limits", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let mut server = Server::start(folder.path(), &arguments);
+    server.read_until("The five-minute tour");
+    let text = std::fs::read_to_string(data.join("demo.env")).unwrap();
+    let env = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+        .collect();
+    Demo { _server: server, _folder: folder, env }
+}
+
+/// Runs a script after the frame that all of them share.
+fn run(script: &str, more: &[(&str, &str)]) -> String {
+    let demo = demo();
+    let mut node = Command::new("node");
+    // From where its packages are.
+    node.current_dir(tools().join("node")).stdin(Stdio::null()).env("no_proxy", "127.0.0.1");
+    let text = format!("{}\n{script}", include_str!("frame.mjs"));
+    node.args(["--input-type=module", "-e", &text]);
+    node.env("BROWSER", browser()).envs(more.iter().copied());
+    ran(node.envs(demo.env.clone()))
+}
+
+/// The paths of the console's table that answer a GET with a page.
+fn paths() -> Vec<String> {
+    let table = std::fs::read_to_string(workspace().join("crates/console/src/routes.rs")).unwrap();
+    let routes = table.lines().map(str::trim).filter(|line| line.starts_with(".route("));
+    let pages = routes.filter(|line| line.contains("get(") && !line.contains("{*rest}"));
+    pages.filter_map(|line| line.split('"').nth(1).map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_page_is_accessible_quiet_and_small_in_both_themes_and_widths() {
+    let named = |path: &String| TABLE.contains(&format!("\"{path}\""));
+    let missing: Vec<String> = paths().into_iter().filter(|path| !named(path)).collect();
+    assert!(missing.is_empty(), "pages without a line in table.mjs: {missing:?}");
+    let out = run(&format!("{TABLE}\n{}", include_str!("pages.mjs")), &[]);
+    assert!(out.ends_with("all pages were looked at\n"), "{out}");
+}
+
+#[test]
+fn t3_t41_t42_strange_texts_stay_texts_on_every_page() {
+    let payloads = include_str!("payloads.mjs");
+    let (before, after) = payloads.split_once("// -- then every page").unwrap();
+    let out = run(&format!("{before}\n{TABLE}\n{after}"), &[]);
+    assert!(out.ends_with("nothing was executed\n"), "{out}");
+}
