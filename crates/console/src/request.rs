@@ -157,6 +157,8 @@ struct RequestPage {
     past: Vec<Past>,
     open: bool,
     decides: bool,
+    /// Where the partner is blocked, if it is not.
+    block: Option<String>,
 }
 
 /// A request's own page.
@@ -174,10 +176,18 @@ pub async fn one(
         grant: grant_of(request),
         past: earlier.take(10).map(|(id, r)| past(&state, id, r, now)).collect(),
         open: request.phase(now) == RequestPhase::Pending,
+        block: block(&state, customer, request),
         decides: shell.here.as_ref().is_some_and(|p| p.decides),
         shell,
     };
     Ok(Html(page.render()?))
+}
+
+fn block(state: &World, customer: OrganisationId, request: &Request) -> Option<String> {
+    let partner = request.provider.organisation;
+    let blocked = &state.organisations.get(customer)?.settings.blocked;
+    (!blocked.contains(&partner))
+        .then(|| format!("/console/o/{customer}/access/block?partner={partner}"))
 }
 
 fn grant_of(request: &Request) -> Option<String> {

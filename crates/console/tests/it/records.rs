@@ -107,6 +107,7 @@ fn r5_filters_pages_and_cursors_of_this_list_only() {
         house.run(&house.caller("hugo@harbor"), Command::CloseSession { session });
         house.wait(MINUTE);
     }
+    let ana = house.browser("ana@marina");
     let first = house.get(&ana, &format!("{path}?mode=direct"));
     let next = first.text.split_once("rel=\"next\"").unwrap().0.rsplit_once("href=\"").unwrap().1;
     let next = next.split_once('"').unwrap().0.replace("&#38;", "&").replace("&amp;", "&");

@@ -103,6 +103,10 @@ fn t2_a_blocked_partner_is_answered_as_if_the_customer_id_were_wrong_until_unblo
     let (ana, marina, harbor) =
         (house.browser("ana@marina"), house.org("marina"), house.org("harbor"));
     let block = format!("/console/o/{marina}/access/block");
+    let asked = house.app.state().requests_to(marina).next().unwrap();
+    let request = format!("/console/o/{marina}/requests/{asked}");
+    house.get(&ana, &request).is(200).says(&format!("{block}?partner={harbor}"));
+    house.get(&house.browser("sam@marina"), &request).is(200).is_silent(&block);
     let dialog = house.get(&ana, &format!("{block}?partner={harbor}"));
     dialog
         .is(200)
@@ -131,6 +135,7 @@ fn t2_a_blocked_partner_is_answered_as_if_the_customer_id_were_wrong_until_unblo
     let done = house.fill(&ana, &block, &fields);
     assert_eq!(done.is(303).said(), "Harbor Help is blocked and can no longer ask.");
     assert!(matches!(ask(&house), Err(comity_app::Failure::Refused(Refusal::NotFound))));
+    house.get(&ana, &request).is(200).is_silent(&block);
     let page = house.get(&ana, &at(&house));
     page.says(&format!("value=\"{harbor}\" checked"));
     save(&house, "ana@marina", &page, &[]).is(303); // the tick was taken away
