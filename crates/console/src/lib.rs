@@ -19,6 +19,7 @@
 mod access;
 mod active;
 mod approve;
+mod asking;
 mod assets;
 mod at;
 mod components;
@@ -30,12 +31,16 @@ mod inbox;
 mod locks;
 mod narrow;
 mod parts;
+mod people;
+mod received;
 mod request;
 mod roles;
 mod routes;
 mod shell;
 mod show;
 mod sign_in;
+mod stay;
+mod tenants;
 mod visitor;
 mod wrong;
 
