@@ -49,6 +49,8 @@ pub async fn guard(request: Request, next: Next) -> Response {
         )
     {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        // The other side has to see that it comes from here; `same-origin` would make it `null`.
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
     }
     let own = headers.contains_key(header::CACHE_CONTROL);
     if !own {

@@ -19,6 +19,7 @@
 mod access;
 mod active;
 mod approve;
+mod ask;
 mod asking;
 mod assets;
 mod at;
@@ -30,6 +31,7 @@ mod home;
 mod inbox;
 mod locks;
 mod narrow;
+mod off;
 mod parts;
 mod people;
 mod received;

@@ -7,8 +7,8 @@ use axum::{Router, middleware};
 use comity_app::App;
 
 use crate::{
-    access, active, approve, asking, assets, components, grant, guard, home, inbox, locks, narrow,
-    people, received, request, roles, sign_in, stay, tenants, visitor, wrong,
+    access, active, approve, ask, asking, assets, components, grant, guard, home, inbox, locks,
+    narrow, off, people, received, request, roles, sign_in, stay, tenants, visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -57,13 +57,13 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/locks/{lock}/unlock", get(locks::unlock_page).post(locks::unlock))
         // as partner
         .route("/console/o/{organisation}/asking", get(asking::list))
-        .route("/console/o/{organisation}/asking/new", get(asking::ask_page).post(asking::ask))
+        .route("/console/o/{organisation}/asking/new", get(ask::ask_page).post(ask::ask))
         .route("/console/o/{organisation}/asking/{request}/cancel", get(asking::cancel_page).post(asking::cancel))
         .route("/console/o/{organisation}/grants-received", get(received::list))
         .route("/console/o/{organisation}/grants-received/{grant}", get(received::one))
         .route("/console/o/{organisation}/grants-received/{grant}/people/new", get(people::add_page).post(people::add))
         .route("/console/o/{organisation}/grants-received/{grant}/people/{person}", get(people::change_page).post(people::change))
-        .route("/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", get(people::off_page).post(people::off))
+        .route("/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", get(off::off_page).post(off::off))
         // inside customers
         .route("/console/tenants", get(tenants::list))
         .route("/console/tenants/{grant}/enter", get(tenants::enter_page).post(tenants::enter))
