@@ -68,6 +68,60 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// -- customer IDs: a typing mistake is found before anything is sent
+const SYMBOLS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ*~$=U";
+
+/** What is wrong with a customer ID, as the server would say it; nothing if it may be one. */
+function mistyped(text) {
+  let rest = 0;
+  let count = 0;
+  for (const letter of text.replace(/[- ]/g, "").toUpperCase().replace(/O/g, "0").replace(/[IL]/g, "1")) {
+    const digit = SYMBOLS.indexOf(letter);
+    count += 1;
+    if (digit < 0 || (count < 22 && digit > 31) || count > 22) return "It must be 22 letters and digits, such as 7K2MQ-4VXN0-8R3TD-W5YHC-1B.";
+    if (count < 22) rest = (rest * 32 + digit) % 37;
+    else if (digit !== rest) return "It has a typing mistake: compare it letter by letter with what you were given.";
+  }
+  return count === 22 ? "" : `It must be 22 letters and digits; these are ${count}.`;
+}
+
+/** Whether the customer ID in a field may be one; says below it what is wrong. */
+function checked(field) {
+  const why = mistyped(field.value.trim());
+  const box = field.closest(".field");
+  let said = box.querySelector(".error");
+  if (!why) {
+    said?.remove();
+    box.classList.remove("wrong");
+    field.removeAttribute("aria-invalid");
+    field.setAttribute("aria-describedby", `h-${field.name}`);
+    return true;
+  }
+  if (!said) {
+    said = document.createElement("p");
+    said.className = "error";
+    said.id = `e-${field.name}`;
+    said.setAttribute("role", "alert");
+    box.append(said);
+  }
+  said.textContent = why;
+  box.classList.add("wrong");
+  field.setAttribute("aria-invalid", "true");
+  field.setAttribute("aria-describedby", said.id);
+  return false;
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-check-symbol]") && event.target.value.trim()) checked(event.target);
+});
+document.addEventListener("submit", (event) => {
+  const field = event.target.querySelector("[data-check-symbol]");
+  if (!field || checked(field)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  field.focus();
+});
+
 // -- a form is sent once, however often its button is pressed
 document.addEventListener("submit", (event) => {
   const form = event.target;
@@ -159,4 +213,12 @@ if (left) {
   };
   const timer = setInterval(tick, 1000);
   tick();
+}
+
+// -- an application takes over: its form is sent once, by itself
+const launch = document.querySelector("form[data-launch]");
+if (launch) {
+  // Whoever comes back by the browser's history has seen it already.
+  const [come] = performance.getEntriesByType("navigation");
+  if (come?.type !== "back_forward") launch.requestSubmit();
 }

@@ -25,6 +25,11 @@ const HEADERS: [(&str, &str); 8] = [
     ("strict-transport-security", "max-age=63072000; includeSubDomains"),
 ];
 
+/// The one origin beside ours to which a form of this answer may be sent. It comes from
+/// [`comity_domain::application::Application::launch_origin`], which holds nothing else.
+#[derive(Debug, Clone)]
+pub struct FormTo(pub String);
+
 /// Refuses what no page of ours can have sent, and sets the headers.
 pub async fn guard(request: Request, next: Next) -> Response {
     let unsafe_method = !matches!(*request.method(), Method::GET | Method::HEAD);
@@ -33,9 +38,19 @@ pub async fn guard(request: Request, next: Next) -> Response {
     } else {
         next.run(request).await
     };
+    let to = response.extensions_mut().remove::<FormTo>();
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if let Some(FormTo(origin)) = to
+        && let Ok(policy) = HeaderValue::from_str(
+            &POLICY.replace("form-action 'self'", &format!("form-action 'self' {origin}")),
+        )
+    {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        // The other side has to see that it comes from here; `same-origin` would make it `null`.
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
     }
     let own = headers.contains_key(header::CACHE_CONTROL);
     if !own {

@@ -19,6 +19,8 @@
 mod access;
 mod active;
 mod approve;
+mod ask;
+mod asking;
 mod assets;
 mod at;
 mod chart;
@@ -31,7 +33,10 @@ mod home;
 mod inbox;
 mod locks;
 mod narrow;
+mod off;
 mod parts;
+mod people;
+mod received;
 mod request;
 mod roles;
 mod routes;
@@ -40,6 +45,8 @@ mod settings;
 mod shell;
 mod show;
 mod sign_in;
+mod stay;
+mod tenants;
 mod visitor;
 mod wrong;
 

@@ -71,7 +71,7 @@ pub fn asks(state: &World, id: RequestId, r: &Request, now: Instant) -> Asks {
     }
 }
 
-fn status(phase: RequestPhase) -> Badge {
+pub fn status(phase: RequestPhase) -> Badge {
     match phase {
         RequestPhase::Pending => badge(Tone::Primary, "Pending"),
         RequestPhase::Approved => badge(Tone::Good, "Approved"),

@@ -7,8 +7,9 @@ use axum::{Router, middleware};
 use comity_app::App;
 
 use crate::{
-    access, active, approve, assets, components, grant, guard, history, home, inbox, locks, narrow,
-    request, roles, session, settings, sign_in, visitor, wrong,
+    access, active, approve, ask, asking, assets, components, grant, guard, history, home, inbox,
+    locks, narrow, off, people, received, request, roles, session, settings, sign_in, stay,
+    tenants, visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -62,6 +63,21 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/roles/{role}/version", get(roles::change_page).post(roles::change))
         .route("/console/o/{organisation}/roles/{role}/delete", get(roles::delete_page).post(roles::delete))
         .route("/console/o/{organisation}/inbox", get(inbox::page).post(inbox::read))
+        // as partner
+        .route("/console/o/{organisation}/asking", get(asking::list))
+        .route("/console/o/{organisation}/asking/new", get(ask::ask_page).post(ask::ask))
+        .route("/console/o/{organisation}/asking/{request}/cancel", get(asking::cancel_page).post(asking::cancel))
+        .route("/console/o/{organisation}/grants-received", get(received::list))
+        .route("/console/o/{organisation}/grants-received/{grant}", get(received::one))
+        .route("/console/o/{organisation}/grants-received/{grant}/people/new", get(people::add_page).post(people::add))
+        .route("/console/o/{organisation}/grants-received/{grant}/people/{person}", get(people::change_page).post(people::change))
+        .route("/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", get(off::off_page).post(off::off))
+        // inside customers
+        .route("/console/tenants", get(tenants::list))
+        .route("/console/tenants/{grant}/enter", get(tenants::enter_page).post(tenants::enter))
+        .route("/console/stay/{session}", get(stay::page))
+        .route("/console/stay/{session}/live", get(stay::live))
+        .route("/console/stay/{session}/home", post(stay::home))
         .route("/console/assets/{file}", get(assets::file))
         .route("/console/components", get(components::page))
         // who is looking

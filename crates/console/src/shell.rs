@@ -23,6 +23,8 @@ pub enum Section {
     Roles,
     /// What we asked others for.
     Asking,
+    /// What others let us in to.
+    Received,
     /// Where the person may go.
     Tenants,
     /// What happened.
@@ -58,6 +60,8 @@ pub struct Shell {
     /// Where the person is a member.
     pub places: Vec<Place>,
     pub unread: u32,
+    /// In how many stays the person is.
+    pub inside: u32,
     /// What was just done.
     pub said: Option<String>,
     pub form_key: String,
@@ -107,6 +111,7 @@ impl Shell {
             places,
             unread: who.unread,
             said: who.said.clone(),
+            inside: who.inside,
             form_key: who.form_key.clone(),
             css: assets::address("console.css"),
             js: assets::address("console.js"),

@@ -21,6 +21,7 @@ use comity_app::tokens::{self, Kind};
 use comity_domain::command::{Asked, Caller, Door, Principal};
 use comity_domain::ids::{OrganisationId, PersonId, SignInId};
 use comity_domain::time::{Instant, MINUTE, SECOND};
+use comity_domain::view::portal;
 use cookie::{Cookie, SameSite};
 use serde::de::DeserializeOwned;
 
@@ -52,6 +53,8 @@ pub struct Visitor {
     pub said: Option<String>,
     /// How many notices they have not read where they are looking.
     pub unread: u32,
+    /// In how many stays they are.
+    pub inside: u32,
 }
 
 impl Visitor {
@@ -147,7 +150,9 @@ pub async fn recognise(
     let visitor = match visitor {
         Some(visitor) if !by_itself => {
             let unread = unread(&app, visitor.person, request.uri().path()).await;
-            Some(Visitor { said: said.clone(), unread, ..visitor })
+            let stays = portal::stays(&app.state(), visitor.person, now).count();
+            let inside = u32::try_from(stays).unwrap_or(u32::MAX);
+            Some(Visitor { said: said.clone(), unread, inside, ..visitor })
         }
         known => known,
     };
@@ -239,6 +244,7 @@ fn visitor(app: &App, token: &str) -> Option<Visitor> {
         form_key: code(app, "form", token),
         said: None,
         unread: 0,
+        inside: 0,
     })
 }
 

@@ -124,6 +124,7 @@ pub struct House {
     pub application: ApplicationId,
     pub decide: String,
     pub provisioner: Caller,
+    pub operator: Caller,
 }
 
 const PEOPLE: [(&str, &str, &str, Option<PortalRole>); 6] = [
@@ -138,6 +139,11 @@ const PEOPLE: [(&str, &str, &str, Option<PortalRole>); 6] = [
 impl House {
     /// One with its people; nothing has been asked yet.
     pub fn new() -> Self {
+        Self::limited(&limits::Settings::off())
+    }
+
+    /// One behind limits.
+    pub fn limited(limits: &limits::Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let clock = Arc::new(Clock::simulated(START));
@@ -153,9 +159,8 @@ impl House {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let console = comity_console::router(app.clone(), comity_console::Settings { demo: true });
-        let router = comity_api::router_beside(app.clone(), &limits::Settings::off(), console);
+        let router = comity_api::router_beside(app.clone(), limits, console);
         let (operator, application, decide, provisioner) = runtime.block_on(keys(&app));
-        drop(operator);
         let mut house = Self {
             app,
             clock,
@@ -167,6 +172,7 @@ impl House {
             application,
             decide,
             provisioner,
+            operator,
         };
         house.provision();
         house
@@ -206,6 +212,23 @@ impl House {
         let command = Command::PutRole { organisation, code: code.clone(), name, permissions };
         let done = self.run(&self.provisioner, command);
         done.state.role_by_code(organisation, &code).unwrap()
+    }
+
+    /// Defines an application, or changes it.
+    pub fn application(
+        &self,
+        code: &str,
+        audience: &str,
+        permissions: &[&str],
+        launch: Option<&str>,
+    ) {
+        let command = Command::PutApplication {
+            code: code.into(),
+            audience: audience.into(),
+            permissions: Permissions::parse("permissions", permissions).unwrap(),
+            launch_url: launch.map(Into::into),
+        };
+        self.run(&self.operator, command);
     }
 
     /// Makes a member with a password.
@@ -348,15 +371,15 @@ impl House {
         })
     }
 
-    /// Ana approves it, with these roles, and Hugo and Pia are assigned.
-    pub fn approve(&self, id: RequestId, roles: &[RoleId]) -> GrantId {
+    /// Ana approves it, with these roles; nobody is assigned.
+    pub fn approve_only(&self, id: RequestId, roles: &[RoleId]) -> GrantId {
         let state = self.app.state();
         let request = state.requests.get(id).unwrap();
         let terms = Terms {
             roles: roles.iter().copied().collect(),
             accounts: Accounts::All,
             unit: None,
-            modes: Modes::all(),
+            modes: request.modes,
             starts_at: None,
             days: request.days,
             cap: None,
@@ -366,10 +389,15 @@ impl House {
         let summary = consent::summarise(&state, id, request, &terms, self.now()).unwrap().hash();
         let ana = self.caller("ana@marina");
         let done = self.run(&ana, Command::Approve { request: id, terms, summary });
-        let grant = event(&done, |e| match e {
+        event(&done, |e| match e {
             Event::GrantMade { grant, .. } => Some(*grant),
             _ => None,
-        });
+        })
+    }
+
+    /// The same, and Hugo and Pia are assigned.
+    pub fn approve(&self, id: RequestId, roles: &[RoleId]) -> GrantId {
+        let grant = self.approve_only(id, roles);
         let pia = self.caller("pia@harbor");
         for person in ["hugo", "pia"] {
             let (person, roles) = (self.people[person], roles.to_vec());

@@ -17,6 +17,7 @@ mod frame;
 mod furnished;
 mod house;
 mod inbox;
+mod portal;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;
