@@ -82,11 +82,7 @@ fn status(phase: RequestPhase) -> Badge {
 }
 
 /// A request of this customer that the visitor may look at or act on.
-pub fn found<'s>(
-    state: &'s World,
-    customer: OrganisationId,
-    id: RequestId,
-) -> Result<&'s Request, Wrong> {
+pub fn found(state: &World, customer: OrganisationId, id: RequestId) -> Result<&Request, Wrong> {
     let request = state.requests.get(id).filter(|r| r.customer == customer);
     request.ok_or_else(Wrong::not_found)
 }

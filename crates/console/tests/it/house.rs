@@ -151,8 +151,7 @@ impl House {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let router = comity_console::router(app.clone(), comity_console::Settings { demo: true });
-        let (operator, application, decide, provisioner) = runtime.block_on(keys(&app));
-        drop(operator);
+        let (_, application, decide, provisioner) = runtime.block_on(keys(&app));
         let mut house = Self {
             app,
             clock,
