@@ -7,6 +7,7 @@ use comity_domain::assignment::AssignmentState;
 use comity_domain::grant::Grant;
 use comity_domain::ids::{GrantId, OrganisationId, PersonId};
 use comity_domain::may::Action;
+use comity_domain::organisation::Accounts;
 use comity_domain::state::State as World;
 use comity_domain::time::Instant;
 use comity_domain::view::{self, portal};
@@ -200,7 +201,10 @@ fn person(state: &World, grant: GrantId, id: PersonId, at: &str, now: Instant) -
         name: state.words.show(known.name).to_owned(),
         email: state.words.show(known.email).to_owned(),
         roles: roles.collect::<Vec<_>>().join(", "),
-        accounts: accounts(state, &assigned.accounts),
+        accounts: match &assigned.accounts {
+            Accounts::All => "All of this access".into(),
+            list @ Accounts::List(_) => accounts(state, list),
+        },
         until: (assigned.row.ends_at != Instant::NEVER).then(|| show::when(assigned.row.ends_at)),
         badges,
         inside: state.sessions_of(id).filter(live).count(),
