@@ -22,6 +22,7 @@ mod approve;
 mod assets;
 mod at;
 mod components;
+mod demo;
 mod dialog;
 mod grant;
 mod guard;
@@ -39,4 +40,5 @@ mod sign_in;
 mod visitor;
 mod wrong;
 
+pub use demo::PASSWORD as DEMO_PASSWORD;
 pub use routes::{Console, Settings, router};

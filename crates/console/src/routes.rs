@@ -7,14 +7,14 @@ use axum::{Router, middleware};
 use comity_app::App;
 
 use crate::{
-    access, active, approve, assets, components, grant, guard, home, inbox, locks, narrow, request,
-    roles, sign_in, visitor, wrong,
+    access, active, approve, assets, components, demo, grant, guard, home, inbox, locks, narrow,
+    request, roles, sign_in, visitor, wrong,
 };
 
 /// What can be chosen about the console.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
-    /// Whether this is the demo: the page of components is shown.
+    /// Whether this is the demo: the page of components is shown, and links sign in.
     pub demo: bool,
 }
 
@@ -57,6 +57,7 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/locks/{lock}/unlock", get(locks::unlock_page).post(locks::unlock))
         .route("/console/assets/{file}", get(assets::file))
         .route("/console/components", get(components::page))
+        .route("/console/demo/{email}", get(demo::page).post(demo::be))
         // who is looking
         .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/console/sign-out", post(sign_in::sign_out))

@@ -10,6 +10,7 @@
 #![allow(dead_code)] // the house is shared, and so is what starts a database
 
 mod customer;
+mod demo;
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
