@@ -30,6 +30,7 @@ mod home;
 mod inbox;
 mod locks;
 mod narrow;
+mod operator;
 mod parts;
 mod request;
 mod roles;

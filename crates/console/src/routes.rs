@@ -8,7 +8,7 @@ use comity_app::App;
 
 use crate::{
     access, active, approve, assets, components, demo, grant, guard, home, inbox, locks, narrow,
-    request, roles, sign_in, visitor, wrong,
+    operator, request, roles, sign_in, visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -63,6 +63,12 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/step-up", get(sign_in::step_up_page).post(sign_in::step_up))
         .route("/console/enrol", get(sign_in::enrol_page).post(sign_in::enrol))
+        // who operates
+        .route("/console/operator", get(operator::overview::page))
+        .route("/console/operator/sign-in", get(operator::visit::page).post(operator::visit::sign_in))
+        .route("/console/operator/sign-out", post(operator::visit::sign_out))
+        .route("/console/operator/organisations/{organisation}/standing", get(operator::acts::standing_page).post(operator::acts::set_standing))
+        .route("/console/operator/halts/{halt}/lift", get(operator::acts::lift_page).post(operator::acts::lift))
         .route("/console/{*rest}", get(nothing).post(nothing))
         .layer(middleware::from_fn_with_state(console.clone(), visitor::recognise))
         .layer(middleware::from_fn(guard::guard))

@@ -18,6 +18,7 @@ mod frame;
 mod furnished;
 mod house;
 mod inbox;
+mod operator;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;
