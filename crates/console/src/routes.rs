@@ -7,15 +7,13 @@ use axum::{Router, middleware};
 use comity_app::App;
 
 use crate::{
-    access, active, approve, ask, asking, assets, components, grant, guard, history, home, inbox,
-    locks, narrow, off, people, received, request, roles, session, settings, sign_in, stay,
-    tenants, visitor, wrong,
+    access, active, approve, ask, asking, assets, components, demo, grant, guard, history, home, inbox, locks, narrow, off, operator, people, received, request, roles, session, settings, sign_in, stay, tenants, visitor, wrong,
 };
 
 /// What can be chosen about the console.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
-    /// Whether this is the demo: the page of components is shown.
+    /// Whether this is the demo: the page of components is shown, and links sign in.
     pub demo: bool,
 }
 
@@ -80,11 +78,18 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/stay/{session}/home", post(stay::home))
         .route("/console/assets/{file}", get(assets::file))
         .route("/console/components", get(components::page))
+        .route("/console/demo/{email}", get(demo::page).post(demo::be))
         // who is looking
         .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/step-up", get(sign_in::step_up_page).post(sign_in::step_up))
         .route("/console/enrol", get(sign_in::enrol_page).post(sign_in::enrol))
+        // who operates
+        .route("/console/operator", get(operator::overview::page))
+        .route("/console/operator/sign-in", get(operator::visit::page).post(operator::visit::sign_in))
+        .route("/console/operator/sign-out", post(operator::visit::sign_out))
+        .route("/console/operator/organisations/{organisation}/standing", get(operator::acts::standing_page).post(operator::acts::set_standing))
+        .route("/console/operator/halts/{halt}/lift", get(operator::acts::lift_page).post(operator::acts::lift))
         .route("/console/{*rest}", get(nothing).post(nothing))
         .layer(middleware::from_fn_with_state(console.clone(), visitor::recognise))
         .layer(middleware::from_fn(guard::guard))

@@ -64,7 +64,8 @@ impl Visitor {
     }
 }
 
-fn code(app: &App, what: &str, text: &str) -> String {
+/// An authentication code of this installation: what it is for, and over what.
+pub fn code(app: &App, what: &str, text: &str) -> String {
     let mac = app.keys().mac(format!("console/{what}\n{text}").as_bytes());
     URL_SAFE_NO_PAD.encode(mac.get(..18).unwrap_or_default())
 }
@@ -87,16 +88,17 @@ fn read<'c>(app: &App, value: &'c str, now: Instant) -> Option<(&'c str, Instant
 }
 
 /// Equal codes under a key that nobody knows: what differs tells nothing.
-fn same(app: &App, a: &str, b: &str) -> bool {
+pub fn same(app: &App, a: &str, b: &str) -> bool {
     app.keys().mac(a.as_bytes()) == app.keys().mac(b.as_bytes())
 }
 
-fn cookie_in(headers: &HeaderMap) -> Option<String> {
+/// The value of a cookie that was sent exactly once.
+pub fn cookie_in(headers: &HeaderMap, name: &str) -> Option<String> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
     let mut found = all
         .flat_map(Cookie::split_parse)
         .filter_map(Result::ok)
-        .filter(|c| c.name() == COOKIE)
+        .filter(|c| c.name() == name)
         .map(|c| c.value().to_owned());
     let first = found.next();
     first.filter(|_| found.next().is_none())
@@ -137,7 +139,7 @@ pub async fn recognise(
 ) -> Response {
     let app = console.app.clone();
     let now = app.now();
-    let cookie = cookie_in(request.headers());
+    let cookie = cookie_in(request.headers(), COOKIE);
     let known = cookie.as_deref().and_then(|c| read(&app, c, now)).map(|(t, u)| (t.to_owned(), u));
     let said = shell::said(request.headers());
     let visitor = known.as_ref().and_then(|(token, _)| visitor(&app, token));
@@ -263,7 +265,7 @@ impl FromRequestParts<Console> for Visitor {
         let came = parts.headers.get("sec-fetch-site").and_then(|v| v.to_str().ok());
         if parts.method == Method::GET
             && came == Some("cross-site")
-            && cookie_in(&parts.headers).is_none()
+            && cookie_in(&parts.headers, COOKIE).is_none()
         {
             // A strict cookie does not come along from elsewhere, such as a mail: once more from here.
             return Err(Wrong::OnceMore { back: back.to_owned() });
@@ -288,14 +290,24 @@ impl<T: DeserializeOwned> FromRequest<Console> for Sent<T> {
     async fn from_request(request: Request, console: &Console) -> Result<Self, Wrong> {
         let (mut parts, body) = request.into_parts();
         let who = Visitor::from_request_parts(&mut parts, console).await?;
-        let mut fields = fields(&parts, body).await?;
-        let keys: Vec<String> =
-            fields.extract_if(.., |(name, _)| name == "form_key").map(|(_, key)| key).collect();
-        match keys.as_slice() {
-            [key] if same(&console.app, key, &who.form_key) => {}
-            _ => return Err(Wrong::ForeignForm),
-        }
-        Ok(Self { who, form: filled(&fields)? })
+        let form = keyed(&console.app, &parts, body, &who.form_key).await?;
+        Ok(Self { who, form })
+    }
+}
+
+/// A form that holds this key, which is taken off.
+pub async fn keyed<T: DeserializeOwned>(
+    app: &App,
+    parts: &Parts,
+    body: axum::body::Body,
+    form_key: &str,
+) -> Result<T, Wrong> {
+    let mut fields = fields(parts, body).await?;
+    let keys: Vec<String> =
+        fields.extract_if(.., |(name, _)| name == "form_key").map(|(_, key)| key).collect();
+    match keys.as_slice() {
+        [key] if same(app, key, form_key) => filled(&fields),
+        _ => Err(Wrong::ForeignForm),
     }
 }
 

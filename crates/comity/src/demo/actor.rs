@@ -22,7 +22,7 @@ use comity_domain::text::Lookup;
 use comity_domain::time::{Days, Instant};
 
 /// The password of everybody in the demo.
-pub const PASSWORD: &str = "a boat for everyone";
+pub const PASSWORD: &str = comity_console::DEMO_PASSWORD;
 /// The application's audience.
 pub const AUDIENCE: &str = "https://api.boats.example";
 

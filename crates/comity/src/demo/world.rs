@@ -105,26 +105,26 @@ impl World {
         let comity = std::env::args().next().unwrap_or_else(|| "comity".into());
         let mut out = vec![
             format!("Comity {} demo on {url}", env!("CARGO_PKG_VERSION")),
+            format!("The console: {url}/console"),
             String::new(),
             "Tideline, a boat-rental platform. Its customers let partners into their tenants."
                 .into(),
             format!("Everybody's password: {PASSWORD}"),
+            "Open somebody's link to be them, as often as you like while the demo runs:".into(),
             String::new(),
         ];
         for (organisation, external, name, portal) in PEOPLE {
             let role = match portal {
                 Some(PortalRole::Admin) => "Admin",
                 Some(PortalRole::CustomerSupport) => "Customer Support",
-                None => "",
+                None => "Member",
             };
             let company = ORGANISATIONS
                 .iter()
                 .find(|(id, _)| *id == organisation)
                 .map_or("", |(_, name)| name);
-            out.push(format!(
-                "  {:<34} {name:<16} {company:<20} {role}",
-                format!("{external}@{organisation}.example")
-            ));
+            let link = format!("{url}/console/demo/{external}@{organisation}.example");
+            out.push(format!("  {link:<72} {name}, {company}, {role}"));
         }
         out.extend([
             String::new(),

@@ -10,6 +10,7 @@
 #![allow(dead_code)] // the house is shared, and so is what starts a database
 
 mod customer;
+mod demo;
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
@@ -18,6 +19,7 @@ mod furnished;
 mod house;
 mod inbox;
 mod portal;
+mod operator;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;
