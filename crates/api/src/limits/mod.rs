@@ -135,12 +135,14 @@ rates! {
 }
 
 /// What ends access, or shuts a door: the commands that the writer takes first, and denials.
-const ENDINGS: [(Method, &str); 13] = [
+const ENDINGS: [(Method, &str); 15] = [
     (Method::DELETE, "/v1/platform/keys/{key}"),
     (Method::PUT, "/v1/organisations/{organisation}/standing"),
     (Method::DELETE, "/v1/organisations/{organisation}/accounts/{id}"),
     (Method::DELETE, "/v1/organisations/{organisation}/roles/{id}"),
     (Method::DELETE, "/v1/organisations/{organisation}/members/{id}"),
+    (Method::POST, "/v1/organisations/{organisation}/members/{id}/reset-factors"),
+    (Method::DELETE, "/v1/me/sign-ins/{sign_in}"),
     (Method::POST, "/v1/sign-out"),
     (Method::POST, "/v1/organisations/{organisation}/locks"),
     (Method::POST, "/v1/requests/{request}/deny"),
@@ -284,6 +286,11 @@ impl Limits {
             self.brake(no).await;
         }
         Ok(())
+    }
+
+    /// A further step of a sign-in: what may be guessed in it is counted by the app.
+    pub(crate) fn sign_in_step(&self, from: From) -> Result<(), TooOften> {
+        take(self.all.sign_in_address.as_ref(), from.key())
     }
 
     /// A first password is set.
