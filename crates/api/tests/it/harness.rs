@@ -268,7 +268,8 @@ pub async fn send(router: &Router, request: Request<Body>) -> Reply {
         let bearer = "Bearer resource_metadata=\"http://127.0.0.1:8420/.well-known/oauth-protected-resource\"";
         let basic = "Basic realm=\"comity\", charset=\"UTF-8\"";
         let right = if path.starts_with("/oauth/") { basic } else { bearer };
-        assert_eq!(how, right, "{path}");
+        // Some installations are reached under a host name.
+        assert_eq!(how.replace("//localhost:", "//127.0.0.1:"), right, "{path}");
     }
     reply
 }
