@@ -177,6 +177,10 @@ fn meaning(path: &str, name: &str) -> (&'static str, &'static str, &'static str)
         ("key", _) => ("A key.", "KeyId", "key_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("halt", _) => ("A halt.", "HaltId", "halt_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("lock", _) => ("A lock.", "LockId", "lock_01kf4e9ab7c3x8m2v5r6t0w1yz"),
+        ("sign_in", _) => ("A sign-in of your own.", "SignInId", "sign_01kf4e9ab7c3x8m2v5r6t0w1yz"),
+        ("passkey", _) => {
+            ("A passkey of your own.", "PasskeyId", "pkey_01kf4e9ab7c3x8m2v5r6t0w1yz")
+        }
         ("request", _) => ("An access request.", "RequestId", "req_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("grant", _) => ("A grant.", "GrantId", "grant_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("session", _) => ("A session.", "SessionId", "sess_01kf4e9ab7c3x8m2v5r6t0w1yz"),

@@ -78,7 +78,7 @@ fn inv30_a_push_stands_with_its_row_and_is_tried_by_one_at_a_time(on: On) {
     store.append(&[(rows[11].clone(), requeue(Redelivery::One(5, 0)))], &mut salts()).unwrap();
     assert_eq!(reader.outbox_counts(Some(1)).unwrap().waiting, 3);
     assert_eq!(outbox.expire(1, rows[4].at, now).unwrap(), 0);
-    assert_eq!(outbox.give_up(1, 6, "turned_off", now).unwrap(), 2);
+    assert_eq!(outbox.give_up(1, 6, None, "turned_off", now).unwrap(), 2);
     assert_eq!(outbox.expire(1, ALL, now).unwrap(), 1);
     assert_eq!(reader.outbox_counts(Some(1)).unwrap().dead, 3);
     outbox.sweep(ALL, now).unwrap();
