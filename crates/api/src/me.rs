@@ -1,14 +1,13 @@
-//! A person's own doors: sign-in, first password, who am I, where may I go.
+//! A person's own doors: sign-out, first password, who am I, where may I go.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use comity_app::app::Entered;
 use comity_app::{App, Failure};
-use comity_domain::command::{Command, Door};
-use comity_domain::ids::{GrantId, PersonId};
+use comity_domain::command::Command;
+use comity_domain::ids::GrantId;
 use comity_domain::organisation::Standing;
 use comity_domain::person::PortalRole;
 use comity_domain::refusal::Refusal;
@@ -24,61 +23,6 @@ use crate::openapi::values;
 use crate::page::Items;
 use crate::problem::Problem;
 use crate::shown;
-
-/// An address and its password.
-#[derive(Deserialize, ToSchema)]
-#[schema(examples(json!({ "email": "ana@marina.example", "password": "correct horse battery staple" })))]
-#[serde(deny_unknown_fields)]
-pub struct SignIn {
-    /// The address.
-    email: String,
-    /// The password.
-    #[schema(format = Password)]
-    password: String,
-}
-
-/// A sign-in of one's own.
-#[derive(Serialize, ToSchema)]
-#[schema(examples(json!({ "token": "cmt_signin_0123456789abcdefghjkmnpqrs", "person": "per_01kf4e9ab7c3x8m2v5r6t0w1yz",
-    "expires_at": "2027-01-31T20:00:00.000Z" })))]
-pub struct SignedIn {
-    /// What is sent as bearer token from now on.
-    token: String,
-    #[schema(value_type = values::PersonId)]
-    person: PersonId,
-    #[schema(value_type = values::Instant)]
-    expires_at: String,
-}
-
-/// Sign in by password.
-///
-/// Who may: anybody. It is good for eight hours. Whatever was wrong, the answer is the same.
-#[utoipa::path(post, path = "/v1/sign-in", operation_id = "signIn", tag = "People", security(),
-    request_body = SignIn,
-    responses((status = 200, description = "Signed in.", body = SignedIn)),
-    extensions(("x-refusals" = json!("sign_in_failed"))))]
-pub async fn sign_in(
-    State(app): State<Arc<App>>,
-    Counted { limits, from }: Counted,
-    Body(body): Body<SignIn>,
-) -> Result<Json<SignedIn>, Problem> {
-    limits.sign_in(&app, from, &body.email).await?;
-    match app.sign_in(Door::Api, &body.email, body.password).await {
-        Ok(Entered::SecondFactorNeeded { .. }) => Err(Problem::not_found()),
-        Ok(Entered::In(signed)) => Ok(Json(SignedIn {
-            token: signed.token.reveal().to_owned(),
-            person: signed.person,
-            expires_at: shown::time(signed.until),
-        })),
-        // Whatever was wrong, it looks the same (T26).
-        Err(Failure::Refused(_)) => Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "sign_in_failed",
-            "The address or the password is wrong.",
-        )),
-        Err(other) => Err(other.into()),
-    }
-}
 
 /// How far to sign out.
 #[derive(Deserialize, ToSchema)]

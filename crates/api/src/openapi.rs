@@ -16,9 +16,9 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
-    authzen, checkpoints, confirm, docs, erasures, feed, grants, halts, imports, levels, locks, me,
-    members, notices, oauth, organisations, platform, problem, requests, roles, sessions, settings,
-    signing_keys, ssf, webhooks,
+    authzen, checkpoints, confirm, docs, erasures, factors, feed, grants, halts, imports, levels,
+    locks, me, members, notices, oauth, organisations, platform, problem, requests, roles,
+    sessions, settings, sign_in, signing_keys, ssf, webhooks,
 };
 
 /// What stands beside the handlers.
@@ -52,9 +52,13 @@ use crate::{
         organisations::units, organisations::put_unit,
         organisations::accounts, organisations::put_account, organisations::remove_account,
         roles::roles, roles::put_role, roles::delete_role,
-        members::members, members::put_member, members::remove_member, members::make_enrolment,
+        members::members, members::put_member, members::remove_member, members::make_enrolment, factors::reset,
         erasures::erase,
-        me::sign_in, me::sign_out, me::enrol, me::me, me::tenants,
+        sign_in::sign_in, sign_in::second_factor, sign_in::begin_passkey, sign_in::finish_passkey,
+        sign_in::step_up, sign_in::change_password, sign_in::sign_ins, sign_in::end_sign_in,
+        factors::factors, factors::begin_totp, factors::confirm_totp, factors::remove_totp, factors::make_recovery_codes,
+        factors::passkeys, factors::begin_passkey, factors::add_passkey, factors::rename_passkey, factors::remove_passkey,
+        me::sign_out, me::enrol, me::me, me::tenants,
         settings::customer_id, settings::rotate, settings::settings, settings::change_settings,
         locks::list, locks::lock, locks::unlock,
         notices::list, notices::read,
@@ -174,6 +178,10 @@ fn meaning(path: &str, name: &str) -> (&'static str, &'static str, &'static str)
         ("key", _) => ("A key.", "KeyId", "key_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("halt", _) => ("A halt.", "HaltId", "halt_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("lock", _) => ("A lock.", "LockId", "lock_01kf4e9ab7c3x8m2v5r6t0w1yz"),
+        ("sign_in", _) => ("A sign-in of your own.", "SignInId", "sign_01kf4e9ab7c3x8m2v5r6t0w1yz"),
+        ("passkey", _) => {
+            ("A passkey of your own.", "PasskeyId", "pkey_01kf4e9ab7c3x8m2v5r6t0w1yz")
+        }
         ("request", _) => ("An access request.", "RequestId", "req_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("grant", _) => ("A grant.", "GrantId", "grant_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("session", _) => ("A session.", "SessionId", "sess_01kf4e9ab7c3x8m2v5r6t0w1yz"),

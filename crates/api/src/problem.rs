@@ -41,6 +41,10 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, value_type = Vec<values::GrantId>)]
     grants: Vec<String>,
+    /// By which to go on with a code, for five minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    ticket: Option<String>,
     /// What was done too often.
     #[serde(skip)]
     too_often: Option<TooOften>,
@@ -57,6 +61,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             grants: Vec::new(),
+            ticket: None,
             too_often: None,
         }
     }
@@ -105,6 +110,14 @@ impl Problem {
     pub fn too_large() -> Self {
         let detail = "The body may have at most 256 KiB.";
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
+
+    /// The password is right, and a code is needed too.
+    #[must_use]
+    pub fn second_factor(ticket: String) -> Self {
+        let detail = "Send what your app shows, or a recovery code, with this ticket.";
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "second_factor_needed", detail);
+        Self { ticket: Some(ticket), ..problem }
     }
 
     /// As if it were not there.

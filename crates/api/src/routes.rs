@@ -10,9 +10,9 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    again, authzen, checkpoints, confirm, docs, erasures, feed, grants, halts, imports, input,
-    levels, limits, locks, me, members, notices, oauth, observe, openapi, organisations, platform,
-    problem, requests, roles, sessions, settings, signing_keys, ssf, webhooks,
+    again, authzen, checkpoints, confirm, docs, erasures, factors, feed, grants, halts, imports,
+    input, levels, limits, locks, me, members, notices, oauth, observe, openapi, organisations,
+    platform, problem, requests, roles, sessions, settings, sign_in, signing_keys, ssf, webhooks,
 };
 
 /// The largest body, in bytes.
@@ -68,16 +68,31 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/organisations/{organisation}/members", get(members::members))
         .route("/v1/organisations/{organisation}/members/{id}", put(members::put_member).delete(members::remove_member))
         .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(members::make_enrolment))
+        .route("/v1/organisations/{organisation}/members/{id}/reset-factors", post(factors::reset))
         .route("/v1/erasures", post(erasures::erase))
         .route("/v1/imports", get(imports::list).post(imports::import))
         .route("/v1/imports/{import}", get(imports::one))
         .route("/v1/imports/{import}/refusals", get(imports::refusals))
         // people
-        .route("/v1/sign-in", post(me::sign_in))
+        .route("/v1/sign-in", post(sign_in::sign_in))
+        .route("/v1/sign-in/second-factor", post(sign_in::second_factor))
+        .route("/v1/sign-in/passkey/begin", post(sign_in::begin_passkey))
+        .route("/v1/sign-in/passkey/finish", post(sign_in::finish_passkey))
         .route("/v1/sign-out", post(me::sign_out))
         .route("/v1/enrol", post(me::enrol))
         .route("/v1/me", get(me::me))
         .route("/v1/me/tenants", get(me::tenants))
+        .route("/v1/me/step-up", post(sign_in::step_up))
+        .route("/v1/me/password", put(sign_in::change_password))
+        .route("/v1/me/sign-ins", get(sign_in::sign_ins))
+        .route("/v1/me/sign-ins/{sign_in}", delete(sign_in::end_sign_in))
+        .route("/v1/me/factors", get(factors::factors))
+        .route("/v1/me/totp", post(factors::begin_totp).delete(factors::remove_totp))
+        .route("/v1/me/totp/confirm", post(factors::confirm_totp))
+        .route("/v1/me/recovery-codes", post(factors::make_recovery_codes))
+        .route("/v1/me/passkeys", get(factors::passkeys).post(factors::add_passkey))
+        .route("/v1/me/passkeys/begin", post(factors::begin_passkey))
+        .route("/v1/me/passkeys/{passkey}", put(factors::rename_passkey).delete(factors::remove_passkey))
         // the customer's own affairs
         .route("/v1/organisations/{organisation}/customer-id", get(settings::customer_id))
         .route("/v1/organisations/{organisation}/customer-id/rotate", post(settings::rotate))

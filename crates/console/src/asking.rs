@@ -97,7 +97,7 @@ pub async fn list(
         None => format!("{own}?"),
         Some(phase) => format!("{own}?state={}&", phase.code()),
     };
-    let (pager, found) = Pager::of(all.filter(|(_, r)| wanted(r)), which.after, &to);
+    let (pager, found) = Pager::of(all.filter(|(_, r)| wanted(r)), which.after, true, &to);
     let page = Page {
         org: id,
         asks,

@@ -10,6 +10,8 @@ use axum::http::uri::Authority;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use comity_app::Failure;
+use comity_app::app::Entered;
+use comity_domain::command::Door;
 use comity_domain::ids::PersonId;
 use comity_domain::person::PortalRole;
 use comity_domain::state::State as World;
@@ -18,7 +20,7 @@ use comity_domain::text::{self, Lookup};
 use crate::at::At;
 use crate::parts::{Banner, Tone, banner};
 use crate::routes::Console;
-use crate::sign_in::{Around, Bare};
+use crate::sign_in::{Around, Bare, code_page};
 use crate::visitor::{self, Open, Visitor};
 use crate::wrong::Wrong;
 
@@ -125,11 +127,15 @@ pub async fn be(
     Open(Bare {}): Open<Bare>,
 ) -> Result<Response, Wrong> {
     let person = named(&console.app.state(), &email)?;
-    match console.app.sign_in(&person.email, PASSWORD.into()).await {
-        Ok(signed) => {
+    match console.app.sign_in(Door::Console, &person.email, PASSWORD.into()).await {
+        Ok(Entered::In(signed)) => {
             let mut response = Redirect::to("/console").into_response();
             visitor::let_in(&console.app, &mut response, signed.token.reveal());
             Ok(response)
+        }
+        Ok(Entered::SecondFactorNeeded { ticket, .. }) => {
+            let page = code_page(ticket.reveal(), "/console", None)?;
+            Ok(Html(page).into_response())
         }
         Err(Failure::Refused(_)) => {
             let text = "This person no longer has the demo's password. Sign in on the usual page.";

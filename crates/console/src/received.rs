@@ -101,7 +101,7 @@ pub async fn list(
     let own = format!("/console/o/{id}/grants-received?");
     let to = if past { format!("{own}past=yes&") } else { own };
     let all = portal::received(&state, id, past, now);
-    let (pager, found) = Pager::of(all, which.after, &to);
+    let (pager, found) = Pager::of(all, which.after, true, &to);
     let page = ListPage {
         org: id,
         past,

@@ -7,7 +7,9 @@ use axum::{Router, middleware};
 use comity_app::App;
 
 use crate::{
-    access, active, approve, ask, asking, assets, components, demo, grant, guard, history, home, inbox, locks, narrow, off, operator, people, received, request, roles, session, settings, sign_in, stay, tenants, visitor, wrong,
+    access, active, approve, ask, asking, assets, components, demo, grant, guard, history, home,
+    inbox, locks, narrow, off, operator, people, received, request, roles, session, settings,
+    sign_in, stay, tenants, visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -81,6 +83,7 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/demo/{email}", get(demo::page).post(demo::be))
         // who is looking
         .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/console/sign-in/second-factor", post(sign_in::second_factor))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/step-up", get(sign_in::step_up_page).post(sign_in::step_up))
         .route("/console/enrol", get(sign_in::enrol_page).post(sign_in::enrol))

@@ -105,10 +105,76 @@ pub async fn sign_in(
             visitor::let_in(&console.app, &mut response, signed.token.reveal());
             Ok(response)
         }
-        // The page that asks for the code is still to be made: without it there is no way in.
-        Ok(Entered::SecondFactorNeeded { .. }) | Err(Failure::Refused(_)) => {
+        Ok(Entered::SecondFactorNeeded { ticket, .. }) => {
+            let page = code_page(ticket.reveal(), &form.back, None)?;
+            Ok(Html(page).into_response())
+        }
+        Err(Failure::Refused(_)) => {
             let text = "The address or the password is wrong.".to_owned();
             let page = sign_in_page(&form.back, &form.email, Some(text))?;
+            Ok((StatusCode::UNAUTHORIZED, Html(page)).into_response())
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "second_factor.html")]
+struct CodePage<'p> {
+    around: Around,
+    banner: Option<Banner>,
+    code: Field,
+    ticket: &'p str,
+    back: String,
+}
+
+/// The page that asks for a code, after the password was right. The ticket stands in the form: it is
+/// good for five minutes and nothing without a code.
+pub fn code_page(ticket: &str, back: &str, wrong: Option<&str>) -> Result<String, Wrong> {
+    let page = CodePage {
+        around: Around::new(),
+        banner: wrong.map(|text| banner(Tone::Bad, text)),
+        code: code_field(),
+        ticket,
+        back: local(back),
+    };
+    Ok(page.render()?)
+}
+
+fn code_field() -> Field {
+    Field::new("code", "Code")
+        .hint("Six digits from your app, or one of your recovery codes.")
+        .auto("one-time-code")
+        .most(40)
+}
+
+/// A code for a ticket.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Code {
+    ticket: String,
+    code: String,
+    #[serde(default)]
+    back: String,
+}
+
+/// Completes a sign-in by a code.
+pub async fn second_factor(
+    State(console): State<Console>,
+    Counted(beside): Counted,
+    Open(form): Open<Code>,
+) -> Result<Response, Wrong> {
+    beside.limits.sign_in_step(beside.from)?;
+    match console.app.second_factor(Door::Console, &form.ticket, form.code.trim()).await {
+        Ok(signed) => {
+            let mut response = Redirect::to(&local(&form.back)).into_response();
+            visitor::let_in(&console.app, &mut response, signed.token.reveal());
+            Ok(response)
+        }
+        Err(Failure::Refused(_)) => {
+            let text =
+                "That code is wrong, used or out of date. Try the next one, or sign in anew.";
+            let page = code_page(&form.ticket, &form.back, Some(text))?;
             Ok((StatusCode::UNAUTHORIZED, Html(page)).into_response())
         }
         Err(other) => Err(other.into()),
@@ -137,6 +203,8 @@ struct StepUpPage {
     shell: Shell,
     banner: Option<Banner>,
     password: Field,
+    /// Where codes are set up.
+    code: Option<Field>,
     back: String,
 }
 
@@ -155,6 +223,8 @@ fn step_up_again(
     back: &str,
     wrong: Option<&str>,
 ) -> Result<Html<String>, Wrong> {
+    let state = console.app.state();
+    let has_codes = state.factors.get(&who.person).is_some_and(|f| f.totp.is_some());
     let page = StepUpPage {
         shell: Shell::personal(console, who, Section::Elsewhere, "It is you?"),
         banner: wrong.map(|text| banner(Tone::Bad, text)),
@@ -162,6 +232,7 @@ fn step_up_again(
             .kind("password")
             .auto("current-password")
             .most(128),
+        code: has_codes.then(code_field),
         back: local(back),
     };
     Ok(Html(page.render()?))
@@ -172,6 +243,8 @@ fn step_up_again(
 #[serde(deny_unknown_fields)]
 pub struct StepUp {
     password: String,
+    #[serde(default)]
+    code: String,
     #[serde(default)]
     back: String,
 }
@@ -189,7 +262,10 @@ pub async fn step_up(
         state.words.show(person.email).to_owned()
     };
     beside.limits.sign_in(app, beside.from, &email).await?;
-    let shown = Shown::Password { password: form.password, code: None };
+    let shown = Shown::Password {
+        password: form.password,
+        code: Some(form.code.trim().to_owned()).filter(|code| !code.is_empty()),
+    };
     match app.step_up(&who.caller, shown).await {
         Ok(signed) => {
             let mut response = Redirect::to(&local(&form.back)).into_response();

@@ -53,6 +53,8 @@ id!(SessionId, "Comity's identifier of a session.");
 id!(LockId, "Comity's identifier of a lock.");
 id!(HaltId, "Comity's identifier of a halt.");
 id!(WebhookId, "Comity's identifier of a webhook.");
+id!(SignInId, "Comity's identifier of a sign-in.");
+id!(PasskeyId, "Comity's identifier of a passkey.");
 id!(StreamId, "Comity's identifier of an event stream.");
 
 /// A closed list of words, each with what it means.
@@ -76,6 +78,12 @@ macro_rules! words {
 
 words!(Standing, "Whether an organisation, unit or member takes part.",
     "active": "takes part", "suspended": "stopped for a while", "closed": "gone for good");
+words!(Acr, "How well a person has proven who they are.",
+    "single": "by one thing that they know", "multi": "by two things",
+    "phishing_resistant": "by a passkey that has verified its user");
+words!(Door, "Through which door something came.",
+    "api": "the REST API", "token": "the token endpoint", "console": "the console",
+    "cli": "the command line", "inside": "none: the server itself");
 words!(PortalRole, "What a member may do inside Comity.",
     "admin": "everything", "customer_support": "reads");
 words!(KeyUse, "What a key is for.",
@@ -185,10 +193,22 @@ described!(
         .into()
 );
 
+/// What WebAuthn level 3 says and asks.
+pub struct WebAuthn;
+described!(
+    WebAuthn,
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(true)))
+        .description(Some("An object of WebAuthn level 3, with base64url in place of bytes."))
+        .into()
+);
+
 #[cfg(test)]
 mod tests {
     use comity_domain::{
-        application, assignment, grant, notice, organisation, person, request, role, session,
+        application, assignment, command, factor, grant, notice, organisation, person, request,
+        role, session,
     };
     use serde::de::DeserializeOwned;
 
@@ -210,6 +230,8 @@ mod tests {
         }
         same!(
             Standing = organisation::Standing,
+            Acr = factor::Acr,
+            Door = command::Door,
             PortalRole = person::PortalRole,
             KeyUse = application::KeyUse,
             Mode = role::Mode,

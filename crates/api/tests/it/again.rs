@@ -12,8 +12,19 @@ use crate::harness::{Reply, request};
 use crate::may_routes::{CALLERS, Call, calls, make_room, routed, token};
 
 /// Routes that give no command of a known caller, with why.
-const NO_COMMAND: [(&str, &str, &str); 16] = [
+const NO_COMMAND: [(&str, &str, &str); 27] = [
     ("POST", "/v1/sign-in", "nobody is signed in for it"),
+    ("POST", "/v1/sign-in/second-factor", "nobody is signed in for it"),
+    ("POST", "/v1/sign-in/passkey/begin", "nobody is signed in for it"),
+    ("POST", "/v1/sign-in/passkey/finish", "nobody is signed in for it"),
+    ("POST", "/v1/me/totp", "nothing is kept of it"),
+    ("POST", "/v1/me/passkeys/begin", "nothing is kept of it"),
+    ("POST", "/v1/me/totp/confirm", "takes what an app shows: doors/sign_in.rs"),
+    ("DELETE", "/v1/me/totp", "nothing is set up here: doors/sign_in.rs"),
+    ("POST", "/v1/me/recovery-codes", "nothing is set up here: doors/sign_in.rs"),
+    ("POST", "/v1/me/passkeys", "takes what an authenticator answers: doors/sign_in.rs"),
+    ("PUT", "/v1/me/passkeys/{passkey}", "there is none here: doors/sign_in.rs"),
+    ("DELETE", "/v1/me/passkeys/{passkey}", "there is none here: doors/sign_in.rs"),
     ("POST", "/v1/enrol", "nobody is signed in for it"),
     ("POST", "/oauth/token", "nobody is signed in for it"),
     ("POST", "/v1/requests/{request}/summary", "reads"),
@@ -32,7 +43,7 @@ const NO_COMMAND: [(&str, &str, &str); 16] = [
 ];
 
 /// Routes whose answer holds a secret, or after which the caller is nobody any more.
-const OTHERWISE: [(&str, &str, u16, &str); 8] = [
+const OTHERWISE: [(&str, &str, u16, &str); 11] = [
     ("POST", "/v1/platform/webhooks", 409, "already_done"),
     ("POST", "/v1/platform/webhooks/{webhook}/rotate", 409, "already_done"),
     ("POST", "/v1/organisations/{organisation}/webhooks", 409, "already_done"),
@@ -41,6 +52,9 @@ const OTHERWISE: [(&str, &str, u16, &str); 8] = [
     ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", 409, "already_done"),
     ("POST", "/v1/organisations/{organisation}/customer-id/rotate", 409, "already_done"),
     ("POST", "/v1/sign-out", 401, "unauthenticated"),
+    ("POST", "/v1/me/step-up", 401, "unauthenticated"),
+    ("PUT", "/v1/me/password", 401, "unauthenticated"),
+    ("DELETE", "/v1/me/sign-ins/{sign_in}", 401, "unauthenticated"),
 ];
 
 fn keyed(mut request: Request<Body>, key: &str) -> Request<Body> {
@@ -97,7 +111,9 @@ fn inv28_every_route_that_changes_something_is_sent_again_with_one_effect_and_on
             }
         }
         // With another body the key is another command's, and nothing happens either.
-        if call.body.is_some() && call.route != "/v1/sign-out" {
+        if call.body.is_some()
+            && !["/v1/sign-out", "/v1/me/step-up", "/v1/me/password"].contains(&call.route)
+        {
             let other = call.request(&token, Some(&json!({ "name": "another" })));
             let reply = scene.send(keyed(other, "first"));
             reply.is(

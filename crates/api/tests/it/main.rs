@@ -4,6 +4,9 @@
 #![allow(dead_code)] // the harness is shared, and some of it is read from another crate's tests
 
 mod again;
+#[allow(unreachable_pub)] // as `postgres`
+#[path = "../../../app/tests/it/authenticator.rs"]
+mod authenticator;
 mod connections;
 mod declared;
 mod doors;

@@ -32,6 +32,7 @@ fn is_open(route: &str) -> bool {
     route.starts_with("/oauth/")
         || route.starts_with("/.well-known/")
         || route.starts_with("/docs")
+        || route.starts_with("/v1/sign-in/")
         || ["/openapi.json", "/healthz", "/readyz", "/v1/sign-in", "/v1/enrol"].contains(&route)
 }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use comity_domain::command::{Door, Principal};
+use comity_domain::ids::{PasskeyId, SignInId};
 use serde_json::{Value, json};
 
 use crate::doors::{Scene, terms};
@@ -102,16 +104,34 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("PUT", "/v1/organisations/{organisation}/members/{id}", Some(member)),
         ("DELETE", "/v1/organisations/{organisation}/members/{id}", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", None),
+        ("POST", "/v1/organisations/{organisation}/members/{id}/reset-factors", None),
         ("POST", "/v1/erasures", Some(json!({ "account": comity_domain::ids::AccountId(7) }))),
         ("GET", "/v1/imports", None),
         ("POST", "/v1/imports", None),
         ("GET", "/v1/imports/{import}", None),
         ("GET", "/v1/imports/{import}/refusals", None),
         ("POST", "/v1/sign-in", Some(json!({ "email": "ana@marina.example", "password": PASSWORD }))),
+        ("POST", "/v1/sign-in/second-factor", Some(json!({ "ticket": "of nobody", "code": "287082" }))),
+        ("POST", "/v1/sign-in/passkey/begin", None),
+        ("POST", "/v1/sign-in/passkey/finish", Some(json!({ "ceremony": "of nobody", "passkey": {} }))),
         ("POST", "/v1/sign-out", Some(json!({ "everywhere": false }))),
         ("POST", "/v1/enrol", Some(json!({ "token": there.enrolment, "password": PASSWORD }))),
         ("GET", "/v1/me", None),
         ("GET", "/v1/me/tenants", None),
+        ("POST", "/v1/me/step-up", Some(json!({ "password": PASSWORD }))),
+        ("PUT", "/v1/me/password", Some(json!({ "current_password": PASSWORD, "password": "incorrect zebra charger clip" }))),
+        ("GET", "/v1/me/sign-ins", None),
+        ("DELETE", "/v1/me/sign-ins/{sign_in}", None),
+        ("GET", "/v1/me/factors", None),
+        ("POST", "/v1/me/totp", None),
+        ("DELETE", "/v1/me/totp", None),
+        ("POST", "/v1/me/totp/confirm", Some(json!({ "setup": "of nobody", "code": "287082" }))),
+        ("POST", "/v1/me/recovery-codes", None),
+        ("GET", "/v1/me/passkeys", None),
+        ("POST", "/v1/me/passkeys", Some(json!({ "ceremony": "of nobody", "name": "Blue", "passkey": {} }))),
+        ("POST", "/v1/me/passkeys/begin", None),
+        ("PUT", "/v1/me/passkeys/{passkey}", Some(json!({ "name": "Blue" }))),
+        ("DELETE", "/v1/me/passkeys/{passkey}", None),
         ("GET", "/v1/organisations/{organisation}/customer-id", None),
         ("POST", "/v1/organisations/{organisation}/customer-id/rotate", None),
         ("GET", "/v1/organisations/{organisation}/settings", None),
@@ -195,6 +215,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{halt}", &there.halt)
             .replace("{webhook}", if route.starts_with("/v1/platform") { &there.platform_webhook } else { &there.webhook })
             .replace("{stream}", &there.stream)
+            .replace("{sign_in}", &own_sign_in(scene, "ana@marina"))
+            .replace("{passkey}", &PasskeyId(9).to_string())
             .replace("{lock}", &there.lock)
             .replace("{request}", &there.asked)
             .replace("{grant}", &there.grant)
@@ -216,6 +238,14 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
 }
 
 /// An application has one stream at most: before it makes one, the one that is there goes.
+/// The sign-in by which a member of the town calls.
+pub fn own_sign_in(scene: &Scene, who: &str) -> String {
+    match scene.app.caller(scene.at(who), Door::Api).map(|c| c.principal) {
+        Some(Principal::Person { sign_in, .. }) => sign_in.to_string(),
+        _ => SignInId(9).to_string(), // it was ended
+    }
+}
+
 pub fn make_room(scene: &Scene, call: &Call, caller: &str) {
     if (call.method, call.route, caller) == ("POST", "/ssf/stream", "dec") {
         let path = format!("/ssf/stream?stream_id={}", scene.there.stream);

@@ -54,6 +54,12 @@ fn making_place(person: PersonId) -> String {
 }
 
 impl App {
+    /// Whether there can be passkeys: whether the issuer is a host name.
+    #[must_use]
+    pub fn passkeys_are_possible(&self) -> bool {
+        self.passkeys.are_possible()
+    }
+
     /// Whether the caller may change what they prove with now: asked before anything costly is done,
     /// and again by the kernel.
     ///

@@ -268,6 +268,14 @@ impl Limits {
         Ok(())
     }
 
+    /// A further step of a sign-in: what may be guessed in it is counted by the app.
+    ///
+    /// # Errors
+    /// [`TooOften`].
+    pub fn sign_in_step(&self, from: From) -> Result<(), TooOften> {
+        take(self.all.sign_in_address.as_ref(), from.key())
+    }
+
     /// A first password is set.
     ///
     /// # Errors

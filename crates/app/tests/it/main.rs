@@ -12,6 +12,8 @@
 )]
 
 mod again;
+#[allow(unreachable_pub)] // shared with the API's tests
+mod authenticator;
 mod batch;
 mod checker;
 mod checkpoints;
@@ -41,6 +43,7 @@ mod races;
 #[path = "../../../store/tests/support/record.rs"]
 mod record;
 mod restart;
+mod sign_in;
 mod site;
 mod snapshots;
 #[allow(dead_code, unreachable_pub)] // shared with the kernel's tests; not all of it is needed here

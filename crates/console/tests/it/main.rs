@@ -18,8 +18,8 @@ mod frame;
 mod furnished;
 mod house;
 mod inbox;
-mod portal;
 mod operator;
+mod portal;
 #[allow(unreachable_pub)]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres;

@@ -35,7 +35,7 @@ pub use same::differences;
 /// What [`check`] looks at.
 pub const OF_STATE: &[u8] = &[1, 2, 3, 4, 6, 7, 8, 14, 19, 20, 23, 32, 33];
 /// What [`step`] looks at.
-pub const OF_STEP: &[u8] = &[3, 4, 5, 7, 8, 16, 17, 19, 21, 25, 32];
+pub const OF_STEP: &[u8] = &[3, 4, 5, 7, 8, 16, 17, 19, 21, 23, 25, 32];
 /// What follows from comparing and reading the log.
 pub const OF_LOG: &[u8] = &[24, 25, 26];
 /// A breach of these halts what it concerns before anybody is told.

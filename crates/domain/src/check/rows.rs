@@ -5,6 +5,7 @@ use super::object::{LONGEST_GRANT, LONGEST_SESSION, gives, runs, stands};
 use crate::assignment::AssignmentEnd;
 use crate::command::Principal;
 use crate::event::{Event, Row};
+use crate::factor::Proof;
 use crate::grant::Grant;
 use crate::halt::HaltTarget as On;
 use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId, SessionId};
@@ -91,6 +92,7 @@ impl Step<'_> {
                 let bounded = *deadline <= self.row.at.plus(most.millis()).min(end);
                 self.must(bounded, 19, On::Session(*session), "it began longer than allowed");
             }
+            Event::SignedIn { person, proof, .. } => self.proven(*person, *proof),
             Event::SessionShortened { session, deadline } => {
                 let before = self.before.sessions.get(*session).map(|s| s.deadline);
                 let nearer = before.is_none_or(|b| *deadline <= b);
@@ -98,6 +100,27 @@ impl Step<'_> {
             }
             _ => {}
         }
+    }
+
+    /// A sign-in is let in by all that is set up, and by nothing that was used before.
+    fn proven(&mut self, person: PersonId, proof: Proof) {
+        let has = self.before.factors.get(&person);
+        let totp = has.and_then(|f| f.totp);
+        let right = match proof {
+            Proof::Password => totp.is_none(),
+            Proof::Totp { step } => totp.is_some_and(|t| t.step < step),
+            Proof::Recovery { code } => has.is_some_and(|f| f.recovery.contains(&code)),
+            Proof::Passkey { credential, counter, begun } => has
+                .and_then(|f| f.passkeys.iter().find(|p| p.credential == credential))
+                .is_some_and(|p| {
+                    (p.counter < counter || p.counter == 0) && p.begun.is_none_or(|at| at < begun)
+                }),
+            Proof::Earlier { .. } => {
+                let by = self.row.caller.principal;
+                matches!(by, Principal::Person { person: p, .. } if p == person)
+            }
+        };
+        self.must(right, 23, On::Person(person), "a sign-in was let in by what does not count");
     }
 
     fn four_eyes(&mut self, request: RequestId, grant: GrantId, by: PersonId) {

@@ -4,6 +4,7 @@
 use comity_domain::check::{self, Breach, OF_LOG, OF_STATE, OF_STEP, Scope, seam};
 use comity_domain::command::{Caller, Command};
 use comity_domain::event::{Event, Recorded, Row};
+use comity_domain::factor::{Acr, Proof};
 use comity_domain::grant::GrantEnd;
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
@@ -352,6 +353,44 @@ fn inv23_a_token_that_leads_elsewhere_is_found() {
     let (sign_in, _) = t.w.state.sign_ins.iter().find(|(_, x)| mine(x)).unwrap();
     let found = t.broken(|s| seam::sign_in(s, sign_in, |x| x.auth_epoch += 1));
     names(&found, 23, HaltTarget::Person(t.rita));
+}
+
+#[test]
+fn inv23_a_sign_in_by_what_does_not_count_is_found() {
+    let mut t = town();
+    let (secret, begun, rita) = (Digest32([4; 32]), t.w.now, t.rita);
+    let by_rita = t.w.sign_in(rita);
+    let totp = Command::SetTotp {
+        secret,
+        sealed: comity_domain::command::Sealed(vec![1]),
+        step: 7,
+        codes: vec![Digest32([6; 32])],
+    };
+    t.w.must(&by_rita, totp);
+    let nobody = crate::world::anonymous();
+    let signed_in = |t: &Town, proof| {
+        let event = Event::SignedIn {
+            person: rita,
+            sign_in: comity_domain::ids::SignInId(7),
+            digest: secret,
+            until: t.w.now.plus(HOUR),
+            proof,
+            door: comity_domain::command::Door::Api,
+        };
+        t.stepped(&nobody, vec![event])
+    };
+    for proof in [
+        Proof::Password,
+        Proof::Totp { step: 7 },
+        Proof::Recovery { code: secret },
+        Proof::Passkey { credential: secret, counter: 1, begun },
+        Proof::Earlier { acr: Acr::Multi, at: begun },
+    ] {
+        names(&signed_in(&t, proof), 23, HaltTarget::Person(rita));
+    }
+    for proof in [Proof::Totp { step: 8 }, Proof::Recovery { code: Digest32([6; 32]) }] {
+        assert_eq!(signed_in(&t, proof), [], "{proof:?}");
+    }
 }
 
 #[test]

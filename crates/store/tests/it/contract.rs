@@ -10,6 +10,7 @@ use comity_domain::event::Row;
 use comity_domain::ids::{Digest32, OrganisationId, PersonId};
 use comity_domain::kernel;
 use comity_domain::state::State;
+use comity_domain::text::Subject;
 use comity_domain::time::Instant;
 use comity_store::{AppendError, Edge, Reader, Store, StoreError, leaf_hash, merkle, verify};
 
@@ -86,6 +87,41 @@ fn t39_a_batch_is_written_whole_or_not_at_all_with_everything_beside_it(on: On) 
     let none = [(rows[41].clone(), vec![SideWrite::EraseCredentials])];
     store.append(&none, &mut salts()).unwrap();
     assert_eq!((shelf.counted("credential"), shelf.counted("customer_id")), (0, 30));
+}
+}
+
+on_both! {
+fn t48_what_a_person_proves_with_stands_beside_the_log_until_it_is_taken_away(on: On) {
+    let rows = long_story().rows;
+    let shelf = on.shelf();
+    let mut store = shelf.open();
+    let (ana, ben) = (PersonId(1), PersonId(2));
+    let digest = |n: u8| Digest32([n; 32]);
+    let put = |person, n: u8, sealed: u8| SideWrite::Factor {
+        person,
+        factor: digest(n),
+        sealed: Sealed(vec![sealed]),
+    };
+    let mut at = 0;
+    let mut write = |side: Vec<SideWrite>| {
+        store.append(&[(rows[at].clone(), side)], &mut salts()).unwrap();
+        at += 1;
+    };
+    write(vec![put(ana, 1, 1), put(ana, 2, 2), put(ben, 1, 3), put(ben, 4, 4)]);
+    let reader = shelf.reader();
+    assert_eq!(reader.factor(ana, digest(1)).unwrap(), Some(vec![1]));
+    assert_eq!(reader.factor(ben, digest(1)).unwrap(), Some(vec![3]), "each person's own");
+    assert_eq!(reader.factor(ana, digest(4)).unwrap(), None);
+    write(vec![put(ana, 1, 9), SideWrite::DropFactor { person: ana, factor: digest(2) }]);
+    assert_eq!(reader.factor(ana, digest(1)).unwrap(), Some(vec![9]), "the later one");
+    assert_eq!(reader.factor(ana, digest(2)).unwrap(), None);
+    write(vec![SideWrite::EraseFactors(Some(ben))]);
+    assert_eq!(shelf.counted("factor"), 1);
+    write(vec![put(ben, 4, 4), SideWrite::EraseWords(Subject::Person(ana))]);
+    assert_eq!(reader.factor(ana, digest(1)).unwrap(), None, "erased with the words");
+    assert_eq!(reader.factor(ben, digest(4)).unwrap(), Some(vec![4]));
+    write(vec![SideWrite::EraseFactors(None)]);
+    assert_eq!(shelf.counted("factor"), 0);
 }
 }
 

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use comity_domain::application::{KeyUse, Policy};
 use comity_domain::assignment::{AssignmentEnd, Basis};
-use comity_domain::command::{Caller, Command, FreshSecret, Sealed, WebhookSpec};
+use comity_domain::command::{Caller, Command, Door, FreshSecret, Principal, Sealed, WebhookSpec};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Due, Event, Recorded, Row};
+use comity_domain::factor::{FreshPasskey, Proof};
 use comity_domain::grant::{GrantEnd, Narrowing};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
@@ -122,6 +123,7 @@ pub fn long_story() -> World {
     let operate = w.operate();
     told(&mut w, &operate, None);
     streamed(&mut w);
+    proving(&mut w, harbour, boss);
     w
 }
 
@@ -148,6 +150,42 @@ fn streamed(w: &mut World) {
     let polled = StreamSpec { delivery: Some(StreamDelivery::Poll), ..StreamSpec::default() };
     w.must(&decide, Command::ChangeStream { stream, spec: polled });
     w.must(&decide, Command::RemoveStream { stream });
+}
+
+/// Everything that can become of what a person proves with.
+fn proving(w: &mut World, harbour: OrganisationId, boss: PersonId) {
+    let by = w.sign_in(boss);
+    let key = |n: u8| {
+        let (credential, sealed) = (Digest32([n; 32]), Sealed(vec![n; 40]));
+        Command::AddPasskey(FreshPasskey { credential, name: "Blue key".into(), sealed })
+    };
+    w.must(&by, key(1));
+    let step_up = |w: &mut World, by: &Caller, proof| {
+        let digest = w.secret();
+        w.must(by, Command::StepUp { digest, proof });
+        let sign_in = w.state.sign_in_by_digest(digest).unwrap();
+        let principal = Principal::Person { person: boss, sign_in };
+        Caller { principal, door: Door::Console }
+    };
+    let begun = w.now;
+    let proof = Proof::Passkey { credential: Digest32([1; 32]), counter: 3, begun };
+    let by = step_up(w, &by, proof);
+    let passkey = w.state.factors.get(&boss).unwrap().passkeys[0].id;
+    w.must(&by, Command::RenamePasskey { passkey, name: "Red key".into() });
+    let (secret, codes) = (Digest32([2; 32]), vec![Digest32([3; 32]), Digest32([4; 32])]);
+    w.must(&by, Command::SetTotp { secret, sealed: Sealed(vec![2; 40]), step: 58_907_520, codes });
+    let by = step_up(w, &by, Proof::Totp { step: 58_907_521 });
+    let by = step_up(w, &by, Proof::Recovery { code: Digest32([3; 32]) });
+    w.must(&by, Command::MakeRecoveryCodes { codes: vec![Digest32([5; 32])] });
+    w.must(&by, Command::RemoveTotp);
+    let (digest, password_hash) = (w.secret(), "$argon2id$test".into());
+    w.must(&by, Command::ChangePassword { proven: true, password_hash, digest });
+    let sign_in = w.state.sign_in_by_digest(digest).unwrap();
+    let by = Caller { principal: Principal::Person { person: boss, sign_in }, door: Door::Console };
+    w.must(&by, Command::RemovePasskey { passkey });
+    w.must(&by, Command::EndSignIn { sign_in });
+    let external = w.external(harbour, boss);
+    w.must(&w.provision(), Command::ResetFactors { organisation: harbour, external });
 }
 
 /// Everything that can become of a webhook.

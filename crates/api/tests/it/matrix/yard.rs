@@ -6,14 +6,15 @@ use std::sync::OnceLock;
 use comity_domain::command::{Caller, Command};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId, RequestId, SessionId, StreamId,
-    WebhookId,
+    GrantId, HaltId, KeyId, LockId, OrganisationId, PasskeyId, PersonId, RequestId, SessionId,
+    SignInId, StreamId, WebhookId,
 };
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::doors::{Scene, There, approve, ask, terms};
 use crate::harness::{House, copy, text};
+use crate::may_routes::own_sign_in;
 use crate::town::{Known, Member, Town};
 
 /// The callers, in the order of the columns.
@@ -122,6 +123,7 @@ impl Yard {
         let locked = s.post(freya, "/v1/organisations/fjord/locks", &lock).ok();
         foreign.insert("lock", text(&locked["id"]));
         foreign.insert("person", s.person("freya@fjord").into());
+        foreign.insert("sign_in", own_sign_in(s, "freya@fjord"));
         foreign.insert("organisation", "fjord".into());
         foreign.insert("organisation_id", s.known.organisations["fjord"].clone());
         // The builder's identifiers are each organisation's own: these are another's.
@@ -270,6 +272,7 @@ impl Yard {
             "roles" => "skipper".to_owned(),
             "token" => there.token.clone(),
             "stream" => there.stream.clone(),
+            "sign_in" => own_sign_in(&self.scene, "ana@marina"),
             other => panic!("own {other} stands in the path"),
         };
         let missing = || match kind {
@@ -284,6 +287,8 @@ impl Yard {
             "halt" => HaltId(7).to_string(),
             "webhook" => WebhookId(7).to_string(),
             "stream" => StreamId(7).to_string(),
+            "sign_in" => SignInId(7).to_string(),
+            "passkey" => PasskeyId(7).to_string(),
             "import" => "imp_of-nobody".to_owned(),
             "file" => "nothing-here".to_owned(),
             "units" | "accounts" | "roles" | "members" | "applications" | "levels" | "kid" => {
