@@ -136,7 +136,7 @@ fn health(
     let health = match (app.breach().is_some(), app.is_ready()) {
         (true, _) => badge(Tone::Bad, "Closed"),
         (false, false) => badge(Tone::Warn, "Not ready"),
-        (false, true) if breaches + failures > 0 || state.halts.len() > 0 => {
+        (false, true) if breaches + failures > 0 || !state.halts.is_empty() => {
             badge(Tone::Warn, "Needs a look")
         }
         (false, true) => badge(Tone::Good, "Well"),
