@@ -87,7 +87,9 @@ struct ShownMinute {
     /// When the minute began.
     #[schema(value_type = values::Instant)]
     at: String,
+    /// Calls that were allowed in it.
     allowed: u64,
+    /// Calls that were refused in it.
     refused: u64,
 }
 

@@ -10,7 +10,8 @@ use comity_app::App;
 
 use super::Wrong;
 use crate::input::too_large;
-use crate::limits::Counted;
+use comity_app::limits::Beside;
+
 use crate::problem::Problem;
 
 /// What may come several times (RFC 8693, section 2.1).
@@ -20,7 +21,7 @@ const SEVERAL: [&str; 2] = ["audience", "resource"];
 pub struct Form {
     pub headers: HeaderMap,
     /// How often who sent it may come.
-    pub counted: Option<Counted>,
+    pub counted: Option<Beside>,
     parameters: Vec<(String, String)>,
 }
 
@@ -28,7 +29,7 @@ impl Form {
     /// Reads a request.
     pub async fn read(app: &Arc<App>, request: Request) -> Result<Self, Wrong> {
         let headers = request.headers().clone();
-        let counted = request.extensions().get::<Counted>().cloned();
+        let counted = request.extensions().get::<Beside>().cloned();
         let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let kind = kind.split(';').next().map(str::trim).unwrap_or_default();
         let kinds = headers.get_all(header::CONTENT_TYPE).iter().count();

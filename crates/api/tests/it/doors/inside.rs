@@ -13,6 +13,7 @@ fn is_open(route: &str) -> bool {
         || route.starts_with("/docs")
         || route.starts_with("/oauth/")
         || route.starts_with("/.well-known/")
+        || route.starts_with("/v1/sign-in/")
 }
 
 #[test]

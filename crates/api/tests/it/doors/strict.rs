@@ -30,7 +30,7 @@ fn raw(
 fn fit<'s>(scene: &'s Scene, call: &Call) -> &'s str {
     match call.route {
         r if r.starts_with("/v1/platform") || r.ends_with("/standing") => &scene.known.operate,
-        r if r.starts_with("/access/") => scene.decide_key("boats"),
+        r if r.starts_with("/access/") || r.starts_with("/ssf/") => scene.decide_key("boats"),
         r if r.contains("/requests") && r.starts_with("/v1/organisations") => {
             scene.at("pia@harbor-help")
         }

@@ -63,9 +63,9 @@ fn t16_nobody_fetches_an_ending_to_which_another_node_could_still_say_yes() {
         let end = std::thread::spawn(end);
         eventually("it is committed", || ended(&two.a.app));
         let early = fetched(&two.a.app, &decide, stream);
-        if two.b.is_current() && !end.is_finished() && early.is_some() {
+        if let Some(early) = early.filter(|_| two.b.is_current() && !end.is_finished()) {
             seen += 1;
-            assert_eq!(early.unwrap().len(), told, "told while the other could say yes");
+            assert_eq!(early.len(), told, "told while the other could say yes");
         }
         eventually("it is answered", || end.is_finished());
         drop(stuck);
