@@ -7,11 +7,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, Request};
 use axum::http::{HeaderMap, header};
 use comity_app::App;
+use comity_app::limits::Beside;
 
 use super::Wrong;
 use crate::input::too_large;
-use comity_app::limits::Beside;
-
 use crate::problem::Problem;
 
 /// What may come several times (RFC 8693, section 2.1).
