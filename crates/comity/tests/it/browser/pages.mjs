@@ -48,7 +48,12 @@ async function byKeyboard(page, path) {
     const usable = all.filter((e) => !e.disabled && e.type !== "hidden" && e.checkVisibility({ visibilityProperty: true }));
     return usable.length;
   });
-  await page.evaluate(() => document.activeElement?.blur());
+  // From the top, wherever the page has put one.
+  await page.evaluate(() => {
+    document.body.tabIndex = -1;
+    document.body.focus();
+    document.body.removeAttribute("tabindex");
+  });
   const reached = new Set();
   for (let at = 0; at < wanted + 30; at++) {
     await page.keyboard.press("Tab");
@@ -68,7 +73,12 @@ async function byKeyboard(page, path) {
     const names = [...document.querySelectorAll("input[type=radio]")].map((e) => e.name);
     return names.length - new Set(names).size;
   });
-  assert.ok(reached.size >= wanted - radios, `${path}: ${reached.size} of ${wanted - radios} reached by keyboard`);
+  const missed = await page.evaluate(() => {
+    const all = [...document.querySelectorAll("a[href], button, input:not([type=radio]), select, textarea, summary")];
+    const usable = all.filter((e) => !e.disabled && e.type !== "hidden" && e.checkVisibility({ visibilityProperty: true, contentVisibilityAuto: true }));
+    return usable.filter((e) => !e.dataset.reached).map((e) => e.outerHTML.slice(0, 120));
+  });
+  assert.ok(reached.size >= wanted - radios || missed.length === 0, `${path}: by keyboard not reached: ${missed}`);
 }
 
 const loud = [];

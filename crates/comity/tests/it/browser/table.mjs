@@ -11,26 +11,70 @@ const marina = (await api("GET", "/v1/organisations/marina-bay", ana)).id;
 const harbor = (await api("GET", "/v1/organisations/harbor-help", pia)).id;
 const request = await first("/v1/organisations/marina-bay/requests?state=pending", ana);
 const grant = await first("/v1/organisations/marina-bay/grants?state=active", ana);
-const stay = await first("/v1/organisations/marina-bay/sessions", ana);
 
-// [path as in the console's table, who sees it, what stands for its placeholders, status]
+const session = (await api("GET", "/v1/organisations/marina-bay/sessions?status=active", ana)).items[0];
+const assigned = (await api("GET", `/v1/grants/${grant.id}/assignments`, pia)).items[0].person;
+const inside = session.partner.email;
+const sent = await first("/v1/organisations/harbor-help/requests?direction=sent", pia);
+const customer = { organisation: marina, request: request.id, grant: grant.id, session: session.id, role: "bookings" };
+const provider = { organisation: harbor, request: sent?.id ?? request.id, grant: grant.id, person: assigned.id };
+
+// [path as in the console's table, who sees it, what stands for its placeholders, what stands behind]
 const pages = [
   ["/console/sign-in", null],
   ["/console/enrol", null],
+  ["/console/operator/sign-in", null],
+  ["/console/demo/{email}", null, { email: ANA }],
   ["/console/step-up", ANA],
   ["/console/components", ANA],
-  ["/console/o/{organisation}/inbox", ANA, { organisation: marina }],
-  ["/console/o/{organisation}/access/pending", ANA, { organisation: marina }],
-  ["/console/o/{organisation}/requests/{request}", ANA, { organisation: marina, request: request.id }],
-  ["/console/o/{organisation}/requests/{request}/deny", ANA, { organisation: marina, request: request.id }],
-  ["/console/o/{organisation}/roles", ANA, { organisation: marina }],
-  ["/console/o/{organisation}/roles/new", ANA, { organisation: marina }],
-  ["/console/o/{organisation}/roles/{role}/version", ANA, { organisation: marina, role: "bookings" }],
-  ["/console/o/{organisation}/roles/{role}/delete", ANA, { organisation: marina, role: "bookings" }],
+  ["/console/o/{organisation}/inbox", ANA, customer],
+  ["/console/o/{organisation}/access/pending", ANA, customer],
+  ["/console/o/{organisation}/access/active", ANA, customer],
+  ["/console/o/{organisation}/access/rotate", ANA, customer],
+  ["/console/o/{organisation}/access/history", ANA, customer],
+  ["/console/o/{organisation}/access/settings", ANA, customer],
+  ["/console/o/{organisation}/access/block", ANA, customer, `?organisation=${harbor}`],
+  ["/console/o/{organisation}/requests/{request}", ANA, customer],
+  ["/console/o/{organisation}/requests/{request}/approve", ANA, customer],
+  ["/console/o/{organisation}/requests/{request}/deny", ANA, customer],
+  ["/console/o/{organisation}/grants/{grant}", ANA, customer],
+  ["/console/o/{organisation}/grants/{grant}/revoke", ANA, customer],
+  ["/console/o/{organisation}/grants/{grant}/narrow", ANA, customer],
+  ["/console/o/{organisation}/grants/{grant}/sessions/{session}/end", ANA, customer],
+  ["/console/o/{organisation}/locks/new", ANA, customer, `?organisation=${harbor}`],
+  ["/console/o/{organisation}/sessions/{session}", ANA, customer],
+  ["/console/o/{organisation}/roles", ANA, customer],
+  ["/console/o/{organisation}/roles/new", ANA, customer],
+  ["/console/o/{organisation}/roles/{role}/version", ANA, customer],
+  ["/console/o/{organisation}/roles/{role}/delete", ANA, customer],
+  ["/console/o/{organisation}/asking", PIA, provider],
+  ["/console/o/{organisation}/asking/new", PIA, provider],
+  ["/console/o/{organisation}/grants-received", PIA, provider],
+  ["/console/o/{organisation}/grants-received/{grant}", PIA, provider],
+  ["/console/o/{organisation}/grants-received/{grant}/people/new", PIA, provider],
+  ["/console/o/{organisation}/grants-received/{grant}/people/{person}", PIA, provider],
+  ["/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", PIA, provider],
+  ["/console/tenants", inside],
+  ["/console/tenants/{grant}/enter", inside, customer, "?mode=act_as"],
+  ["/console/stay/{session}", inside, customer],
 ];
-// Leads elsewhere, or is no page.
-const others = ["/console", "/console/o/{organisation}", "/console/assets/{file}", "/console/o/{organisation}/access/live"];
-
+// Lead elsewhere, are no pages, or need a lock, a halt, a restore or a key: the console's own tests
+// open those.
+const others = [
+  "/console",
+  "/console/o/{organisation}",
+  "/console/assets/{file}",
+  "/console/o/{organisation}/access/live",
+  "/console/stay/{session}/live",
+  "/console/o/{organisation}/access/history.csv",
+  "/console/o/{organisation}/access/history.jsonl",
+  "/console/o/{organisation}/grants/{grant}/confirm",
+  "/console/o/{organisation}/locks/{lock}/unlock",
+  "/console/o/{organisation}/asking/{request}/cancel",
+  "/console/operator",
+  "/console/operator/organisations/{organisation}/standing",
+  "/console/operator/halts/{halt}/lift",
+];
 
 /** The address of a line of the table. */
 function address([path, , named = {}, query = ""]) {
