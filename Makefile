@@ -19,7 +19,7 @@ endif
 endif
 
 # The store's own tests stand on both engines in one run; those above it choose one.
-POSTGRES_PASS := COMITY_TEST_STORE=postgres cargo test $(LOCKED) -p comity-app -p comity-api --test it
+POSTGRES_PASS := COMITY_TEST_STORE=postgres cargo test $(LOCKED) -p comity-app -p comity-api -p comity-console --test it
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,7 +37,7 @@ test: check tools ## everything that must be green before a merge
 test-quick: tools ## the tests alone, on files
 	cargo test $(LOCKED) --workspace
 
-test-postgres: ## the tests of app and API once more, on PostgreSQL
+test-postgres: ## the tests of app and doors once more, on PostgreSQL
 	$(POSTGRES_PASS)
 
 check: setup fmt-check clippy layers docs deny ## all but the tests: format, lints, layers, docs, licences

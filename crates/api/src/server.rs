@@ -42,7 +42,7 @@ pub struct Patience {
     pub headers_pressed: Duration,
     /// How long a request may take, its body included.
     pub request: Duration,
-    /// For how long in all a client may keep us from writing; reading at [`paced::LEAST_RATE`]
+    /// For how long in all a client may keep us from writing; reading at the least rate
     /// makes up for it.
     pub unread: Duration,
     /// How many connections are open at once; `None` for as many as the system has files for.

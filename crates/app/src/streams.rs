@@ -312,7 +312,7 @@ impl App {
     }
 
     /// Notes what became of what was fetched before, and gives out what waits; waits for it if asked
-    /// to, for [`WAIT`] at most. Says nothing of an ending that another node could still say yes to.
+    /// to, for twenty seconds at most. Says nothing of an ending that another node could still say yes to.
     ///
     /// # Errors
     /// [`Failure`].

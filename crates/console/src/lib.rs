@@ -3,7 +3,7 @@
 //!
 //! In reading order:
 //!
-//! - [`routes`]: every page on one screen.
+//! - `routes.rs`: every page on one screen.
 //! - `visitor.rs`: who is looking: the cookie, its limits, and what a form has to prove.
 //! - `shell.rs`: what surrounds every page: navigation, the person, what was just done.
 //! - `wrong.rs`: how "no" and "broken" look.

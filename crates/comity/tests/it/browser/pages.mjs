@@ -8,7 +8,8 @@ async function look(page, path, address, width, dark) {
   const loud = [];
   const note = (what) => loud.push(`${path} at ${width}: ${what}`);
   const onConsole = (message) => ["error", "warning"].includes(message.type()) && note(message.text());
-  const onFailed = (failed) => note(`${failed.url()} failed`);
+  // What the page before asked for by itself is given up when one goes on.
+  const onFailed = (failed) => failed.failure().errorText !== "net::ERR_ABORTED" && note(`${failed.url()} failed`);
   const onError = (error) => note(error.message);
   page.on("console", onConsole).on("requestfailed", onFailed).on("pageerror", onError);
   const answer = await page.goto(COMITY + address);

@@ -14,9 +14,10 @@ const grant = await first("/v1/organisations/marina-bay/grants?state=active", an
 
 const session = (await api("GET", "/v1/organisations/marina-bay/sessions?status=active", ana)).items[0];
 const assigned = (await api("GET", `/v1/grants/${grant.id}/assignments`, pia)).items[0].person;
+const role = await first("/v1/organisations/marina-bay/roles", ana);
 const inside = session.partner.email;
 const sent = await first("/v1/organisations/harbor-help/requests?direction=sent", pia);
-const customer = { organisation: marina, request: request.id, grant: grant.id, session: session.id, role: "bookings" };
+const customer = { organisation: marina, request: request.id, grant: grant.id, session: session.id, role: role.id };
 const provider = { organisation: harbor, request: sent?.id ?? request.id, grant: grant.id, person: assigned.id };
 
 // [path as in the console's table, who sees it, what stands for its placeholders, what stands behind]
@@ -33,7 +34,7 @@ const pages = [
   ["/console/o/{organisation}/access/rotate", ANA, customer],
   ["/console/o/{organisation}/access/history", ANA, customer],
   ["/console/o/{organisation}/access/settings", ANA, customer],
-  ["/console/o/{organisation}/access/block", ANA, customer, `?organisation=${harbor}`],
+  ["/console/o/{organisation}/access/block", ANA, customer, `?partner=${harbor}`],
   ["/console/o/{organisation}/requests/{request}", ANA, customer],
   ["/console/o/{organisation}/requests/{request}/approve", ANA, customer],
   ["/console/o/{organisation}/requests/{request}/deny", ANA, customer],
