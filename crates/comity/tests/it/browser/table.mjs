@@ -10,7 +10,8 @@ const first = async (path, who) => (await api("GET", path, who)).items[0];
 const marina = (await api("GET", "/v1/organisations/marina-bay", ana)).id;
 const harbor = (await api("GET", "/v1/organisations/harbor-help", pia)).id;
 const request = await first("/v1/organisations/marina-bay/requests?state=pending", ana);
-const grant = await first("/v1/organisations/marina-bay/grants?state=active", ana);
+const grants = (await api("GET", "/v1/organisations/marina-bay/grants?state=active", ana)).items;
+const grant = grants.find((g) => g.partner.id === harbor);
 
 const session = (await api("GET", "/v1/organisations/marina-bay/sessions?status=active", ana)).items[0];
 const assigned = (await api("GET", `/v1/grants/${grant.id}/assignments`, pia)).items[0].person;
