@@ -32,6 +32,7 @@ pub(super) const RIGHTS: &[(&str, &str)] = &[
     ("SELECT, INSERT, DELETE", "notice_seen"),
     ("SELECT, INSERT, UPDATE, DELETE", "mail"),
     ("SELECT, INSERT, UPDATE", "mail_cursor"),
+    ("SELECT, INSERT, UPDATE, DELETE", "farewell"),
     ("SELECT, INSERT, UPDATE", "session_history"),
     ("SELECT, INSERT, UPDATE", "lease"),
     ("SELECT, INSERT, UPDATE", "counter"),
