@@ -126,7 +126,9 @@ impl Scene {
     fn restarted(self) -> Self {
         let Self { town: Town { house, known }, there } = self;
         house.app.stop();
-        let House { folder, clock, .. } = house;
+        // On PostgreSQL the folder is the node's own as long as the installation is in memory.
+        let House { folder, clock, app, router, runtime } = house;
+        drop((router, runtime, app));
         let house = House::start(folder);
         house.clock.set(clock.now());
         Self { town: Town { house, known }, there }
