@@ -6,6 +6,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,7 +18,7 @@ use comity_app::app::Settings;
 use comity_app::clock::Clock;
 use comity_app::outbound::Rules;
 use comity_app::people::passwords::Cost;
-use comity_domain::time::Instant;
+use comity_domain::time::{Instant, SECOND};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -114,7 +116,7 @@ impl House {
             Box::pin(async move {
                 if name == "never.example" {
                     // A resolver that does not answer, as the system's is asked: on a thread.
-                    let asking = || std::thread::sleep(std::time::Duration::from_secs(60));
+                    let asking = || std::thread::sleep(Duration::from_secs(60));
                     let _ = tokio::task::spawn_blocking(asking).await;
                 }
                 Ok(if name == "localhost" { near } else { Vec::new() })
@@ -126,7 +128,7 @@ impl House {
             if app.is_ready() || !engine::on_postgres() {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         // What is limited has tests of its own; everybody else's clock stands still.
         let router = comity_api::limited_router(app.clone(), &limits::Settings::off());
@@ -198,6 +200,18 @@ impl House {
 
     pub fn wait(&self, millis: i64) {
         self.clock.set(self.now().plus(millis));
+    }
+
+    /// What a receiver is sent once more after it failed. The failure may be noted only after a move
+    /// of the clock, which then counts for nothing: it is moved until something comes.
+    pub fn comes_again<T>(&self, arrived: &Receiver<T>) -> T {
+        for _ in 0..20 {
+            self.wait(70 * SECOND);
+            if let Ok(post) = arrived.recv_timeout(Duration::from_secs(2)) {
+                return post;
+            }
+        }
+        panic!("nothing came again");
     }
 
     /// A sign-in by password.
