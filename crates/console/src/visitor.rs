@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 use crate::cookie::{self, IDLE};
 use crate::routes::Console;
 use crate::shell;
+use crate::tenants::{self, Switch};
 use crate::wrong::Wrong;
 
 /// How often the cookie's time is renewed at most.
@@ -54,6 +55,8 @@ pub struct Visitor {
     pub unread: u32,
     /// In how many stays they are.
     pub inside: u32,
+    /// Where they may go from here.
+    pub switch: Arc<Switch>,
 }
 
 impl Visitor {
@@ -123,9 +126,11 @@ pub async fn recognise(
     let visitor = match visitor {
         Some(visitor) if !by_itself => {
             let unread = unread(&app, visitor.person, request.uri().path()).await;
-            let stays = portal::stays(&app.state(), visitor.person, now).count();
+            let state = app.state();
+            let stays = portal::stays(&state, visitor.person, now).count();
             let inside = u32::try_from(stays).unwrap_or(u32::MAX);
-            Some(Visitor { said: said.clone(), unread, inside, ..visitor })
+            let switch = Arc::new(tenants::switch(&state, visitor.person, now));
+            Some(Visitor { said: said.clone(), unread, inside, switch, ..visitor })
         }
         known => known,
     };
@@ -214,6 +219,7 @@ fn visitor(app: &App, token: &str) -> Option<Visitor> {
         said: None,
         unread: 0,
         inside: 0,
+        switch: Arc::default(),
     })
 }
 

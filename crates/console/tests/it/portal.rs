@@ -526,3 +526,40 @@ fn n8_many_customers_are_searched() {
     house.get(&hugo, "/console/tenants?q=MARINA").says("Enter: Marina Bay");
     house.get(&hugo, "/console/tenants?q=nobody").says("No customer of this name");
 }
+
+#[test]
+fn n8_every_page_offers_to_switch_tenant_the_own_organisations_first() {
+    let house = House::new();
+    let grant = house.granted();
+    let hugo = house.browser("hugo@harbor");
+    let menu = |page: &str| {
+        let menu = page.split_once("Switch tenant</li>").unwrap().1;
+        menu.split_once("class=\"rule\"").unwrap().0.to_owned()
+    };
+    let shown = menu(&house.get(&hugo, "/console/tenants").text);
+    let home = shown.find("Harbor Help").unwrap();
+    let enter = format!("action=\"/console/tenants/{grant}/enter\"");
+    assert!(shown.find(&enter).unwrap() > home, "{shown}");
+    assert_eq!(shown.matches("<form").count(), 1, "one line for the one live grant: {shown}");
+    // What it leads to.
+    let stay = enter_by_menu(&house, &hugo, grant);
+    assert!(menu(&house.get(&hugo, &format!("/console/stay/{stay}")).text).contains("1 inside"));
+    // Whoever is on no grant sees nobody's, and an ended grant is gone from it.
+    let boss = house.browser("ana@marina");
+    assert!(!house.get(&boss, "/console/tenants").text.contains(&enter));
+    house.run(&house.caller("ana@marina"), Command::Revoke { grant });
+    assert!(!menu(&house.get(&hugo, "/console/tenants").text).contains("<form"));
+    // Of many, the first by name, and the way to all.
+    for _ in 0..9 {
+        house.wait(MINUTE);
+        house.granted();
+    }
+    let hugo = house.browser("hugo@harbor");
+    let shown = menu(&house.get(&hugo, "/console/tenants").text);
+    assert_eq!(shown.matches("<form").count(), 7);
+    assert!(shown.contains("Search all 9 customers"), "{shown}");
+}
+
+fn enter_by_menu(house: &House, browser: &Browser, grant: GrantId) -> String {
+    stay(&enter(house, browser, grant, &[("mode", "direct")]))
+}
