@@ -92,6 +92,18 @@ fn the_whole_story_works_without_script() {
     story("off");
 }
 
+/// Not a test: `make pictures` runs it.
+#[test]
+#[ignore = "writes docs/pictures"]
+fn pictures_of_the_main_pages() {
+    let folder = workspace().join("docs/pictures");
+    std::fs::create_dir_all(&folder).unwrap();
+    let pictures = folder.to_str().unwrap();
+    let out = run(include_str!("pictures.mjs"), &[("PICTURES", pictures)]);
+    println!("{out}");
+    assert!(out.ends_with("all pictures were taken\n"), "{out}");
+}
+
 #[test]
 fn t3_t41_t42_strange_texts_stay_texts_on_every_page() {
     let payloads = include_str!("payloads.mjs");
