@@ -107,7 +107,7 @@ const ana = await token(ANA);
 const marina = `/console/o/${(await api("GET", "/v1/organisations/marina-bay", ana)).id}`;
 const of = async (query) => (await api("GET", `/v1/organisations/marina-bay/sessions?${query}`, ana)).items;
 const now = (await of("status=active"))[0];
-const busiest = (await of("limit=100")).reduce((a, b) => (b.partner.api_calls > a.partner.api_calls ? b : a));
+const busiest = (await of("limit=100")).reduce((a, b) => (b.api_calls > a.api_calls ? b : a));
 
 const page = await seat(ANA);
 await page.goto(`${COMITY}${marina}/access/pending`);
@@ -123,7 +123,9 @@ await page.setViewportSize({ width: 1200, height: 800 });
 await page.goto(`${COMITY}${marina}/access/active`);
 await picture(page, "active-access");
 await page.goto(`${COMITY}${marina}/sessions/${busiest.id}`);
+await page.setViewportSize({ width: 1200, height: 1080 });
 await picture(page, "session");
+await page.setViewportSize({ width: 1200, height: 800 });
 await page.goto(`${COMITY}${marina}/access/settings`);
 await picture(page, "settings");
 const dark = await seat(ANA, true);
