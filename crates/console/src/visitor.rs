@@ -45,7 +45,6 @@ pub struct Visitor {
     /// Who.
     pub person: PersonId,
     /// By which sign-in.
-    #[allow(dead_code, reason = "the page of one's own sign-ins marks it")]
     pub sign_in: SignInId,
     /// What every form of theirs has to hold.
     pub form_key: String,
@@ -153,8 +152,18 @@ pub async fn recognise(
 
 /// The last part of an address to which a form is sent that ends something: it has a lane of its
 /// own, so that whoever has read or written much can still revoke (T46).
-const ENDINGS: [&str; 11] = [
-    "sign-out", "deny", "revoke", "narrow", "end", "lock", "cancel", "home", "remove", "give-up",
+const ENDINGS: [&str; 12] = [
+    "sign-out",
+    "sign-out-everywhere",
+    "deny",
+    "revoke",
+    "narrow",
+    "end",
+    "lock",
+    "cancel",
+    "home",
+    "remove",
+    "give-up",
     "delete",
 ];
 
