@@ -187,6 +187,8 @@ if (live) {
           if (place.textContent !== String(count)) place.textContent = String(count);
       if (version !== null && told.version !== version && notice) notice.hidden = false;
       version = told.version;
+      // What one was in is over: the page that says so, and not a form sent once more.
+      if (told.over && live.dataset.over) location.replace(live.dataset.over);
     } catch {
       // the next look may do better
     }
@@ -208,7 +210,8 @@ if (left) {
     left.textContent = seconds >= 60 ? `${minutes} min ${String(seconds % 60).padStart(2, "0")} s` : `${seconds} s`;
     if (seconds === 0) {
       clearInterval(timer);
-      location.reload();
+      // Not a reload: the page may be the answer to entering, which would be sent once more.
+      location.replace(left.dataset.ends);
     }
   };
   const timer = setInterval(tick, 1000);

@@ -428,6 +428,56 @@ fn t12_somebody_elses_stay_is_not_there() {
 }
 
 #[test]
+fn who_has_only_ever_asked_lands_on_what_it_asked() {
+    let house = House::new();
+    let (pia, ana) = (house.browser("pia@harbor"), house.browser("ana@marina"));
+    let lands = |who: &Browser, org: &str| {
+        house.get(who, &format!("/console/o/{}", house.org(org))).is(303).to().to_owned()
+    };
+    assert!(lands(&pia, "harbor").ends_with("/access/pending"), "it is nothing yet");
+    house.granted();
+    assert_eq!(lands(&pia, "harbor"), asking(&house));
+    assert!(lands(&ana, "marina").ends_with("/access/pending"));
+}
+
+#[test]
+fn where_nobody_goes_yet_somebody_is_let_in_from_the_list() {
+    let house = House::new();
+    let clerk = house.app.state().role_by_code(house.org("marina"), "clerk").unwrap();
+    let grant = house.approve_only(house.ask("Winter storage", 30), &[clerk]);
+    let list = format!("/console/o/{}/grants-received", house.org("harbor"));
+    let add = format!("{}/people/new", received(&house, grant));
+    let pia = house.browser("pia@harbor");
+    house.get(&pia, &list).says(&add).says("nobody yet");
+    let person = house.people["hugo"];
+    let spec =
+        AssignmentSpec { person, roles: vec![clerk], accounts: Accounts::All, ends_at: None };
+    house.run(&house.caller("pia@harbor"), Command::Assign { grant, spec });
+    house.get(&pia, &list).is_silent(&add).says("Manage access");
+}
+
+#[test]
+fn r14_a_page_that_waits_is_told_that_the_stay_is_over_and_coming_home_says_why() {
+    let house = House::new();
+    let grant = house.granted();
+    let hugo = house.browser("hugo@harbor");
+    let begun = enter(&house, &hugo, grant, &[("mode", "direct")]);
+    let id = stay(begun.is(200));
+    // Never a reload: this page is the answer to a form.
+    begun.says(&format!("data-ends=\"/console/stay/{id}\""));
+    begun.says(&format!("data-over=\"/console/stay/{id}\""));
+    let live = || house.get(&hugo, &format!("/console/stay/{id}/live")).text;
+    assert!(live().ends_with("\"over\":false}"), "{}", live());
+    house.run(&house.caller("ana@marina"), Command::Revoke { grant });
+    assert!(live().ends_with("\"over\":true}"), "{}", live());
+    let home = house.fill(&hugo, &format!("/console/stay/{id}/home"), &[]);
+    let said = home.is(303).said();
+    assert!(
+        said.ends_with("was over already. Marina Bay revoked the access of your organisation.")
+    );
+}
+
+#[test]
 fn r14_r19_what_ended_a_stay_is_said_and_what_to_do() {
     let house = House::new();
     let grant = house.granted();

@@ -75,6 +75,23 @@ fn every_page_is_accessible_quiet_and_small_in_both_themes_and_widths() {
     assert!(out.ends_with("all pages were looked at\n"), "{out}");
 }
 
+/// The whole story, with script or without, and how many actions it took.
+fn story(script: &str) {
+    let out = run(include_str!("story.mjs"), &[("SCRIPT", script)]);
+    println!("{out}");
+    assert!(out.ends_with("the story is through\n"), "{out}");
+}
+
+#[test]
+fn the_whole_story_is_clicked_by_visible_labels() {
+    story("on");
+}
+
+#[test]
+fn the_whole_story_works_without_script() {
+    story("off");
+}
+
 #[test]
 fn t3_t41_t42_strange_texts_stay_texts_on_every_page() {
     let payloads = include_str!("payloads.mjs");
