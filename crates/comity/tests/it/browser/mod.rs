@@ -51,7 +51,9 @@ fn run(script: &str, more: &[(&str, &str)]) -> String {
     let demo = demo();
     let mut node = Command::new("node");
     // From where its packages are.
-    node.current_dir(tools().join("node")).stdin(Stdio::null()).env("no_proxy", "127.0.0.1,localhost");
+    node.current_dir(tools().join("node"))
+        .stdin(Stdio::null())
+        .env("no_proxy", "127.0.0.1,localhost");
     let text = format!("{}\n{script}", include_str!("frame.mjs"));
     node.args(["--input-type=module", "-e", &text]);
     node.env("BROWSER", browser()).envs(more.iter().copied());

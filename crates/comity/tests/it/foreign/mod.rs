@@ -28,7 +28,10 @@ pub fn tools() -> PathBuf {
 /// The Python that has the tools' packages.
 pub fn python() -> Command {
     let mut command = Command::new(tools().join("python/bin/python"));
-    command.stdin(Stdio::null()).env("no_proxy", "127.0.0.1,localhost").env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+        .stdin(Stdio::null())
+        .env("no_proxy", "127.0.0.1,localhost")
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
