@@ -32,7 +32,6 @@ pub enum Section {
     /// What happened.
     Inbox,
     /// The person's own affairs.
-    #[allow(dead_code, reason = "the page of one's own sign-ins follows")]
     Me,
     /// None of them.
     Elsewhere,

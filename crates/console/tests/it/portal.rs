@@ -613,3 +613,35 @@ fn n8_every_page_offers_to_switch_tenant_the_own_organisations_first() {
 fn enter_by_menu(house: &House, browser: &Browser, grant: GrantId) -> String {
     stay(&enter(house, browser, grant, &[("mode", "direct")]))
 }
+
+#[test]
+fn r14_who_works_in_a_customer_comes_home_without_a_new_sign_in() {
+    let house = House::new();
+    let grant = house.granted();
+    let hugo = house.browser("hugo@harbor");
+    let kept = hugo.clone();
+    let stay = enter_by_menu(&house, &hugo, grant);
+    let own = format!("/console/stay/{stay}");
+    // Nothing of the console is used; the stay lasts an hour.
+    house.wait(50 * MINUTE);
+    house.get(&hugo, &own).is(200);
+    house.fill(&hugo, &format!("{own}/home"), &[]).is(303);
+    // From its end on it is as idle as any other.
+    house.wait(14 * MINUTE);
+    house.get(&kept, "/console/tenants").is(200);
+    house.wait(2 * MINUTE);
+    house.get(&kept, "/console/tenants").is(303);
+    // A stay that began when the cookie was idle already brings it back no more.
+    let hugo = house.browser("hugo@harbor");
+    house.wait(16 * MINUTE);
+    house.get(&hugo, "/console/tenants").is(303);
+    house.enter("hugo@harbor", comity_domain::role::Mode::Direct, None);
+    house.get(&hugo, "/console/tenants").is(303);
+    // One that runs out holds it until a quarter of an hour later.
+    let hugo = house.browser("hugo@harbor");
+    enter_by_menu(&house, &hugo, grant);
+    house.wait(74 * MINUTE);
+    house.get(&hugo, "/console/tenants").is(200);
+    house.wait(2 * MINUTE);
+    house.get(&hugo, "/console/tenants").is(303);
+}

@@ -51,7 +51,9 @@ fn run(script: &str, more: &[(&str, &str)]) -> String {
     let demo = demo();
     let mut node = Command::new("node");
     // From where its packages are.
-    node.current_dir(tools().join("node")).stdin(Stdio::null()).env("no_proxy", "127.0.0.1");
+    node.current_dir(tools().join("node"))
+        .stdin(Stdio::null())
+        .env("no_proxy", "127.0.0.1,localhost");
     let text = format!("{}\n{script}", include_str!("frame.mjs"));
     node.args(["--input-type=module", "-e", &text]);
     node.env("BROWSER", browser()).envs(more.iter().copied());
@@ -110,4 +112,10 @@ fn t3_t41_t42_strange_texts_stay_texts_on_every_page() {
     let (before, after) = payloads.split_once("// -- then every page").unwrap();
     let out = run(&format!("{before}\n{TABLE}\n{after}"), &[]);
     assert!(out.ends_with("nothing was executed\n"), "{out}");
+}
+
+#[test]
+fn t22_a_passkey_signs_in_and_proves_it_anew() {
+    let out = run(include_str!("passkeys.mjs"), &[]);
+    assert!(out.ends_with("the passkey did what it should\n"), "{out}");
 }
