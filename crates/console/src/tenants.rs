@@ -29,8 +29,8 @@ use crate::wrong::Wrong;
 
 /// From so many on there is a search.
 const SEARCHED_FROM: usize = 11;
-/// So many are shown; with more, one searches.
-const MOST_SHOWN: usize = 100;
+/// So many are shown; with more, one searches. A page has at most 60 kB.
+const MOST_SHOWN: usize = 40;
 
 /// So many stand in the menu of every page.
 const MOST_IN_MENU: usize = 7;
