@@ -96,7 +96,7 @@ pub struct ShownEvent {
 pub async fn events(
     State(app): State<Arc<App>>,
     who: Who,
-    counted: Counted,
+    Counted(beside): Counted,
     headers: HeaderMap,
     Query(q): Query<FeedQuery>,
 ) -> Result<Response, Problem> {
@@ -107,7 +107,7 @@ pub async fn events(
     let named = q.organisation.as_deref().map(|o| organisation(&app.state(), o)).transpose()?;
     allowed(&app, &who, named)?;
     if stream::is_wanted(&headers) {
-        return stream::open(app, who, counted.limits, &headers, named, q.after);
+        return stream::open(app, who, beside.limits, &headers, named, q.after);
     }
     let mut moved = app.node().moved();
     let end = tokio::time::sleep(Duration::from_secs(q.wait));

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{Who, person};
 use crate::input::{Body, WireAccounts};
-use crate::limits::Counted;
+use crate::limits::{Beside, Counted};
 use crate::openapi::values;
 use crate::page::Items;
 use crate::problem::Problem;
@@ -72,7 +72,7 @@ pub struct Enrol {
     extensions(("x-refusals" = json!("not_active wrong_state taken"))))]
 pub async fn enrol(
     State(app): State<Arc<App>>,
-    Counted { limits, from }: Counted,
+    Counted(Beside { limits, from }): Counted,
     Body(body): Body<Enrol>,
 ) -> Result<StatusCode, Problem> {
     limits.enrol(from)?;

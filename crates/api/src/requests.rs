@@ -74,7 +74,7 @@ pub struct WireAsk {
 pub async fn ask(
     State(app): State<Arc<App>>,
     who: Who,
-    counted: Counted,
+    Counted(beside): Counted,
     Path(named): Path<String>,
     Body(body): Body<WireAsk>,
 ) -> Result<Response, Problem> {
@@ -88,7 +88,7 @@ pub async fn ask(
     let provider = organisation(&state, &named)?;
     // Nobody uses up what is another organisation's.
     may::check(&state, &who.0, Action::Ask, Thing::organisation(provider), app.now())?;
-    counted.limits.customer_id(&who.0, provider).await?;
+    beside.limits.customer_id(&who.0, provider).await?;
     let command = Command::Ask(Ask {
         provider,
         unit: body.unit,

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{Who, person};
 use crate::input::{Body, Path};
-use crate::limits::Counted;
+use crate::limits::{Beside, Counted};
 use crate::openapi::values;
 use crate::page::Items;
 use crate::problem::Problem;
@@ -83,7 +83,7 @@ fn failed(failure: Failure) -> Problem {
     extensions(("x-refusals" = json!("sign_in_failed second_factor_needed"))))]
 pub async fn sign_in(
     State(app): State<Arc<App>>,
-    Counted { limits, from }: Counted,
+    Counted(Beside { limits, from }): Counted,
     Body(body): Body<SignIn>,
 ) -> Result<Json<SignedIn>, Problem> {
     limits.sign_in(&app, from, &body.email).await?;
@@ -115,7 +115,7 @@ pub struct SecondFactor {
     extensions(("x-refusals" = json!("sign_in_failed"))))]
 pub async fn second_factor(
     State(app): State<Arc<App>>,
-    Counted { limits, from }: Counted,
+    Counted(Beside { limits, from }): Counted,
     Body(body): Body<SecondFactor>,
 ) -> Result<Json<SignedIn>, Problem> {
     limits.sign_in_step(from)?;
@@ -155,7 +155,7 @@ impl From<Ceremony> for ShownCeremony {
     extensions(("x-refusals" = json!("wrong_state"))))]
 pub async fn begin_passkey(
     State(app): State<Arc<App>>,
-    Counted { limits, from }: Counted,
+    Counted(Beside { limits, from }): Counted,
 ) -> Result<Json<ShownCeremony>, Problem> {
     limits.sign_in_step(from)?;
     Ok(Json(app.begin_passkey_sign_in()?.into()))
@@ -182,7 +182,7 @@ pub struct PasskeyAnswer {
     extensions(("x-refusals" = json!("sign_in_failed wrong_state"))))]
 pub async fn finish_passkey(
     State(app): State<Arc<App>>,
-    Counted { limits, from }: Counted,
+    Counted(Beside { limits, from }): Counted,
     Body(body): Body<PasskeyAnswer>,
 ) -> Result<Json<SignedIn>, Problem> {
     limits.sign_in_step(from)?;

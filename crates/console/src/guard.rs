@@ -34,7 +34,7 @@ pub struct FormTo(pub String);
 pub async fn guard(request: Request, next: Next) -> Response {
     let unsafe_method = !matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = if unsafe_method && !is_from_here(request.headers()) {
-        Wrong::foreign_form().into_response_plain()
+        Wrong::ForeignForm.into_response_plain()
     } else {
         next.run(request).await
     };

@@ -5,6 +5,7 @@
 //!
 //! - `routes.rs`: every page on one screen.
 //! - `visitor.rs`: who is looking: the cookie, its limits, and what a form has to prove.
+//! - `cookie.rs`: how a cookie of ours is set, read and taken away.
 //! - `shell.rs`: what surrounds every page: navigation, the person, what was just done.
 //! - `wrong.rs`: how "no" and "broken" look.
 //! - `parts.rs`: the handful of components; `/console/components` shows them together in the demo.
@@ -13,8 +14,6 @@
 //!
 //! Every page works without script. A dialog is a page of its own; the module `dialog.js` shows it
 //! over the page that links to it.
-
-#![allow(dead_code, reason = "the pages that use the rest of the frame follow in this issue")]
 
 mod access;
 mod active;
@@ -25,6 +24,7 @@ mod assets;
 mod at;
 mod chart;
 mod components;
+mod cookie;
 mod demo;
 mod dialog;
 mod grant;

@@ -27,7 +27,6 @@ use crate::wrong::{self, Wrong};
 /// What is asked, in words.
 #[derive(Debug)]
 pub struct Asks {
-    pub id: RequestId,
     pub company: String,
     pub name: String,
     pub email: String,
@@ -51,7 +50,6 @@ pub fn asks(state: &World, id: RequestId, r: &Request, now: Instant) -> Asks {
     let word = |w| state.words.show(w).to_owned();
     let unit = r.provider.unit.and_then(|u| state.units.get(u)?.name).map(word);
     Asks {
-        id,
         company: word(r.who.2),
         name: word(r.who.0),
         email: word(r.who.1),

@@ -1,18 +1,17 @@
 //! What surrounds every page of somebody who is signed in.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use comity_domain::ids::OrganisationId;
 use comity_domain::person::{PortalPermission, PortalRole};
 use comity_domain::state::State;
-use cookie::{Cookie, SameSite};
 
-use crate::assets;
 use crate::routes::Console;
 use crate::visitor::Visitor;
 use crate::wrong::Wrong;
+use crate::{assets, cookie};
 
 /// The parts of the console, as the navigation names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +29,7 @@ pub enum Section {
     /// What happened.
     Inbox,
     /// The person's own affairs.
+    #[allow(dead_code, reason = "the page of one's own sign-ins follows")]
     Me,
     /// None of them.
     Elsewhere,
@@ -150,33 +150,17 @@ const SAID: &str = "__Host-comity-said";
 /// Goes to a page after something was done, and says there what.
 pub fn done(to: &str, sentence: &str) -> Response {
     let mut response = Redirect::to(to).into_response();
-    let mut cookie = Cookie::new(SAID, URL_SAFE_NO_PAD.encode(sentence));
-    cookie.set_path("/");
-    cookie.set_secure(true);
-    cookie.set_http_only(true);
-    cookie.set_same_site(SameSite::Strict);
-    if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
+    cookie::set(&mut response, SAID, URL_SAFE_NO_PAD.encode(sentence));
     response
 }
 
 /// What the page before wanted said.
 pub fn said(headers: &HeaderMap) -> Option<String> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-    let cookie =
-        all.flat_map(Cookie::split_parse).filter_map(Result::ok).find(|c| c.name() == SAID)?;
-    let bytes = URL_SAFE_NO_PAD.decode(cookie.value()).ok()?;
+    let bytes = URL_SAFE_NO_PAD.decode(cookie::sent(headers, SAID)?).ok()?;
     String::from_utf8(bytes).ok().filter(|s| !s.is_empty() && s.chars().count() <= 400)
 }
 
 /// Takes the sentence away once it was shown.
 pub fn was_said(response: &mut Response) {
-    let mut cookie = Cookie::new(SAID, "");
-    cookie.set_path("/");
-    cookie.set_secure(true);
-    cookie.make_removal();
-    if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
+    cookie::remove(response, SAID);
 }

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{self, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -20,20 +20,18 @@ use comity_app::node::Done;
 use comity_app::tokens::{self, Kind};
 use comity_domain::command::{Asked, Caller, Door, Principal};
 use comity_domain::ids::{OrganisationId, PersonId, SignInId};
-use comity_domain::time::{Instant, MINUTE, SECOND};
+use comity_domain::state::State;
+use comity_domain::time::{Instant, SECOND};
 use comity_domain::view::portal;
-use cookie::{Cookie, SameSite};
 use serde::de::DeserializeOwned;
 
+use crate::cookie::{self, IDLE};
 use crate::routes::Console;
 use crate::shell;
 use crate::wrong::Wrong;
 
-/// How long a sign-in may go unused.
-const IDLE: i64 = 15 * MINUTE;
 /// How often the cookie's time is renewed at most.
 const RENEWED: i64 = 60 * SECOND;
-/// Bound to this host, sent over TLS only (and to loopback), read by no script.
 const COOKIE: &str = "__Host-comity";
 /// The largest form, in bytes.
 const MOST_FORM: usize = 64 * 1024;
@@ -46,6 +44,7 @@ pub struct Visitor {
     /// Who.
     pub person: PersonId,
     /// By which sign-in.
+    #[allow(dead_code, reason = "the page of one's own sign-ins marks it")]
     pub sign_in: SignInId,
     /// What every form of theirs has to hold.
     pub form_key: String,
@@ -92,55 +91,27 @@ pub fn same(app: &App, a: &str, b: &str) -> bool {
     app.keys().mac(a.as_bytes()) == app.keys().mac(b.as_bytes())
 }
 
-/// The value of a cookie that was sent exactly once.
-pub fn cookie_in(headers: &HeaderMap, name: &str) -> Option<String> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-    let mut found = all
-        .flat_map(Cookie::split_parse)
-        .filter_map(Result::ok)
-        .filter(|c| c.name() == name)
-        .map(|c| c.value().to_owned());
-    let first = found.next();
-    first.filter(|_| found.next().is_none())
-}
-
-fn header_of(value: &str, lives: bool) -> Option<HeaderValue> {
-    let mut cookie = Cookie::new(COOKIE, value.to_owned());
-    cookie.set_path("/");
-    cookie.set_secure(true);
-    cookie.set_http_only(true);
-    cookie.set_same_site(SameSite::Strict);
-    if !lives {
-        cookie.make_removal();
-    }
-    HeaderValue::from_str(&cookie.to_string()).ok()
-}
-
 /// Lets a browser in: the cookie of a new sign-in. It replaces whatever the browser had (T22).
 pub fn let_in(app: &App, response: &mut Response, token: &str) {
-    if let Some(value) = header_of(&written(app, token, app.now()), true) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
+    cookie::set(response, COOKIE, written(app, token, app.now()));
 }
 
 /// Takes the cookie away.
 pub fn let_out(response: &mut Response) {
-    if let Some(value) = header_of("", false) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
+    cookie::remove(response, COOKIE);
 }
 
 /// Finds out who is looking, before any page, and renews the cookie's time. What a page asks for by
 /// itself is no use of it: such addresses end in `/live`.
 pub async fn recognise(
-    State(console): State<Console>,
+    extract::State(console): extract::State<Console>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let app = console.app.clone();
     let now = app.now();
-    let cookie = cookie_in(request.headers(), COOKIE);
-    let known = cookie.as_deref().and_then(|c| read(&app, c, now)).map(|(t, u)| (t.to_owned(), u));
+    let sent = cookie::sent(request.headers(), COOKIE);
+    let known = sent.as_deref().and_then(|c| read(&app, c, now)).map(|(t, u)| (t.to_owned(), u));
     let said = shell::said(request.headers());
     let visitor = known.as_ref().and_then(|(token, _)| visitor(&app, token));
     if let (Some(visitor), Some(beside)) = (&visitor, request.extensions().get::<Beside>())
@@ -197,13 +168,15 @@ fn counted(
         _ => Lane::Write,
     };
     let state = app.state();
-    let home = |person| {
-        let named = path.strip_prefix("/console/o/").and_then(|rest| rest.split('/').next());
-        let named = named.and_then(|name| name.parse::<OrganisationId>().ok());
-        let own = named.filter(|o| state.members.contains_key(&(*o, person)));
-        own.or_else(|| state.organisations_of(person).next())
-    };
+    let home =
+        |person| own_in(&state, path, person).or_else(|| state.organisations_of(person).next());
     beside.limits.caller(&visitor.caller, lane, home)
+}
+
+/// The organisation of an address, if the person is a member there.
+fn own_in(state: &State, path: &str, person: PersonId) -> Option<OrganisationId> {
+    let named = path.strip_prefix("/console/o/")?.split('/').next()?.parse().ok()?;
+    state.members.contains_key(&(named, person)).then_some(named)
 }
 
 /// The limits, and where the request comes from.
@@ -222,13 +195,7 @@ impl FromRequestParts<Console> for Counted {
 /// How many notices wait in the organisation of the address. Nobody who may not read them is shown
 /// the number; where it cannot be read, the page is shown without.
 async fn unread(app: &Arc<App>, person: PersonId, path: &str) -> u32 {
-    let named = path.strip_prefix("/console/o/").and_then(|rest| rest.split('/').next());
-    let Some(organisation) = named.and_then(|id| id.parse::<OrganisationId>().ok()) else {
-        return 0;
-    };
-    if !app.state().members.contains_key(&(organisation, person)) {
-        return 0;
-    }
+    let Some(organisation) = own_in(&app.state(), path, person) else { return 0 };
     let app = app.clone();
     let counted = tokio::task::spawn_blocking(move || app.unread(organisation, person)).await;
     counted.ok().and_then(Result::ok).unwrap_or(0)
@@ -262,12 +229,7 @@ impl FromRequestParts<Console> for Visitor {
             return Ok(visitor.clone());
         }
         let back = parts.uri.path_and_query().map_or("/console", |p| p.as_str());
-        let came = parts.headers.get("sec-fetch-site").and_then(|v| v.to_str().ok());
-        if parts.method == Method::GET
-            && came == Some("cross-site")
-            && cookie_in(&parts.headers, COOKIE).is_none()
-        {
-            // A strict cookie does not come along from elsewhere, such as a mail: once more from here.
+        if cookie::left_at_home(parts, COOKIE) {
             return Err(Wrong::OnceMore { back: back.to_owned() });
         }
         let back = if parts.method == Method::GET { back } else { "/console" };
@@ -346,11 +308,4 @@ fn filled<T: DeserializeOwned>(fields: &[(String, String)]) -> Result<T, Wrong> 
 pub fn blank<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     let text: Option<String> = serde::Deserialize::deserialize(d)?;
     Ok(text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()))
-}
-
-/// The app, for those who only need it.
-impl axum::extract::FromRef<Console> for Arc<App> {
-    fn from_ref(console: &Console) -> Self {
-        console.app.clone()
-    }
 }

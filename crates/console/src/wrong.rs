@@ -52,11 +52,6 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    /// A form that somebody else's page sent.
-    pub fn foreign_form() -> Self {
-        Self::ForeignForm
-    }
-
     /// Nothing here.
     pub fn not_found() -> Self {
         Self::Refused(Refusal::NotFound)

@@ -84,10 +84,7 @@ fn home(state: &World, person: PersonId, route: &str, path: &str) -> Option<Orga
 
 /// The limits and where the request comes from, as the middleware put them beside it.
 #[derive(Debug, Clone)]
-pub(crate) struct Counted {
-    pub limits: Arc<Limits>,
-    pub from: From,
-}
+pub(crate) struct Counted(pub Beside);
 
 impl Counted {
     /// What stands beside a request; `None` outside of the router.
@@ -101,7 +98,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Counted {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let beside = Self::beside(parts).cloned();
-        beside.map(|Beside { limits, from }| Self { limits, from }).ok_or_else(|| {
+        beside.map(Self).ok_or_else(|| {
             comity_app::Failure::Broken("a route stands outside of the limits".into()).into()
         })
     }

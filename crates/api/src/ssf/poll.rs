@@ -60,7 +60,7 @@ pub struct Polled {
 )]
 pub async fn poll(
     State(app): State<Arc<App>>,
-    counted: Counted,
+    Counted(beside): Counted,
     Acting(who, _): Acting,
     Path(stream): Path<StreamId>,
     Body(body): Body<Poll>,
@@ -68,7 +68,7 @@ pub async fn poll(
     let most = body.max_events.map_or(MOST_FETCHED, |n| usize::try_from(n).unwrap_or(MOST_FETCHED));
     // Who holds as many open as one may is answered at once.
     let wait = !body.return_immediately.unwrap_or(false);
-    let place = wait.then(|| counted.limits.stream(&who.0).ok()).flatten();
+    let place = wait.then(|| beside.limits.stream(&who.0).ok()).flatten();
     let refused = body.set_errs.unwrap_or_default();
     let what = Fetch {
         taken: body.ack.unwrap_or_default(),

@@ -9,17 +9,17 @@
 use askama::Template;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use comity_app::App;
 use comity_domain::command::{Caller, Door, Principal};
 use comity_domain::ids::KeyId;
 use comity_domain::may::{self, Action, Thing};
-use comity_domain::time::{HOUR, Instant, MINUTE};
-use cookie::{Cookie, SameSite};
+use comity_domain::time::{HOUR, Instant};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::cookie::{self, IDLE};
 use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell;
@@ -27,11 +27,8 @@ use crate::sign_in::{Around, Bare};
 use crate::visitor::{self, Open};
 use crate::wrong::Wrong;
 
-/// How long it may go unused.
-const IDLE: i64 = 15 * MINUTE;
 /// How long it may last.
 const LONGEST: i64 = 8 * HOUR;
-/// Bound to this host, sent over TLS only (and to loopback), read by no script.
 const COOKIE: &str = "__Host-comity-operator";
 /// Where one signs in.
 const SIGN_IN: &str = "/console/operator/sign-in";
@@ -75,23 +72,8 @@ fn read(app: &App, value: &str) -> Option<(KeyId, Instant)> {
     (now.since(used) < IDLE && now.since(since) < LONGEST).then_some((key, since))
 }
 
-fn set(response: &mut Response, value: String) {
-    let lives = !value.is_empty();
-    let mut cookie = Cookie::new(COOKIE, value);
-    cookie.set_path("/");
-    cookie.set_secure(true);
-    cookie.set_http_only(true);
-    cookie.set_same_site(SameSite::Strict);
-    if !lives {
-        cookie.make_removal();
-    }
-    if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
-}
-
 fn known(app: &App, headers: &HeaderMap) -> Option<Operator> {
-    let (key, since) = read(app, &visitor::cookie_in(headers, COOKIE)?)?;
+    let (key, since) = read(app, &cookie::sent(headers, COOKIE)?)?;
     let caller = Caller { principal: Principal::Key(key), door: Door::Console };
     let form_key = visitor::code(app, "operator-form", &format!("{key}.{}", since.0));
     let said = shell::said(headers);
@@ -102,7 +84,7 @@ impl Operator {
     /// A page for them, with the cookie's time renewed.
     pub fn shows(&self, app: &App, page: &impl Template) -> Result<Response, Wrong> {
         let mut response = Html(page.render()?).into_response();
-        set(&mut response, written(app, self.key, self.since));
+        cookie::set(&mut response, COOKIE, written(app, self.key, self.since));
         if self.said.is_some() {
             shell::was_said(&mut response);
         }
@@ -120,12 +102,7 @@ impl FromRequestParts<Console> for Operator {
         if let Some(operator) = known(&console.app, &parts.headers) {
             return Ok(operator);
         }
-        let came = parts.headers.get("sec-fetch-site").and_then(|v| v.to_str().ok());
-        if parts.method == Method::GET
-            && came == Some("cross-site")
-            && visitor::cookie_in(&parts.headers, COOKIE).is_none()
-        {
-            // A strict cookie does not come along from elsewhere: once more from here.
+        if cookie::left_at_home(parts, COOKIE) {
             return Err(Wrong::OnceMore { back: parts.uri.path().to_owned() }.into_response());
         }
         Err(Redirect::to(SIGN_IN).into_response())
@@ -203,13 +180,13 @@ pub async fn sign_in(
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
     let mut response = Redirect::to("/console/operator").into_response();
-    set(&mut response, written(app, key, app.now()));
+    cookie::set(&mut response, COOKIE, written(app, key, app.now()));
     Ok(response)
 }
 
 /// Takes the cookie away.
 pub async fn sign_out(_: Ordered<Bare>) -> Response {
     let mut response = Redirect::to(SIGN_IN).into_response();
-    set(&mut response, String::new());
+    cookie::remove(&mut response, COOKIE);
     response
 }
