@@ -37,6 +37,7 @@ use crate::tokens::{self, Kind, Secret};
 
 mod decisions;
 pub mod factors;
+pub mod first_run;
 mod open;
 pub mod sign_in;
 
@@ -375,7 +376,7 @@ impl App {
             Some((Kind::Session, _)) | None => {
                 Principal::PartnerSession(self.opened(secret)?.session)
             }
-            Some((Kind::Enrolment, _)) => return None,
+            Some((Kind::Enrolment | Kind::FirstRun, _)) => return None,
         };
         let caller = Caller { principal, door };
         comity_domain::may::authentic(&state, &caller, self.now()).ok().map(|()| caller)

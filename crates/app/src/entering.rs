@@ -1,6 +1,6 @@
 //! Entering a customer: one way for the token endpoint and the console.
 
-use comity_domain::command::{Caller, Command, Enter};
+use comity_domain::command::{Asked, Caller, Command, Enter, Once};
 use comity_domain::event::Event;
 use comity_domain::ids::SessionId;
 
@@ -15,7 +15,8 @@ pub struct Entered {
     pub session: SessionId,
     /// Its token, to be shown once.
     pub token: Secret,
-    /// What was done.
+    /// What was done. Where it was done before (`again`), the token is none: the first answer alone
+    /// held it.
     pub done: Done,
 }
 
@@ -25,9 +26,23 @@ impl App {
     /// # Errors
     /// The refusals of entering, and whatever keeps the writer from answering.
     pub async fn enter(&self, caller: &Caller, enter: Enter) -> Result<Entered, Failure> {
+        self.enter_once(caller, enter, None).await
+    }
+
+    /// The same, once however often it is sent.
+    ///
+    /// # Errors
+    /// As [`App::enter`].
+    pub async fn enter_once(
+        &self,
+        caller: &Caller,
+        enter: Enter,
+        once: Option<Once>,
+    ) -> Result<Entered, Failure> {
         let token = Secret::new(Kind::Session);
         let enter = Enter { token: token.digest(), ..enter };
-        let done = self.run(caller, Command::Enter(enter)).await?;
+        let asked = Asked { once, ..Command::Enter(enter).into() };
+        let done = self.run(caller, asked).await?;
         let session = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
             Event::SessionStarted { session, .. } => Some(session),
             _ => None,

@@ -27,6 +27,15 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// -- what stands behind the # of a link, into its field and off the address
+for (const box of document.querySelectorAll("[data-from-fragment]")) {
+  const field = box.querySelector("input");
+  const text = decodeURIComponent(location.hash.slice(1));
+  if (!text || field.value) continue;
+  field.value = text;
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
 // -- dialogs: a link to a page of its own, shown over this one
 function opened(content, from) {
   const dialog = document.createElement("dialog");
@@ -208,7 +217,8 @@ if (left) {
     left.textContent = seconds >= 60 ? `${minutes} min ${String(seconds % 60).padStart(2, "0")} s` : `${seconds} s`;
     if (seconds === 0) {
       clearInterval(timer);
-      location.reload();
+      // On a page about something else, what is being typed there stays.
+      if (!left.dataset.ends) location.reload();
     }
   };
   const timer = setInterval(tick, 1000);

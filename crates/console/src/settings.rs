@@ -35,6 +35,8 @@ pub struct Typed {
     /// `on`, or nothing: that is how a browser sends a box.
     #[serde(default)]
     customer_id_on: Option<String>,
+    #[serde(default)]
+    allow_external: Option<String>,
     session_minutes: String,
     longest_grant_days: String,
     retention_days: String,
@@ -55,6 +57,7 @@ impl Typed {
     fn of(settings: &Settings) -> Self {
         Self {
             customer_id_on: settings.customer_id_on.then(|| "on".to_owned()),
+            allow_external: settings.allow_external.then(|| "on".to_owned()),
             session_minutes: settings.session_cap.0.to_string(),
             longest_grant_days: settings.longest_grant.0.to_string(),
             retention_days: settings.retention.0.to_string(),
@@ -82,6 +85,7 @@ impl Typed {
         };
         Ok(Settings {
             customer_id_on: self.customer_id_on.is_some(),
+            allow_external: self.allow_external.is_some(),
             session_cap: Minutes(whole("session_minutes", &self.session_minutes)?),
             longest_grant: Days(whole("longest_grant_days", &self.longest_grant_days)?),
             retention: Days(whole("retention_days", &self.retention_days)?),
@@ -107,6 +111,7 @@ struct Page {
     /// What somebody else changed meanwhile, in sentences.
     changed: Vec<String>,
     on: bool,
+    external: bool,
     cap: Field,
     grant: Field,
     retention: Field,
@@ -142,6 +147,10 @@ fn changed(state: &World, was: &Typed, now: &Typed) -> Vec<String> {
     if was.customer_id_on != now.customer_id_on {
         let word = if now.customer_id_on.is_some() { "on" } else { "off" };
         said.push(format!("The customer ID is {word} now."));
+    }
+    if was.allow_external != now.allow_external {
+        let word = if now.allow_external.is_some() { "may" } else { "may not" };
+        said.push(format!("Partners {word} be let invite people from outside now."));
     }
     let numbers = [
         ("Longest session", &was.session_minutes, &now.session_minutes, "minutes"),
@@ -199,6 +208,7 @@ fn shown(
             other => banner(Tone::Bad, other.sentence()),
         }),
         on: form.customer_id_on.is_some(),
+        external: form.allow_external.is_some(),
         cap: number(
             "session_minutes",
             "Longest session, in minutes",

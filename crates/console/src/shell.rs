@@ -1,5 +1,7 @@
 //! What surrounds every page of somebody who is signed in.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use base64::Engine as _;
@@ -9,6 +11,7 @@ use comity_domain::person::{PortalPermission, PortalRole};
 use comity_domain::state::State;
 
 use crate::routes::Console;
+use crate::stay::Inside;
 use crate::visitor::Visitor;
 use crate::wrong::Wrong;
 use crate::{assets, cookie};
@@ -62,6 +65,8 @@ pub struct Shell {
     pub unread: u32,
     /// In how many stays the person is.
     pub inside: u32,
+    /// The one of them that ends first.
+    pub stay: Option<Arc<Inside>>,
     /// What was just done.
     pub said: Option<String>,
     pub form_key: String,
@@ -112,6 +117,7 @@ impl Shell {
             unread: who.unread,
             said: who.said.clone(),
             inside: who.inside,
+            stay: who.stay.clone(),
             form_key: who.form_key.clone(),
             css: assets::address("console.css"),
             js: assets::address("console.js"),

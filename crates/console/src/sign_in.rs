@@ -53,9 +53,13 @@ struct SignInPage {
 
 /// The page for signing in.
 pub async fn page(
+    State(console): State<Console>,
     known: Result<Visitor, Wrong>,
     Asked(query): Asked<Back>,
 ) -> Result<Response, Wrong> {
+    if console.app.is_unclaimed() {
+        return Ok(Redirect::to("/console/first-run").into_response());
+    }
     match known {
         Ok(_) => return Ok(Redirect::to(&local(&query.back)).into_response()),
         Err(Wrong::NotCurrent) => return Err(Wrong::NotCurrent),

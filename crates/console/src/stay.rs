@@ -33,7 +33,7 @@ use crate::visitor::{Sent, Visitor};
 use crate::wrong::Wrong;
 
 /// A stay in progress, as its banner shows it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inside {
     pub customer: String,
     pub hue: u8,

@@ -3,8 +3,8 @@
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse as _, Response};
-use comity_domain::command::Enter;
+use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use comity_domain::command::{Enter, Once};
 use comity_domain::ids::{ApplicationId, Digest32, GrantId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::refusal::Refusal;
@@ -59,6 +59,7 @@ struct Line {
 #[template(path = "tenants.html")]
 struct Page {
     shell: Shell,
+    once: String,
     inside: Vec<Inside>,
     lines: Vec<Line>,
     search: Option<Field>,
@@ -94,6 +95,7 @@ pub async fn list(
     lines.truncate(MOST_SHOWN);
     let page = Page {
         shell: Shell::personal(&console, &who, Section::Tenants, "Customers I may enter"),
+        once: fresh(),
         inside: portal::stays(&state, who.person, now)
             .filter_map(|(id, s)| stay::inside(&state, id, s, now))
             .collect(),
@@ -154,12 +156,35 @@ pub struct Form {
     mode: String,
     application: String,
     reason: String,
+    /// By which the answer that is loaded again is known from a second wish to enter.
+    once: String,
+}
+
+/// What no other page has.
+fn fresh() -> String {
+    Digest32(comity_app::random::bytes()).to_string().chars().take(32).collect()
+}
+
+impl Form {
+    /// This very form, of this page: sent again it enters once.
+    fn once(&self, console: &Console, who: &Visitor, grant: GrantId) -> Option<Once> {
+        if self.once.is_empty() {
+            return None;
+        }
+        let (person, grant) = (who.person.to_string(), grant.to_string());
+        let said = [&person, &self.once, &grant, &self.mode, &self.application, &self.reason]
+            .map(|s| s.as_bytes());
+        let whole = [&[b"console/enter".as_slice()], &said[..]].concat();
+        let key = console.app.keys().again(&whole);
+        Some(Once { principal: person, key, route: "POST /console/enter".into(), body: key })
+    }
 }
 
 #[derive(Template)]
 #[template(path = "enter.html")]
 struct EnterPage {
     shell: Shell,
+    once: String,
     banner: Option<Banner>,
     customer: String,
     to: String,
@@ -235,6 +260,7 @@ fn again(
     let page = EnterPage {
         banner,
         customer,
+        once: fresh(),
         to: format!("/console/tenants/{id}/enter"),
         mode,
         shown: badge(if mode == Mode::ActAs { Tone::Warn } else { Tone::Plain }, show::mode(mode)),
@@ -319,11 +345,16 @@ pub async fn enter(
     let entered = match read {
         Ok(enter) => {
             beside.limits.exchange(&who.caller)?;
-            app.enter(&who.caller, enter).await.map_err(Wrong::from)
+            let once = form.once(&console, &who, id);
+            app.enter_once(&who.caller, enter, once).await.map_err(Wrong::from)
         }
         Err(refusal) => Err(refusal.into()),
     };
     match entered {
+        // The answer was loaded again: its stay is the one that has begun, whatever became of it.
+        Ok(entered) if entered.done.again => {
+            Ok(Redirect::to(&format!("/console/stay/{}", entered.session)).into_response())
+        }
         Ok(entered) => stay::begun(&console, &who, &entered),
         Err(no) if on_the_form(&no).is_some() => again(&console, &who, id, &form, no.refusal()),
         Err(no) => Err(no),

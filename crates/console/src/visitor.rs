@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 use crate::cookie::{self, IDLE};
 use crate::routes::Console;
 use crate::shell;
+use crate::stay::{self, Inside};
 use crate::wrong::Wrong;
 
 /// How often the cookie's time is renewed at most.
@@ -54,6 +55,8 @@ pub struct Visitor {
     pub unread: u32,
     /// In how many stays they are.
     pub inside: u32,
+    /// The one of them that ends first.
+    pub stay: Option<Arc<Inside>>,
 }
 
 impl Visitor {
@@ -123,9 +126,12 @@ pub async fn recognise(
     let visitor = match visitor {
         Some(visitor) if !by_itself => {
             let unread = unread(&app, visitor.person, request.uri().path()).await;
-            let stays = portal::stays(&app.state(), visitor.person, now).count();
-            let inside = u32::try_from(stays).unwrap_or(u32::MAX);
-            Some(Visitor { said: said.clone(), unread, inside, ..visitor })
+            let state = app.state();
+            let stays: Vec<_> = portal::stays(&state, visitor.person, now).collect();
+            let first = stays.iter().min_by_key(|(_, s)| s.deadline);
+            let stay = first.and_then(|(id, s)| stay::inside(&state, *id, s, now)).map(Arc::new);
+            let inside = u32::try_from(stays.len()).unwrap_or(u32::MAX);
+            Some(Visitor { said: said.clone(), unread, inside, stay, ..visitor })
         }
         known => known,
     };
@@ -214,6 +220,7 @@ fn visitor(app: &App, token: &str) -> Option<Visitor> {
         said: None,
         unread: 0,
         inside: 0,
+        stay: None,
     })
 }
 

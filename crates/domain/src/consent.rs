@@ -203,7 +203,7 @@ pub struct Limits {
 
 /// Why they may not.
 const NO_EXTERNAL: &str =
-    "must be false while the customer's settings allow no people from outside (`allow_external`)";
+    "cannot be chosen while the customer's settings let no partner invite people from outside";
 
 /// The limits for a yes to this request.
 ///

@@ -88,8 +88,7 @@ pub(crate) fn claim(d: &mut Draft<'_>, caller: &Caller, claim: Claim) -> Result<
     let person = person::join(d, organisation, admin, admin_name, email, true, unit, role)?;
     d.emit(Event::PasswordSet { person });
     d.beside(SideWrite::Credential(person, claim.password_hash));
-    for (usage, digest) in
-        [(KeyUse::Operate, claim.operate), (KeyUse::Provision, claim.provision)]
+    for (usage, digest) in [(KeyUse::Operate, claim.operate), (KeyUse::Provision, claim.provision)]
     {
         let key = KeyId(d.id());
         d.emit(Event::KeyMade { key, usage, application: None, digest });

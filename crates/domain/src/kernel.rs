@@ -14,8 +14,8 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, erasure, factor, first_run, grant, halt, lock, organisation, person, request,
-    role, session, settle, signing, stream, webhook,
+    application, assignment, erasure, factor, first_run, grant, halt, lock, organisation, person,
+    request, role, session, settle, signing, stream, webhook,
 };
 
 pub use crate::apply::row as apply;

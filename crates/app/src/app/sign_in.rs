@@ -464,7 +464,7 @@ impl App {
         Ok(())
     }
 
-    async fn hashed(&self, password: String) -> Result<String, Failure> {
+    pub(super) async fn hashed(&self, password: String) -> Result<String, Failure> {
         let hasher = self.passwords.clone();
         let hash = self.passwords.slowly(move || hasher.hash(&password)).await?;
         hash.ok_or_else(|| Failure::Broken("argon2 failed".into()))

@@ -24,7 +24,7 @@ use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell;
 use crate::sign_in::{Around, Bare};
-use crate::visitor::{self, Open};
+use crate::visitor::{self, Counted, Open};
 use crate::wrong::Wrong;
 
 /// How long it may last.
@@ -164,12 +164,14 @@ pub struct Shown {
     key: String,
 }
 
-/// Signs in with a key. Whatever else was shown, it looks the same.
+/// Signs in with a key. Whatever else was shown, it looks the same, and costs a try.
 pub async fn sign_in(
     State(console): State<Console>,
+    Counted(beside): Counted,
     Open(form): Open<Shown>,
 ) -> Result<Response, Wrong> {
     let app = &console.app;
+    beside.limits.sign_in_step(beside.from)?;
     if !app.is_current() {
         return Err(Wrong::NotCurrent);
     }

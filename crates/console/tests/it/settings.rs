@@ -150,3 +150,28 @@ fn t2_a_blocked_partner_is_answered_as_if_the_customer_id_were_wrong_until_unblo
     save(&house, "ana@marina", &page, &[("also", &harbor)]).is(303);
     assert!(matches!(ask(&house), Err(comity_app::Failure::Refused(Refusal::NotFound))));
 }
+
+#[test]
+fn no_grant_lets_people_from_outside_in_unless_the_settings_do() {
+    let house = House::new();
+    let request = house.ask("Winter storage", 30);
+    let marina = house.org("marina");
+    let ana = house.browser("ana@marina");
+    let approve = format!("/console/o/{marina}/requests/{request}/approve");
+    let box_of = "name=\"allow_external\" value=\"yes\"";
+    house
+        .get(&ana, &approve)
+        .is(200)
+        .is_silent(box_of)
+        .says("your settings allow it to no partner");
+    // Whoever ticks it on a page from before is told.
+    let asked = "roles=clerk&which=all&modes=direct&days=30&allow_external=yes";
+    let told = house.get(&ana, &format!("{approve}?{asked}"));
+    told.says("id=\"e-allow_external\"").says("cannot be chosen");
+    let page = house.get(&ana, &at(&house));
+    save(&house, "ana@marina", &page, &[("allow_external", "on")]).is(303);
+    house.get(&ana, &at(&house)).says("name=\"allow_external\" value=\"on\" checked");
+    house.get(&ana, &approve).says(box_of);
+    let told = house.get(&ana, &format!("{approve}?{asked}"));
+    told.says("Harbor Help may invite people from outside").is_silent("e-allow_external");
+}

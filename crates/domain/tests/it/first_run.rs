@@ -50,7 +50,8 @@ fn one_row_makes_the_organisation_its_admin_and_both_keys() {
     let decided =
         kernel::decide(&w.state, &anonymous(), CommandId(1), command.clone(), w.now, &mut w.ids);
     let side = decided.unwrap().side;
-    let credential = |s: &SideWrite| matches!(s, SideWrite::Credential(_, h) if *h == claim.password_hash);
+    let credential =
+        |s: &SideWrite| matches!(s, SideWrite::Credential(_, h) if *h == claim.password_hash);
     assert!(side.iter().any(credential), "the password goes beside the log");
     assert!(side.iter().any(|s| matches!(s, SideWrite::CustomerId(..))));
     let row = w.must(&anonymous(), command).unwrap();

@@ -53,6 +53,7 @@ const pages = [
   ["/console/o/{organisation}/asking/new", PIA, provider],
   ["/console/o/{organisation}/grants-received", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}", PIA, provider],
+  ["/console/o/{organisation}/grants-received/{grant}/give-up", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}/people/new", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}/people/{person}", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", PIA, provider],
