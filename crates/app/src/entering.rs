@@ -15,8 +15,7 @@ pub struct Entered {
     pub session: SessionId,
     /// Its token, to be shown once.
     pub token: Secret,
-    /// What was done. Where it was done before (`again`), the token is none: the first answer alone
-    /// held it.
+    /// What was done.
     pub done: Done,
 }
 
@@ -32,7 +31,8 @@ impl App {
     /// The same, once however often it is sent.
     ///
     /// # Errors
-    /// As [`App::enter`].
+    /// As [`App::enter`]; `already_done` the second time, as the token was shown:
+    /// [`App::entered_before`] says which stay it was.
     pub async fn enter_once(
         &self,
         caller: &Caller,
@@ -43,11 +43,24 @@ impl App {
         let enter = Enter { token: token.digest(), ..enter };
         let asked = Asked { once, ..Command::Enter(enter).into() };
         let done = self.run(caller, asked).await?;
-        let session = done.row.iter().flat_map(|r| &r.events).find_map(|e| match e.event {
-            Event::SessionStarted { session, .. } => Some(session),
-            _ => None,
-        });
+        let session = begun(&done);
         let session = session.ok_or_else(|| Failure::Broken("no session was made".into()))?;
         Ok(Entered { session, token, done })
     }
+
+    /// Which stay began when this was sent the first time.
+    ///
+    /// # Errors
+    /// As [`App::done_before`].
+    pub async fn entered_before(&self, once: &Once) -> Result<Option<SessionId>, Failure> {
+        Ok(self.done_before(once).await?.as_ref().and_then(begun))
+    }
+}
+
+/// The session that was started.
+fn begun(done: &Done) -> Option<SessionId> {
+    done.row.iter().flat_map(|row| &row.events).find_map(|e| match e.event {
+        Event::SessionStarted { session, .. } => Some(session),
+        _ => None,
+    })
 }

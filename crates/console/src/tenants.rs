@@ -342,20 +342,22 @@ pub async fn enter(
         own(&state, &who, id)?;
         read(&state, &who, id, &form)
     };
+    let once = form.once(&console, &who, id);
     let entered = match read {
         Ok(enter) => {
             beside.limits.exchange(&who.caller)?;
-            let once = form.once(&console, &who, id);
-            app.enter_once(&who.caller, enter, once).await.map_err(Wrong::from)
+            app.enter_once(&who.caller, enter, once.clone()).await.map_err(Wrong::from)
         }
         Err(refusal) => Err(refusal.into()),
     };
     match entered {
-        // The answer was loaded again: its stay is the one that has begun, whatever became of it.
-        Ok(entered) if entered.done.again => {
-            Ok(Redirect::to(&format!("/console/stay/{}", entered.session)).into_response())
-        }
         Ok(entered) => stay::begun(&console, &who, &entered),
+        Err(no @ Wrong::Refused(Refusal::AlreadyDone(_))) => {
+            // The answer was loaded again: to the stay that began then, whatever became of it.
+            let once = once.ok_or(no)?;
+            let session = app.entered_before(&once).await?.ok_or_else(Wrong::not_found)?;
+            Ok(Redirect::to(&format!("/console/stay/{session}")).into_response())
+        }
         Err(no) if on_the_form(&no).is_some() => again(&console, &who, id, &form, no.refusal()),
         Err(no) => Err(no),
     }

@@ -165,7 +165,7 @@ fn no_grant_lets_people_from_outside_in_unless_the_settings_do() {
         .is_silent(box_of)
         .says("your settings allow it to no partner");
     // Whoever ticks it on a page from before is told.
-    let asked = "roles=clerk&which=all&modes=direct&days=30&allow_external=yes";
+    let asked = "chosen=yes&roles=clerk&which=all&modes=direct&days=30&allow_external=yes";
     let told = house.get(&ana, &format!("{approve}?{asked}"));
     told.says("id=\"e-allow_external\"").says("cannot be chosen");
     let page = house.get(&ana, &at(&house));

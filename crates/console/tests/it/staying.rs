@@ -49,7 +49,7 @@ fn n8_every_page_says_where_one_is_and_leads_home() {
     let house = House::new();
     house.granted();
     let hugo = house.browser("hugo@harbor");
-    let here = "/console/components";
+    let here = "/console/step-up";
     house.get(&hugo, here).is(200).is_silent("You are in");
     let (view, _) = house.enter("hugo@harbor", Mode::View, None);
     house.wait(2 * MINUTE);
@@ -78,7 +78,7 @@ fn r12_the_partner_gives_its_access_up_after_it_was_told_what_stops() {
     house.get(&pia, &at).says(&path);
     let page = house.get(&pia, &path);
     page.is(200).says("Give up the access to Marina Bay?").says("1 session ends at once");
-    page.says("1 person of Harbor Help can no longer enter").says("It cannot be undone");
+    page.says("2 people of Harbor Help can no longer enter").says("It cannot be undone");
     // Nobody else gives it up, and for who has no tie to it, it is not there.
     let missing = house.get(&pia, "/console/nothing").text;
     let try_as = |who: &str| -> [Reply; 2] {
