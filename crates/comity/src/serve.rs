@@ -11,7 +11,7 @@ use comity_app::people::passwords::Cost;
 use comity_app::{App, Settings};
 use comity_domain::application::KeyUse;
 use comity_domain::command::Caller;
-use comity_domain::time::Instant;
+use comity_domain::time::{HOUR, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -106,7 +106,7 @@ async fn first_run(app: &App, key: bool, outside: &str) -> anyhow::Result<()> {
         .offer_first_run()
         .await
         .map_err(|e| anyhow::anyhow!("the link of the first run could not be made: {e:?}"))?;
-    let hours = until.saturating_sub(app.now().0) / comity_domain::time::HOUR;
+    let hours = (until.saturating_sub(app.now().0) + HOUR - 1) / HOUR;
     say("  Nobody holds this installation yet. Set it up in a browser, with this link:");
     say(&format!("    {}/console/first-run#{}", outside.trim_end_matches('/'), token.reveal()));
     say(&format!("    It works once and for {hours} hours; a restart prints a new one."));

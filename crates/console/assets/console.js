@@ -28,8 +28,8 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 }
 
 // -- what stands behind the # of a link, into its field and off the address
-for (const box of document.querySelectorAll("[data-from-fragment]")) {
-  const field = box.querySelector("input");
+for (const form of document.querySelectorAll("form[data-from-fragment]")) {
+  const field = form.elements[form.dataset.fromFragment];
   const text = decodeURIComponent(location.hash.slice(1));
   if (!text || field.value) continue;
   field.value = text;

@@ -111,6 +111,8 @@ fn t47_the_operator_reads_counts_and_no_tenants_content() {
     let (operate, _) = key(&house, KeyUse::Operate);
     let operator = browser(&sign_in(&house, operate.reveal()));
     let page = house.get(&operator, HOME);
+    let nodes = if crate::engine::on_postgres() { "1 current" } else { "This one" };
+    page.says(nodes).says("Nothing waits; 0 given up");
     page.is(200).says("Marina Bay").says("Harbor Help").says("Rows in the log").says("partner");
     for silent in ["Ana Alvarez", "hugo@", "Winter storage", "A secret reason", "T-17", "boat-1"] {
         page.is_silent(silent);
