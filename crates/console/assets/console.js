@@ -196,6 +196,8 @@ if (live) {
           if (place.textContent !== String(count)) place.textContent = String(count);
       if (version !== null && told.version !== version && notice) notice.hidden = false;
       version = told.version;
+      // What one was in is over: the page that says so, and not a form sent once more.
+      if (told.over && live.dataset.over) location.replace(live.dataset.over);
     } catch {
       // the next look may do better
     }
@@ -217,8 +219,9 @@ if (left) {
     left.textContent = seconds >= 60 ? `${minutes} min ${String(seconds % 60).padStart(2, "0")} s` : `${seconds} s`;
     if (seconds === 0) {
       clearInterval(timer);
-      // On a page about something else, what is being typed there stays.
-      if (!left.dataset.ends) location.reload();
+      // Not a reload: the page may be the answer to entering, which would be sent once more. On a
+      // page about something else, what is being typed there stays.
+      if (left.dataset.ends) location.replace(left.dataset.ends);
     }
   };
   const timer = setInterval(tick, 1000);
@@ -231,4 +234,45 @@ if (launch) {
   // Whoever comes back by the browser's history has seen it already.
   const [come] = performance.getEntriesByType("navigation");
   if (come?.type !== "back_forward") launch.requestSubmit();
+}
+
+// -- passkeys: only the browser speaks with the authenticator
+const passkeys = globalThis.PublicKeyCredential?.parseRequestOptionsFromJSON;
+for (const form of document.querySelectorAll("form[data-passkey]")) {
+  if (passkeys) form.hidden = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const said = form.querySelector("[data-passkey-said]");
+    said.hidden = true;
+    try {
+      const answer = await (form.dataset.passkey === "make" ? made(form) : shown(form));
+      form.elements.passkey.value = JSON.stringify(answer.toJSON());
+      form.submit();
+    } catch (error) {
+      said.textContent = wrongWith(error);
+      said.hidden = false;
+    }
+  });
+}
+
+function made(form) {
+  const asked = JSON.parse(form.dataset.options).publicKey;
+  return navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(asked) });
+}
+
+async function shown(form) {
+  const answer = await fetch(form.dataset.begin, { method: "POST" });
+  if (!answer.ok) throw new Error(answer.status === 429 ? "often" : "begin");
+  const { ceremony, options } = await answer.json();
+  form.elements.ceremony.value = ceremony;
+  return navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(options.publicKey) });
+}
+
+function wrongWith(error) {
+  if (error.name === "NotAllowedError" || error.name === "AbortError") return "It was cancelled, or took too long. Try once more.";
+  if (error.name === "InvalidStateError") return "This device holds a passkey of yours already.";
+  if (error.name === "SecurityError") return "This address is not the one that passkeys belong to.";
+  if (error.message === "often") return "Too many tries. Wait a minute.";
+  return "The passkey did not work. Try once more.";
 }

@@ -17,10 +17,11 @@ use comity_domain::refusal::Refusal;
 use comity_domain::state::State as World;
 use comity_domain::time::Instant;
 use comity_domain::view::{self, Access, Stops};
+use serde::Deserialize;
 
 use crate::access::reader;
 use crate::active::{Given, accounts, given, name};
-use crate::at::At;
+use crate::at::{Asked, At};
 use crate::dialog::{Dialog, no_dialog};
 use crate::parts::{Badge, Tone, badge};
 use crate::request::{on_the_form, said_no};
@@ -56,6 +57,8 @@ struct Inside {
     since: When,
     ends: String,
     calls: u64,
+    /// Its page.
+    to: String,
     /// Where it is ended.
     end: String,
     /// Where the person is locked out.
@@ -215,6 +218,7 @@ fn inside(
             since: show::when(session.started),
             ends: show::until(session.deadline, now),
             calls: counts.get(&id).copied().unwrap_or(0),
+            to: format!("/console/o/{customer}/sessions/{id}"),
             end: format!("/console/o/{customer}/grants/{}/sessions/{id}/end", access.id),
             lock: format!("/console/o/{customer}/locks/new?person={}", session.person),
         })
@@ -267,20 +271,35 @@ pub fn has_stopped(done: &Done) -> String {
     said
 }
 
+/// From where one revokes, which is where one is afterwards.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CameFrom {
+    from: String,
+}
+
+impl CameFrom {
+    /// The list that it names; *Active Access* by itself.
+    fn list(&self) -> &'static str {
+        if self.from == "history" { "history" } else { "active" }
+    }
+}
+
 /// The dialog.
 pub async fn revoke_page(
     State(console): State<Console>,
     who: Visitor,
     At((customer, id)): At<(OrganisationId, GrantId)>,
+    Asked(from): Asked<CameFrom>,
 ) -> Result<Response, Wrong> {
-    revoke_again(&console, &who, customer, id, None)
+    revoke_again(&console, &who, (customer, id), &from, None)
 }
 
 fn revoke_again(
     console: &Console,
     who: &Visitor,
-    customer: OrganisationId,
-    id: GrantId,
+    (customer, id): (OrganisationId, GrantId),
+    from: &CameFrom,
     no: Option<&Wrong>,
 ) -> Result<Response, Wrong> {
     let (state, now, shell) = reader(console, who, customer, Action::Revoke, "Revoke")?;
@@ -297,7 +316,7 @@ fn revoke_again(
         title: format!("Revoke the access of {partner}?"),
         banner: said_no(no, &[]).0,
         will,
-        hidden: Vec::new(),
+        hidden: vec![("from", from.list().to_owned())],
         fields: Vec::new(),
         back: to.clone(),
         to: format!("{to}/revoke"),
@@ -313,13 +332,13 @@ fn revoke_again(
 pub async fn revoke(
     State(console): State<Console>,
     At((customer, id)): At<(OrganisationId, GrantId)>,
-    Sent { who, .. }: Sent<Bare>,
+    Sent { who, form }: Sent<CameFrom>,
 ) -> Result<Response, Wrong> {
     let partner = {
         let (state, now, _) = reader(&console, &who, customer, Action::Revoke, "Revoke")?;
         given(&state, &found(&state, customer, id, now)?, now).partner
     };
-    let to = format!("/console/o/{customer}/access/active");
+    let to = format!("/console/o/{customer}/access/{}", form.list());
     match who.run(&console.app, Command::Revoke { grant: id }).await {
         Ok(done) => {
             let stopped = has_stopped(&done);
@@ -329,7 +348,7 @@ pub async fn revoke(
             Ok(shell::done(&to, &format!("{partner} is out: this access had ended already.")))
         }
         Err(no) if on_the_form(&no).is_some() => {
-            revoke_again(&console, &who, customer, id, Some(&no))
+            revoke_again(&console, &who, (customer, id), &form, Some(&no))
         }
         Err(no) => Err(no),
     }

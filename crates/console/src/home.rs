@@ -1,9 +1,10 @@
-//! Where somebody lands: their organisation's first page that they may read, or the customers that
-//! they may enter.
+//! Where somebody lands: what their organisation does here, as customer or as partner, or else the
+//! customers that they may enter.
 
 use axum::extract::State;
 use axum::response::Redirect;
 use comity_domain::ids::OrganisationId;
+use comity_domain::state::State as World;
 
 use crate::at::At;
 use crate::routes::Console;
@@ -28,7 +29,16 @@ pub async fn organisation(
 ) -> Result<Redirect, Wrong> {
     let shell = Shell::of(&console.app.state(), &who, id, Section::Elsewhere, "Home")?;
     let reads = shell.here.is_some_and(|p| p.reads);
-    let to =
-        if reads { format!("/console/o/{id}/access/pending") } else { "/console/tenants".into() };
+    let to = match (reads, only_partner(&console.app.state(), id)) {
+        (false, _) => "/console/tenants".into(),
+        (true, true) => format!("/console/o/{id}/asking"),
+        (true, false) => format!("/console/o/{id}/access/pending"),
+    };
     Ok(Redirect::to(&to))
+}
+
+/// Whether it has asked others, and nobody has ever asked it.
+fn only_partner(state: &World, id: OrganisationId) -> bool {
+    let asked = state.requests_to(id).next().is_some() || state.grants_by(id).next().is_some();
+    !asked && state.requests_from(id).next().is_some()
 }

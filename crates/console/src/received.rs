@@ -36,6 +36,8 @@ pub struct Received {
     pub left: String,
     pub stands: bool,
     pub people: String,
+    /// Whether none of our people is on it.
+    pub nobody: bool,
     pub minutes: u32,
     pub to: String,
 }
@@ -63,6 +65,7 @@ pub fn received(state: &World, id: GrantId, g: &Grant, now: Instant) -> Option<R
         left: show::until(g.window.end, now),
         stands: g.stands(now),
         people: if people == 0 { "nobody yet".into() } else { count(people, "person", "people") },
+        nobody: people == 0,
         minutes: g.cap.0,
         to: format!("/console/o/{provider}/grants-received/{id}"),
     })
@@ -74,6 +77,7 @@ struct ListPage {
     shell: Shell,
     org: OrganisationId,
     past: bool,
+    assigns: bool,
     lines: Vec<Received>,
     empty: Empty,
     pager: Pager,
@@ -105,6 +109,7 @@ pub async fn list(
     let page = ListPage {
         org: id,
         past,
+        assigns: shell.here.as_ref().is_some_and(|p| p.decides),
         lines: found.into_iter().filter_map(|(g, known)| received(&state, g, known, now)).collect(),
         empty: empty(
             "No customer lets you in",

@@ -8,8 +8,8 @@ use comity_app::App;
 
 use crate::{
     access, active, approve, ask, asking, assets, components, demo, first_run, give_up, grant,
-    guard, history, home, inbox, locks, narrow, off, operator, people, received, request, roles,
-    session, settings, sign_in, stay, tenants, visitor, wrong,
+    guard, history, home, inbox, locks, me, narrow, off, operator, passkey, people, received,
+    request, roles, session, settings, sign_in, stay, tenants, visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -86,8 +86,22 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/console/sign-in/second-factor", post(sign_in::second_factor))
         .route("/console/sign-out", post(sign_in::sign_out))
+        .route("/console/sign-in/passkey/begin", post(passkey::begin))
+        .route("/console/sign-in/passkey", post(passkey::sign_in))
+        .route("/console/step-up/passkey", post(passkey::step_up))
         .route("/console/step-up", get(sign_in::step_up_page).post(sign_in::step_up))
         .route("/console/enrol", get(sign_in::enrol_page).post(sign_in::enrol))
+        // a person's own affairs
+        .route("/console/me", get(me::page))
+        .route("/console/me/password", get(me::password::page).post(me::password::change))
+        .route("/console/me/codes", get(me::codes::begin).post(me::codes::complete))
+        .route("/console/me/codes/remove", get(me::codes::remove_page).post(me::codes::remove))
+        .route("/console/me/recovery-codes", get(me::codes::recovery_page).post(me::codes::recovery))
+        .route("/console/me/passkeys/new", get(me::passkeys::new).post(me::passkeys::make))
+        .route("/console/me/passkeys/{passkey}/rename", get(me::passkeys::rename_page).post(me::passkeys::rename))
+        .route("/console/me/passkeys/{passkey}/remove", get(me::passkeys::remove_page).post(me::passkeys::remove))
+        .route("/console/me/sign-ins/{sign_in}/end", post(me::end))
+        .route("/console/me/sign-out-everywhere", get(me::everywhere_page).post(me::everywhere))
         // who operates
         .route("/console/first-run", get(first_run::page).post(first_run::claim))
         .route("/console/operator", get(operator::overview::page))

@@ -54,6 +54,7 @@ struct Page {
     /// The ways to stop it, for who may.
     end: Option<String>,
     lock: Option<String>,
+    revoke: Option<String>,
 }
 
 /// What the session runs or ran under, as far as it is remembered.
@@ -185,6 +186,7 @@ fn shown(
         end: stops.then(|| format!("{at}/grants/{}/sessions/{}/end", row.grant, row.session)),
         lock: (scope == row.customer && shell.here.as_ref().is_some_and(|p| p.decides))
             .then(|| format!("{at}/locks/new?person={}", row.person)),
+        revoke: stops.then(|| format!("{at}/grants/{}/revoke?from=history", row.grant)),
         shell,
     }
 }

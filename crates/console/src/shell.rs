@@ -12,6 +12,7 @@ use comity_domain::state::State;
 
 use crate::routes::Console;
 use crate::stay::Inside;
+use crate::tenants::Switch;
 use crate::visitor::Visitor;
 use crate::wrong::Wrong;
 use crate::{assets, cookie};
@@ -32,7 +33,6 @@ pub enum Section {
     /// What happened.
     Inbox,
     /// The person's own affairs.
-    #[allow(dead_code, reason = "the page of one's own sign-ins follows")]
     Me,
     /// None of them.
     Elsewhere,
@@ -67,6 +67,8 @@ pub struct Shell {
     pub inside: u32,
     /// The one of them that ends first.
     pub stay: Option<Arc<Inside>>,
+    /// Where the person may go.
+    pub switch: Arc<Switch>,
     /// What was just done.
     pub said: Option<String>,
     pub form_key: String,
@@ -118,6 +120,7 @@ impl Shell {
             said: who.said.clone(),
             inside: who.inside,
             stay: who.stay.clone(),
+            switch: who.switch.clone(),
             form_key: who.form_key.clone(),
             css: assets::address("console.css"),
             js: assets::address("console.js"),

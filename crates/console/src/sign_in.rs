@@ -48,6 +48,8 @@ struct SignInPage {
     banner: Option<Banner>,
     email: Field,
     password: Field,
+    /// Whether a passkey can be shown instead.
+    passkeys: bool,
     back: String,
 }
 
@@ -65,10 +67,16 @@ pub async fn page(
         Err(Wrong::NotCurrent) => return Err(Wrong::NotCurrent),
         Err(_) => {}
     }
-    Ok(Html(sign_in_page(&query.back, "", None)?).into_response())
+    Ok(Html(sign_in_page(&console, &query.back, "", None)?).into_response())
 }
 
-fn sign_in_page(back: &str, email: &str, wrong: Option<String>) -> Result<String, Wrong> {
+/// The page, with what was typed.
+pub fn sign_in_page(
+    console: &Console,
+    back: &str,
+    email: &str,
+    wrong: Option<String>,
+) -> Result<String, Wrong> {
     let page = SignInPage {
         around: Around::new(),
         banner: wrong.map(|text| banner(Tone::Bad, text)),
@@ -81,6 +89,7 @@ fn sign_in_page(back: &str, email: &str, wrong: Option<String>) -> Result<String
             .kind("password")
             .auto("current-password")
             .most(128),
+        passkeys: console.app.passkeys_are_possible(),
         back: local(back),
     };
     Ok(page.render()?)
@@ -115,7 +124,7 @@ pub async fn sign_in(
         }
         Err(Failure::Refused(_)) => {
             let text = "The address or the password is wrong.".to_owned();
-            let page = sign_in_page(&form.back, &form.email, Some(text))?;
+            let page = sign_in_page(&console, &form.back, &form.email, Some(text))?;
             Ok((StatusCode::UNAUTHORIZED, Html(page)).into_response())
         }
         Err(other) => Err(other.into()),
@@ -209,6 +218,8 @@ struct StepUpPage {
     password: Field,
     /// Where codes are set up.
     code: Option<Field>,
+    /// Whether the person has a passkey.
+    passkeys: bool,
     back: String,
 }
 
@@ -221,14 +232,16 @@ pub async fn step_up_page(
     step_up_again(&console, &who, &query.back, None)
 }
 
-fn step_up_again(
+/// The page once more, with what was wrong.
+pub fn step_up_again(
     console: &Console,
     who: &Visitor,
     back: &str,
     wrong: Option<&str>,
 ) -> Result<Html<String>, Wrong> {
     let state = console.app.state();
-    let has_codes = state.factors.get(&who.person).is_some_and(|f| f.totp.is_some());
+    let has = state.factors.get(&who.person);
+    let has_codes = has.is_some_and(|f| f.totp.is_some());
     let page = StepUpPage {
         shell: Shell::personal(console, who, Section::Elsewhere, "It is you?"),
         banner: wrong.map(|text| banner(Tone::Bad, text)),
@@ -237,6 +250,7 @@ fn step_up_again(
             .auto("current-password")
             .most(128),
         code: has_codes.then(code_field),
+        passkeys: has.is_some_and(|f| !f.passkeys.is_empty()),
         back: local(back),
     };
     Ok(Html(page.render()?))

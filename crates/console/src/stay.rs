@@ -283,6 +283,8 @@ fn over(why: Reason, customer: &str) -> (String, &'static str) {
 pub struct Live {
     /// Another one once the stay is over or may do something else.
     version: Digest32,
+    /// Whether it is over.
+    over: bool,
 }
 
 /// Whether it is as it was. Asking is no use of the sign-in.
@@ -294,8 +296,9 @@ pub async fn live(
     let (state, now) = (console.app.state(), console.app.now());
     let session = own(&state, &who, id, now)?;
     let held = rights::compile(&state, id).map(|c| c.rights);
-    let said = format!("{:?} {held:?}", portal::over(session, now));
-    Ok(Json(Live { version: Digest32::of(said.as_bytes()) }))
+    let over = portal::over(session, now);
+    let said = format!("{over:?} {held:?}");
+    Ok(Json(Live { version: Digest32::of(said.as_bytes()), over: over.is_some() }))
 }
 
 /// Comes home: from now on every decision about it is no.
@@ -304,17 +307,21 @@ pub async fn home(
     At(id): At<SessionId>,
     Sent { who, .. }: Sent<Bare>,
 ) -> Result<Response, Wrong> {
-    let customer = {
+    let (customer, was) = {
         let (state, now) = (console.app.state(), console.app.now());
         let session = own(&state, &who, id, now)?;
-        state.grants.get(session.grant).map(|g| company(&state, g.customer.organisation))
+        let grant = state.grants.get(session.grant);
+        let customer = grant.map(|g| company(&state, g.customer.organisation));
+        (customer.unwrap_or_else(|| "the customer".into()), portal::over(session, now))
     };
-    let customer = customer.unwrap_or_else(|| "the customer".into());
     let done = who.run(&console.app, Command::CloseSession { session: id }).await?;
     let said = if done.row.is_some() {
         format!("You are home. Your stay in {customer} has ended.")
     } else {
-        format!("You are home. Your stay in {customer} was over already.")
+        // Whoever has no script learns here why.
+        let ended = was.filter(|why| *why != Reason::SessionClosed);
+        let why = ended.map(|why| format!(" {}", over(why, &customer).0)).unwrap_or_default();
+        format!("You are home. Your stay in {customer} was over already.{why}")
     };
     Ok(shell::done("/console/tenants", &said))
 }

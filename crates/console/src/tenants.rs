@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use comity_domain::command::{Enter, Once};
-use comity_domain::ids::{ApplicationId, Digest32, GrantId};
+use comity_domain::ids::{ApplicationId, Digest32, GrantId, PersonId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::refusal::Refusal;
 use comity_domain::role::Mode;
@@ -32,34 +32,59 @@ const SEARCHED_FROM: usize = 11;
 /// So many are shown; with more, one searches.
 const MOST_SHOWN: usize = 100;
 
+/// So many stand in the menu of every page.
+const MOST_IN_MENU: usize = 7;
+
 /// A way in.
-struct Door {
-    mode: &'static str,
-    label: &'static str,
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub mode: &'static str,
+    pub label: &'static str,
     /// Whether one click is enough; otherwise something has to be said first.
-    at_once: bool,
+    pub at_once: bool,
 }
 
-struct Line {
-    customer: String,
-    hue: u8,
+/// A live grant that somebody is on.
+#[derive(Debug, Clone)]
+pub struct Line {
+    pub customer: String,
+    pub hue: u8,
     /// As whose people.
-    provider: String,
-    roles: Vec<String>,
-    accounts: String,
-    ends: When,
-    left: String,
-    minutes: u32,
-    doors: Vec<Door>,
+    pub provider: String,
+    pub roles: Vec<String>,
+    pub accounts: String,
+    pub ends: When,
+    pub left: String,
+    pub minutes: u32,
+    pub doors: Vec<Door>,
     /// Where one enters.
-    enter: String,
+    pub enter: String,
+}
+
+/// *Switch Tenant* in the menu of every page: the first customers by name, one line for each live
+/// grant.
+#[derive(Debug, Clone, Default)]
+pub struct Switch {
+    pub lines: Vec<Line>,
+    /// How many there are in all.
+    pub all: usize,
+    /// What the forms of this page are known by, of all pages.
+    pub once: String,
+}
+
+/// Where somebody may switch to now.
+pub fn switch(state: &World, person: PersonId, now: Instant) -> Switch {
+    let mut all: Vec<Tenant<'_>> = view::tenants(state, person, now).collect();
+    all.sort_by_cached_key(|t| company(state, t.grant.customer.organisation).to_lowercase());
+    let shown = all.iter().take(MOST_IN_MENU);
+    let lines = shown.filter_map(|t| line(state, person, t, now)).collect();
+    Switch { lines, all: all.len(), once: fresh() }
 }
 
 #[derive(Template)]
 #[template(path = "tenants.html")]
 struct Page {
     shell: Shell,
-    once: String,
     inside: Vec<Inside>,
     lines: Vec<Line>,
     search: Option<Field>,
@@ -87,7 +112,7 @@ pub async fn list(
     let wanted = sought.q.trim().to_lowercase();
     let mut lines: Vec<Line> = all
         .iter()
-        .filter_map(|t| line(&state, &who, t, now))
+        .filter_map(|t| line(&state, who.person, t, now))
         .filter(|l| l.customer.to_lowercase().contains(&wanted))
         .collect();
     lines.sort_by_key(|l| l.customer.to_lowercase());
@@ -95,7 +120,6 @@ pub async fn list(
     lines.truncate(MOST_SHOWN);
     let page = Page {
         shell: Shell::personal(&console, &who, Section::Tenants, "Customers I may enter"),
-        once: fresh(),
         inside: portal::stays(&state, who.person, now)
             .filter_map(|(id, s)| stay::inside(&state, id, s, now))
             .collect(),
@@ -118,13 +142,13 @@ pub async fn list(
     Ok(Html(page.render()?))
 }
 
-fn line(state: &World, who: &Visitor, t: &Tenant<'_>, now: Instant) -> Option<Line> {
-    let own = state.assignment(t.id, who.person)?;
+fn line(state: &World, person: PersonId, t: &Tenant<'_>, now: Instant) -> Option<Line> {
+    let own = state.assignment(t.id, person)?;
     let roles = own.roles.iter().filter_map(|r| Some(state.roles.get(*r)?.name.to_string()));
     let ends = t.grant.window.end.min(own.row.ends_at);
     let customer = t.grant.customer.organisation;
     let doors = t.grant.modes.iter().filter_map(|mode| {
-        let applications = portal::applications(state, t.id, who.person, mode).len();
+        let applications = portal::applications(state, t.id, person, mode).len();
         let at_once = applications == 1 && mode != Mode::ActAs;
         let label = match mode {
             Mode::Direct => "Enter",
@@ -184,7 +208,6 @@ impl Form {
 #[template(path = "enter.html")]
 struct EnterPage {
     shell: Shell,
-    once: String,
     banner: Option<Banner>,
     customer: String,
     to: String,
@@ -260,7 +283,6 @@ fn again(
     let page = EnterPage {
         banner,
         customer,
-        once: fresh(),
         to: format!("/console/tenants/{id}/enter"),
         mode,
         shown: badge(if mode == Mode::ActAs { Tone::Warn } else { Tone::Plain }, show::mode(mode)),

@@ -3,7 +3,8 @@
 //! The cookie holds the token of a person's own sign-in, the same noun as the API's bearer token, and
 //! when it was last used, under an authentication code of this installation. So the idle limit holds
 //! on every node and after a restart without a write: a cookie that was not renewed for fifteen
-//! minutes opens nothing, whoever kept a copy. The sign-in itself ends after eight hours.
+//! minutes opens nothing, whoever kept a copy. Only who entered a customer meanwhile, and works there
+//! and not here, comes home without a new sign-in. The sign-in itself ends after eight hours.
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use comity_app::node::Done;
 use comity_app::tokens::{self, Kind};
 use comity_domain::command::{Asked, Caller, Door, Principal};
 use comity_domain::ids::{OrganisationId, PersonId, SignInId};
+use comity_domain::session::SessionState;
 use comity_domain::state::State;
 use comity_domain::time::{Instant, SECOND};
 use comity_domain::view::portal;
@@ -29,6 +31,7 @@ use crate::cookie::{self, IDLE};
 use crate::routes::Console;
 use crate::shell;
 use crate::stay::{self, Inside};
+use crate::tenants::{self, Switch};
 use crate::wrong::Wrong;
 
 /// How often the cookie's time is renewed at most.
@@ -45,7 +48,6 @@ pub struct Visitor {
     /// Who.
     pub person: PersonId,
     /// By which sign-in.
-    #[allow(dead_code, reason = "the page of one's own sign-ins marks it")]
     pub sign_in: SignInId,
     /// What every form of theirs has to hold.
     pub form_key: String,
@@ -57,6 +59,8 @@ pub struct Visitor {
     pub inside: u32,
     /// The one of them that ends first.
     pub stay: Option<Arc<Inside>>,
+    /// Where they may go from here.
+    pub switch: Arc<Switch>,
 }
 
 impl Visitor {
@@ -78,15 +82,26 @@ fn written(app: &App, token: &str, now: Instant) -> String {
     format!("{open}.{}", code(app, "cookie", &open))
 }
 
-/// The token of a cookie and when it was used last; `None` if we did not write it or it lay idle.
-fn read<'c>(app: &App, value: &'c str, now: Instant) -> Option<(&'c str, Instant)> {
+/// The token of a cookie and when it was used last; `None` if we did not write it.
+fn read<'c>(app: &App, value: &'c str) -> Option<(&'c str, Instant)> {
     let (open, given) = value.rsplit_once('.')?;
     if !same(app, &code(app, "cookie", open), given) {
         return None;
     }
     let (token, used) = open.rsplit_once('.')?;
-    let used = Instant(used.parse().ok()?);
-    (now.since(used) < IDLE).then_some((token, used))
+    Some((token, Instant(used.parse().ok()?)))
+}
+
+/// Whether a cookie that was used last at `used` lay idle since. A stay that began before it did is a
+/// use of it until the stay's end, which is never far: it has a deadline.
+fn is_idle(state: &State, person: PersonId, used: Instant, now: Instant) -> bool {
+    let stays = state.sessions_of(person).filter_map(|id| state.sessions.get(id));
+    let ends = stays.filter(|s| s.started.since(used) < IDLE).map(|s| match s.state {
+        SessionState::Running => s.deadline.min(now),
+        SessionState::Ended { at, .. } => at,
+    });
+    let last = ends.max().map_or(used, |end| end.max(used));
+    now.since(last) >= IDLE
 }
 
 /// Equal codes under a key that nobody knows: what differs tells nothing.
@@ -114,9 +129,11 @@ pub async fn recognise(
     let app = console.app.clone();
     let now = app.now();
     let sent = cookie::sent(request.headers(), COOKIE);
-    let known = sent.as_deref().and_then(|c| read(&app, c, now)).map(|(t, u)| (t.to_owned(), u));
+    let known = sent.as_deref().and_then(|c| read(&app, c)).map(|(t, u)| (t.to_owned(), u));
     let said = shell::said(request.headers());
-    let visitor = known.as_ref().and_then(|(token, _)| visitor(&app, token));
+    let visitor = known.as_ref().and_then(|(token, used)| {
+        visitor(&app, token).filter(|v| !is_idle(&app.state(), v.person, *used, now))
+    });
     if let (Some(visitor), Some(beside)) = (&visitor, request.extensions().get::<Beside>())
         && let Err(no) = counted(&app, visitor, beside, &request)
     {
@@ -131,7 +148,8 @@ pub async fn recognise(
             let first = stays.iter().min_by_key(|(_, s)| s.deadline);
             let stay = first.and_then(|(id, s)| stay::inside(&state, *id, s, now)).map(Arc::new);
             let inside = u32::try_from(stays.len()).unwrap_or(u32::MAX);
-            Some(Visitor { said: said.clone(), unread, inside, stay, ..visitor })
+            let switch = Arc::new(tenants::switch(&state, visitor.person, now));
+            Some(Visitor { said: said.clone(), unread, inside, stay, switch, ..visitor })
         }
         known => known,
     };
@@ -154,8 +172,18 @@ pub async fn recognise(
 
 /// The last part of an address to which a form is sent that ends something: it has a lane of its
 /// own, so that whoever has read or written much can still revoke (T46).
-const ENDINGS: [&str; 11] = [
-    "sign-out", "deny", "revoke", "narrow", "end", "lock", "cancel", "home", "remove", "give-up",
+const ENDINGS: [&str; 12] = [
+    "sign-out",
+    "sign-out-everywhere",
+    "deny",
+    "revoke",
+    "narrow",
+    "end",
+    "lock",
+    "cancel",
+    "home",
+    "remove",
+    "give-up",
     "delete",
 ];
 
@@ -221,6 +249,7 @@ fn visitor(app: &App, token: &str) -> Option<Visitor> {
         unread: 0,
         inside: 0,
         stay: None,
+        switch: Arc::default(),
     })
 }
 

@@ -23,7 +23,7 @@ pub enum Wrong {
         /// The same address.
         back: String,
     },
-    /// This needs a sign-in of the last five minutes.
+    /// This needs a sign-in of the last five minutes, or a stronger one.
     Fresh {
         /// Where to go on afterwards.
         back: String,
@@ -60,7 +60,9 @@ impl Wrong {
     /// A sign-in that is too old leads to the page that renews it, and back to `back`.
     pub fn or_fresh(self, back: impl Into<String>) -> Self {
         match self {
-            Self::Refused(Refusal::FreshSignIn) => Self::Fresh { back: back.into() },
+            Self::Refused(Refusal::FreshSignIn | Refusal::StrongerSignIn) => {
+                Self::Fresh { back: back.into() }
+            }
             other => other,
         }
     }

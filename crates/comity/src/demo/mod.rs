@@ -62,7 +62,8 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         let real = Clock::system().now();
         let clock = Arc::new(Clock::simulated(real.plus(-DAYS * DAY)));
         let key_file = flags.data.join("comity.key");
-        let url = format!("http://{}", listener.local_addr()?);
+        // By name: passkeys belong to one. Everything in the demo is reached from this machine.
+        let url = format!("http://localhost:{}", listener.local_addr()?.port());
         let settings = Settings::new(flags.data.clone(), key_file, Cost::LIGHT);
         // What happens in the sixty days that are made up is in the inboxes; from now on it is told.
         let mail = mail::Settings { since: real, ..printed()? };

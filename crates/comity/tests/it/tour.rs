@@ -38,7 +38,7 @@ fn the_tour_of_the_readme_works_as_it_is_written() {
         .args(["-eu", "-c", &script])
         .current_dir(folder.path())
         .env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap()))
-        .env("no_proxy", "127.0.0.1")
+        .env("no_proxy", "127.0.0.1,localhost")
         .stdin(Stdio::null())
         .output()
         .unwrap();

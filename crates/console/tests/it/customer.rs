@@ -493,6 +493,26 @@ fn r12_revoke_says_what_will_stop_and_that_it_has_stopped() {
 }
 
 #[test]
+fn r12_who_revokes_from_a_sessions_page_is_back_in_the_history() {
+    let house = House::new();
+    let ana = house.browser("ana@marina");
+    for (from, list) in [("history", "history"), ("//evil.example", "active"), ("", "active")] {
+        let grant = house.granted();
+        let (session, _) = house.enter("hugo@harbor", Mode::Direct, None);
+        let page = house.get(&ana, &at(&house, &format!("sessions/{session}")));
+        page.is(200).says(&grant_at(&house, grant, "/revoke?from=history"));
+        let inside = house.get(&ana, &grant_at(&house, grant, ""));
+        inside.says(&at(&house, &format!("sessions/{session}")));
+        let dialog = house.get(&ana, &grant_at(&house, grant, &format!("/revoke?from={from}")));
+        assert_eq!(dialog.is(200).value("from"), list);
+        let done = house.fill(&ana, &grant_at(&house, grant, "/revoke"), &[("from", from)]);
+        assert_eq!(done.is(303).to(), at(&house, &format!("access/{list}")));
+        let over = house.get(&ana, &at(&house, &format!("sessions/{session}")));
+        over.says("The customer revoked the access.").is_silent("/revoke?from");
+    }
+}
+
+#[test]
 fn r12_one_session_is_ended_and_the_access_stands() {
     let house = House::new();
     let ana = house.browser("ana@marina");

@@ -160,6 +160,7 @@ impl House {
         let mut settings =
             comity_app::app::Settings::new(data.clone(), data.join("comity.key"), Cost::TESTS);
         settings.database = engine::database_of(&data);
+        settings.issuer = "https://comity.example".into();
         let app = App::start(&settings, clock.clone()).expect("an installation");
         for _ in 0..1_000 {
             if app.is_ready() || !engine::on_postgres() {

@@ -19,6 +19,7 @@ mod frame;
 mod furnished;
 mod house;
 mod inbox;
+mod me;
 mod operator;
 mod portal;
 #[allow(unreachable_pub)]

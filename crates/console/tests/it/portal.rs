@@ -428,6 +428,56 @@ fn t12_somebody_elses_stay_is_not_there() {
 }
 
 #[test]
+fn who_has_only_ever_asked_lands_on_what_it_asked() {
+    let house = House::new();
+    let (pia, ana) = (house.browser("pia@harbor"), house.browser("ana@marina"));
+    let lands = |who: &Browser, org: &str| {
+        house.get(who, &format!("/console/o/{}", house.org(org))).is(303).to().to_owned()
+    };
+    assert!(lands(&pia, "harbor").ends_with("/access/pending"), "it is nothing yet");
+    house.granted();
+    assert_eq!(lands(&pia, "harbor"), asking(&house));
+    assert!(lands(&ana, "marina").ends_with("/access/pending"));
+}
+
+#[test]
+fn where_nobody_goes_yet_somebody_is_let_in_from_the_list() {
+    let house = House::new();
+    let clerk = house.app.state().role_by_code(house.org("marina"), "clerk").unwrap();
+    let grant = house.approve_only(house.ask("Winter storage", 30), &[clerk]);
+    let list = format!("/console/o/{}/grants-received", house.org("harbor"));
+    let add = format!("{}/people/new", received(&house, grant));
+    let pia = house.browser("pia@harbor");
+    house.get(&pia, &list).says(&add).says("nobody yet");
+    let person = house.people["hugo"];
+    let spec =
+        AssignmentSpec { person, roles: vec![clerk], accounts: Accounts::All, ends_at: None };
+    house.run(&house.caller("pia@harbor"), Command::Assign { grant, spec });
+    house.get(&pia, &list).is_silent(&add).says("Manage access");
+}
+
+#[test]
+fn r14_a_page_that_waits_is_told_that_the_stay_is_over_and_coming_home_says_why() {
+    let house = House::new();
+    let grant = house.granted();
+    let hugo = house.browser("hugo@harbor");
+    let begun = enter(&house, &hugo, grant, &[("mode", "direct")]);
+    let id = stay(begun.is(200));
+    // Never a reload: this page is the answer to a form.
+    begun.says(&format!("data-ends=\"/console/stay/{id}\""));
+    begun.says(&format!("data-over=\"/console/stay/{id}\""));
+    let live = || house.get(&hugo, &format!("/console/stay/{id}/live")).text;
+    assert!(live().ends_with("\"over\":false}"), "{}", live());
+    house.run(&house.caller("ana@marina"), Command::Revoke { grant });
+    assert!(live().ends_with("\"over\":true}"), "{}", live());
+    let home = house.fill(&hugo, &format!("/console/stay/{id}/home"), &[]);
+    let said = home.is(303).said();
+    assert!(
+        said.ends_with("was over already. Marina Bay revoked the access of your organisation.")
+    );
+}
+
+#[test]
 fn r14_r19_what_ended_a_stay_is_said_and_what_to_do() {
     let house = House::new();
     let grant = house.granted();
@@ -525,4 +575,73 @@ fn n8_many_customers_are_searched() {
     house.get(&hugo, "/console/tenants").says("role=\"search\"");
     house.get(&hugo, "/console/tenants?q=MARINA").says("Enter: Marina Bay");
     house.get(&hugo, "/console/tenants?q=nobody").says("No customer of this name");
+}
+
+#[test]
+fn n8_every_page_offers_to_switch_tenant_the_own_organisations_first() {
+    let house = House::new();
+    let grant = house.granted();
+    let hugo = house.browser("hugo@harbor");
+    let menu = |page: &str| {
+        let menu = page.split_once("Switch tenant</li>").unwrap().1;
+        menu.split_once("class=\"rule\"").unwrap().0.to_owned()
+    };
+    let shown = menu(&house.get(&hugo, "/console/tenants").text);
+    let home = shown.find("Harbor Help").unwrap();
+    let enter = format!("action=\"/console/tenants/{grant}/enter\"");
+    assert!(shown.find(&enter).unwrap() > home, "{shown}");
+    assert_eq!(shown.matches("<form").count(), 1, "one line for the one live grant: {shown}");
+    // What it leads to.
+    let stay = enter_by_menu(&house, &hugo, grant);
+    assert!(menu(&house.get(&hugo, &format!("/console/stay/{stay}")).text).contains("1 inside"));
+    // Whoever is on no grant sees nobody's, and an ended grant is gone from it.
+    let boss = house.browser("ana@marina");
+    assert!(!house.get(&boss, "/console/tenants").text.contains(&enter));
+    house.run(&house.caller("ana@marina"), Command::Revoke { grant });
+    assert!(!menu(&house.get(&hugo, "/console/tenants").text).contains("<form"));
+    // Of many, the first by name, and the way to all.
+    for _ in 0..9 {
+        house.wait(MINUTE);
+        house.granted();
+    }
+    let hugo = house.browser("hugo@harbor");
+    let shown = menu(&house.get(&hugo, "/console/tenants").text);
+    assert_eq!(shown.matches("<form").count(), 7);
+    assert!(shown.contains("Search all 9 customers"), "{shown}");
+}
+
+fn enter_by_menu(house: &House, browser: &Browser, grant: GrantId) -> String {
+    stay(&enter(house, browser, grant, &[("mode", "direct")]))
+}
+
+#[test]
+fn r14_who_works_in_a_customer_comes_home_without_a_new_sign_in() {
+    let house = House::new();
+    let grant = house.granted();
+    let hugo = house.browser("hugo@harbor");
+    let kept = hugo.clone();
+    let stay = enter_by_menu(&house, &hugo, grant);
+    let own = format!("/console/stay/{stay}");
+    // Nothing of the console is used; the stay lasts an hour.
+    house.wait(50 * MINUTE);
+    house.get(&hugo, &own).is(200);
+    house.fill(&hugo, &format!("{own}/home"), &[]).is(303);
+    // From its end on it is as idle as any other.
+    house.wait(14 * MINUTE);
+    house.get(&kept, "/console/tenants").is(200);
+    house.wait(2 * MINUTE);
+    house.get(&kept, "/console/tenants").is(303);
+    // A stay that began when the cookie was idle already brings it back no more.
+    let hugo = house.browser("hugo@harbor");
+    house.wait(16 * MINUTE);
+    house.get(&hugo, "/console/tenants").is(303);
+    house.enter("hugo@harbor", comity_domain::role::Mode::Direct, None);
+    house.get(&hugo, "/console/tenants").is(303);
+    // One that runs out holds it until a quarter of an hour later.
+    let hugo = house.browser("hugo@harbor");
+    enter_by_menu(&house, &hugo, grant);
+    house.wait(74 * MINUTE);
+    house.get(&hugo, "/console/tenants").is(200);
+    house.wait(2 * MINUTE);
+    house.get(&hugo, "/console/tenants").is(303);
 }

@@ -46,7 +46,7 @@ async function signIn(page, who) {
   await page.goto(`${COMITY}/console/sign-in`);
   await page.getByLabel("E-mail address").fill(who);
   await page.getByLabel("Password").fill(PASSWORD);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await page.waitForURL((url) => !url.pathname.endsWith("/sign-in"));
 }
 

@@ -101,7 +101,9 @@ fn run(script: &str, more: &[(&str, &str)]) -> String {
 fn run_on(demo: &Demo, script: &str, more: &[(&str, &str)]) -> String {
     let mut node = Command::new("node");
     // From where its packages are.
-    node.current_dir(tools().join("node")).stdin(Stdio::null()).env("no_proxy", "127.0.0.1");
+    node.current_dir(tools().join("node"))
+        .stdin(Stdio::null())
+        .env("no_proxy", "127.0.0.1,localhost");
     let text = format!("{}\n{script}", include_str!("frame.mjs"));
     node.args(["--input-type=module", "-e", &text]);
     node.env("BROWSER", browser()).envs(more.iter().copied());
@@ -126,6 +128,23 @@ fn every_page_is_accessible_quiet_and_small_in_both_themes_and_widths() {
     assert!(out.ends_with("all pages were looked at\n"), "{out}");
 }
 
+/// The whole story, with script or without, and how many actions it took.
+fn story(script: &str) {
+    let out = run(include_str!("story.mjs"), &[("SCRIPT", script)]);
+    println!("{out}");
+    assert!(out.ends_with("the story is through\n"), "{out}");
+}
+
+#[test]
+fn the_whole_story_is_clicked_by_visible_labels() {
+    story("on");
+}
+
+#[test]
+fn the_whole_story_works_without_script() {
+    story("off");
+}
+
 #[test]
 fn what_only_bad_days_show_is_accessible_too() {
     let out = run_on(&bad_day(), &[SELDOM[0], include_str!("pages.mjs")].join("\n"), &[]);
@@ -146,4 +165,10 @@ fn t3_t41_t42_strange_texts_stay_texts_on_every_page() {
     let (before, after) = payloads.split_once("// -- then every page").unwrap();
     let out = run(&format!("{before}\n{TABLE}\n{after}"), &[]);
     assert!(out.ends_with("nothing was executed\n"), "{out}");
+}
+
+#[test]
+fn t22_a_passkey_signs_in_and_proves_it_anew() {
+    let out = run(include_str!("passkeys.mjs"), &[]);
+    assert!(out.ends_with("the passkey did what it should\n"), "{out}");
 }

@@ -65,6 +65,13 @@ const pages = [
   ["/console/o/{organisation}/grants-received/{grant}/people/new", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}/people/{person}", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", PIA, provider],
+  ["/console/me", ANA],
+  ["/console/me/password", ANA],
+  ["/console/me/codes", ANA],
+  ["/console/me/codes/remove", ANA],
+  ["/console/me/recovery-codes", ANA],
+  ["/console/me/passkeys/new", ANA],
+  ["/console/me/sign-out-everywhere", ANA],
   ["/console/tenants", inside],
   ["/console/tenants/{grant}/enter", inside, customer, "?mode=act_as"],
   ["/console/stay/{session}", inside, customer],
@@ -78,6 +85,8 @@ const others = [
   "/console/stay/{session}/live",
   "/console/o/{organisation}/access/history.csv",
   "/console/o/{organisation}/access/history.jsonl",
+  "/console/me/passkeys/{passkey}/rename",
+  "/console/me/passkeys/{passkey}/remove",
 ];
 
 /** The address of a line of the table. */

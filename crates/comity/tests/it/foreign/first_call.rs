@@ -77,7 +77,7 @@ fn walk(own: &str) {
         .env("TOOLS", tools())
         .env("COMITY_BIN", COMITY)
         .env("COMITY_DEMO_LISTEN", "127.0.0.1:0")
-        .env("no_proxy", "127.0.0.1")
+        .env("no_proxy", "127.0.0.1,localhost")
         .stdin(Stdio::null())
         .stdout(std::fs::File::create(&out).unwrap())
         .stderr(std::fs::File::create(&errors).unwrap())

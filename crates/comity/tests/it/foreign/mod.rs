@@ -28,14 +28,17 @@ pub fn tools() -> PathBuf {
 /// The Python that has the tools' packages.
 pub fn python() -> Command {
     let mut command = Command::new(tools().join("python/bin/python"));
-    command.stdin(Stdio::null()).env("no_proxy", "127.0.0.1").env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+        .stdin(Stdio::null())
+        .env("no_proxy", "127.0.0.1,localhost")
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
 /// A JavaScript program of the tools', such as `redocly` or `tsx`.
 pub fn node(program: &str) -> Command {
     let mut command = Command::new(tools().join("node/node_modules/.bin").join(program));
-    command.stdin(Stdio::null()).env("no_proxy", "127.0.0.1");
+    command.stdin(Stdio::null()).env("no_proxy", "127.0.0.1,localhost");
     command
 }
 

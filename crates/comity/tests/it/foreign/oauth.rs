@@ -66,7 +66,9 @@ fn openid_client_discovers_exchanges_introspects_validates_and_revokes() {
     let bay = bay();
     let mut node = Command::new("node");
     // From where its packages are.
-    node.current_dir(tools().join("node")).stdin(Stdio::null()).env("no_proxy", "127.0.0.1");
+    node.current_dir(tools().join("node"))
+        .stdin(Stdio::null())
+        .env("no_proxy", "127.0.0.1,localhost");
     node.args(["--input-type=module", "-e", include_str!("oauth.mjs")]);
     let out = ran(node.envs(bay.env.clone()));
     assert!(out.ends_with("openid-client is through\n"), "{out}");
