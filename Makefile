@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run tour tools test test-quick test-postgres check fmt fmt-check clippy layers docs deny bench soak setup clean
+.PHONY: help run tour pictures tools test test-quick test-postgres check fmt fmt-check clippy layers docs deny bench soak setup clean
 
 # rustup's folder, for shells that have not read its profile yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -29,6 +29,9 @@ run: setup ## build and start a demo with sample data
 
 tour: setup ## run the README's tour as a test
 	cargo test $(LOCKED) -p comity --test it tour
+
+pictures: tools ## take the pictures of the README from a demo, anew
+	cargo test $(LOCKED) -p comity --test it -- --ignored --exact --nocapture browser::pictures_of_the_main_pages
 
 test: check tools ## everything that must be green before a merge
 	cargo test $(LOCKED) --workspace

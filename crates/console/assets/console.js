@@ -36,6 +36,12 @@ for (const form of document.querySelectorAll("form[data-from-fragment]")) {
   history.replaceState(null, "", location.pathname + location.search);
 }
 
+// -- what only those without script need to press
+function quieted(within) {
+  for (const button of within.querySelectorAll("[data-without-script]")) button.hidden = true;
+}
+quieted(document);
+
 // -- dialogs: a link to a page of its own, shown over this one
 function opened(content, from) {
   const dialog = document.createElement("dialog");
@@ -46,6 +52,7 @@ function opened(content, from) {
     dialog.setAttribute("aria-labelledby", heading.id);
   }
   dialog.append(...content.childNodes);
+  quieted(dialog);
   dialog.addEventListener("close", () => {
     dialog.remove();
     from?.focus();
@@ -163,7 +170,8 @@ document.addEventListener("change", async (event) => {
     if (answer.redirected || !result || form.dataset.turn !== turn) return;
     form.querySelector("[data-preview-result]").replaceChildren(...document.importNode(result, true).childNodes);
   } catch {
-    // the button asks as well
+    // then the button asks
+    for (const button of form.querySelectorAll("[data-without-script]")) button.hidden = false;
   }
 });
 

@@ -145,6 +145,18 @@ fn the_whole_story_works_without_script() {
     story("off");
 }
 
+/// Not a test: `make pictures` runs it.
+#[test]
+#[ignore = "writes docs/pictures"]
+fn pictures_of_the_main_pages() {
+    let folder = workspace().join("docs/pictures");
+    std::fs::create_dir_all(&folder).unwrap();
+    let pictures = folder.to_str().unwrap();
+    let out = run(include_str!("pictures.mjs"), &[("PICTURES", pictures)]);
+    println!("{out}");
+    assert!(out.ends_with("all pictures were taken\n"), "{out}");
+}
+
 #[test]
 fn what_only_bad_days_show_is_accessible_too() {
     let out = run_on(&bad_day(), &[SELDOM[0], include_str!("pages.mjs")].join("\n"), &[]);
