@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use comity_domain::assignment::Basis;
-use comity_domain::command::{Caller, Command};
+use comity_domain::command::{Ask, Caller, Command};
+use comity_domain::consent::Terms;
 use comity_domain::event::{Event, Recorded, Row};
 use comity_domain::ids::{
     ApplicationId, CommandId, Digest32, GrantId, Ids, OrganisationId, PersonId, RoleId, SessionId,
@@ -13,7 +14,7 @@ use comity_domain::organisation::Accounts;
 use comity_domain::role::Mode;
 use comity_domain::session::SessionEnd;
 use comity_domain::text::{Subject, Word};
-use comity_domain::time::{Instant, MINUTE};
+use comity_domain::time::{DAY, Days, Instant, MINUTE};
 
 use crate::world::World;
 
@@ -39,12 +40,17 @@ pub fn stage(customers: usize) -> (World, Stage) {
     let mut grants = Vec::new();
     let mut customer = provider;
     for n in 0..customers {
+        // So many may be asked a day.
+        if n > 0 && n % 20 == 0 {
+            w.later(DAY);
+        }
         customer = w.organisation(&format!("harbour{n}"), &format!("Harbour {n}"));
         let keeper = w.role(customer, "keeper", &["boats:*", "*:read"]);
         let boss = w.admin(customer, "boss");
         let (by_boss, by_chief) = (w.sign_in(boss), w.sign_in(chief));
-        let request = w.ask(&by_chief, w.ask_spec(provider, customer));
-        let terms = w.terms(&[keeper]);
+        let ask = Ask { days: Days(365), ..w.ask_spec(provider, customer) };
+        let request = w.ask(&by_chief, ask);
+        let terms = Terms { days: Days(365), ..w.terms(&[keeper]) };
         grants.push((w.approve(&by_boss, request, terms), keeper));
     }
     let unit = w.state.organisations.get(provider).unwrap().default_unit;

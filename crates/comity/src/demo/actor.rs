@@ -19,7 +19,7 @@ use comity_domain::permission::Permission;
 use comity_domain::rights::Resource;
 use comity_domain::role::{Mode, Modes};
 use comity_domain::text::Lookup;
-use comity_domain::time::{Days, Instant};
+use comity_domain::time::{Days, Instant, MINUTE};
 
 /// The password of everybody in the demo.
 pub const PASSWORD: &str = comity_console::DEMO_PASSWORD;
@@ -185,6 +185,25 @@ impl Stage<'_> {
             _ => None,
         })?;
         Ok((session, secret))
+    }
+
+    /// Calls it `times` times over so many minutes from an instant on: some are busy, some idle.
+    pub fn call_over(
+        &self,
+        token: &Secret,
+        what: (&str, &str),
+        times: u32,
+        (from, minutes): (Instant, u32),
+    ) {
+        let weight = |minute: u32| (minute * 5 + 3) % 7;
+        let all: u32 = (0..minutes).map(weight).sum::<u32>().max(1);
+        let mut passed = 0;
+        for minute in 0..minutes {
+            let before = times * passed / all;
+            passed += weight(minute);
+            self.at(from.plus(i64::from(minute) * MINUTE));
+            self.call(token, what.0, what.1, times * passed / all - before);
+        }
     }
 
     /// Calls the builder's API `times` times.

@@ -38,7 +38,7 @@ pub async fn first_month(seed: &Seed<'_>) -> anyhow::Result<()> {
     stage.at(seed.day(3, 9));
     let quentin = seed.as_("quentin").await?;
     let (session, token) = stage.enter(&quentin, marina, Mode::Direct, None).await?;
-    stage.call(&token, "bookings:read", "pier-1", 31);
+    stage.call_over(&token, ("bookings:read", "pier-1"), 31, (seed.day(3, 9), 33));
     stage.call(&token, "billing:read", "pier-1", 2);
     stage.at(seed.day(3, 9).plus(34 * MINUTE));
     stage.run(&quentin, Command::CloseSession { session }).await?;
@@ -143,7 +143,8 @@ pub async fn second_month(seed: &Seed<'_>) -> anyhow::Result<()> {
         let quentin = seed.as_("quentin").await?;
         let (session, token) =
             stage.enter(&quentin, seed.org("marina-bay")?, Mode::Direct, None).await?;
-        stage.call(&token, "bookings:read", "pier-1", 20 + u32::try_from(day).unwrap_or(0) % 7);
+        let times = 20 + u32::try_from(day).unwrap_or(0) % 7;
+        stage.call_over(&token, ("bookings:read", "pier-1"), times, (seed.day(day, 10), 16));
         stage.at(seed.day(day, 10).plus(17 * MINUTE));
         stage.run(&quentin, Command::CloseSession { session }).await?;
     }
@@ -185,7 +186,7 @@ pub async fn today(seed: &Seed<'_>, now: Instant) -> anyhow::Result<()> {
     let ruth = seed.as_("ruth").await?;
     let reason = Some("Guest cannot change the pick-up time, HH-1177");
     let (_, token) = stage.enter(&ruth, seed.org("marina-bay")?, Mode::ActAs, reason).await?;
-    stage.call(&token, "bookings:read", "pier-2", 9);
+    stage.call_over(&token, ("bookings:read", "pier-2"), 9, (now.plus(-11 * MINUTE), 10));
     stage.call(&token, "bookings:write", "pier-2", 2);
     stage.call(&token, "bookings:read", "workshop", 1);
     Ok(())
