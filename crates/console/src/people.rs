@@ -317,6 +317,10 @@ async fn save(
         let read = partner(console, who, provider, Action::Assign, Section::Received, title)?;
         let (state, ..) = read;
         let grant = found(&state, provider, id)?;
+        // Whoever is not on it is not there, whatever the rest of the form says (T12).
+        if person.is_some_and(|person| state.assignment_row(id, person).is_none()) {
+            return Err(Wrong::not_found());
+        }
         let unnamed = || Refusal::invalid("person", "has to be chosen");
         let whom = person.or_else(|| form.person.parse().ok());
         let asked = whom.ok_or_else(unnamed).and_then(|whom| {

@@ -129,11 +129,25 @@ fn known(state: &World, id: OrganisationId) -> BTreeSet<OrganisationId> {
     asked.map(|r| r.provider.organisation).chain(granted.map(|g| g.provider.organisation)).collect()
 }
 
-fn named(state: &World, list: impl Iterator<Item = OrganisationId>, typed: &Typed) -> Vec<Partner> {
+/// A partner's name. A stranger has none here, whatever a form says of it (T12).
+fn called(state: &World, customer: OrganisationId, id: OrganisationId) -> String {
+    if is_known_partner(state, customer, LockTarget::Organisation(id)) {
+        company(state, id)
+    } else {
+        id.to_string()
+    }
+}
+
+fn named(
+    state: &World,
+    customer: OrganisationId,
+    list: impl Iterator<Item = OrganisationId>,
+    typed: &Typed,
+) -> Vec<Partner> {
     let also = typed.also.trim();
     let partner = |id: OrganisationId| Partner {
         id,
-        name: company(state, id),
+        name: called(state, customer, id),
         chosen: also == id.to_string(),
     };
     let mut all: Vec<Partner> = list.map(partner).collect();
@@ -142,7 +156,8 @@ fn named(state: &World, list: impl Iterator<Item = OrganisationId>, typed: &Type
 }
 
 /// What was changed between two forms, in sentences about what is stored now.
-fn changed(state: &World, was: &Typed, now: &Typed) -> Vec<String> {
+fn changed(state: &World, customer: OrganisationId, was: &Typed, now: &Typed) -> Vec<String> {
+    let called = |id: &OrganisationId| called(state, customer, *id);
     let mut said = Vec::new();
     if was.customer_id_on != now.customer_id_on {
         let word = if now.customer_id_on.is_some() { "on" } else { "off" };
@@ -164,12 +179,8 @@ fn changed(state: &World, was: &Typed, now: &Typed) -> Vec<String> {
     }
     let sets = |t: &Typed| t.blocked.iter().copied().collect::<BTreeSet<_>>();
     let (before, after) = (sets(was), sets(now));
-    said.extend(
-        after.difference(&before).map(|o| format!("{} is blocked now.", company(state, *o))),
-    );
-    said.extend(
-        before.difference(&after).map(|o| format!("{} is no longer blocked.", company(state, *o))),
-    );
+    said.extend(after.difference(&before).map(|o| format!("{} is blocked now.", called(o))));
+    said.extend(before.difference(&after).map(|o| format!("{} is no longer blocked.", called(o))));
     said
 }
 
@@ -193,12 +204,12 @@ fn shown(
     let blocked: BTreeSet<OrganisationId> =
         stored.blocked.iter().chain(&form.blocked).copied().collect();
     let others = known(&state, id).into_iter().filter(|o| !blocked.contains(o));
-    let mut ticked = named(&state, blocked.iter().copied(), form);
+    let mut ticked = named(&state, id, blocked.iter().copied(), form);
     ticked.iter_mut().for_each(|p| p.chosen = form.blocked.contains(&p.id));
     let page = Page {
         to: format!("/console/o/{id}/access/settings"),
         decides: shell.here.as_ref().is_some_and(|p| p.decides),
-        changed: was.filter(|_| conflict).map(|was| changed(&state, &was, &stored)).unwrap_or_default(),
+        changed: was.filter(|_| conflict).map(|was| changed(&state, id, &was, &stored)).unwrap_or_default(),
         banner: refusal.filter(|_| wrong.is_none()).map(|r| match r {
             Refusal::VersionConflict => banner(
                 Tone::Warn,
@@ -228,7 +239,7 @@ fn shown(
             "From 400 to 3650, and in any case until 90 days after the end of the grant.".to_owned(),
         ),
         blocked: ticked,
-        others: named(&state, others, form),
+        others: named(&state, id, others, form),
         other_wrong: wrong.as_ref().filter(|(f, _)| f == "also").map(|(_, why)| why.clone()),
         version: version::tag(&state, &Versioned::Settings(id)).unwrap_or_default(),
         was: stored.said(),

@@ -270,16 +270,11 @@ pub struct StepUp {
 /// Proves it anew: a sign-in of now takes the place of the one that was (T22).
 pub async fn step_up(
     State(console): State<Console>,
-    Counted(beside): Counted,
     Sent { who, form }: Sent<StepUp>,
 ) -> Result<Response, Wrong> {
     let app = &console.app;
-    let email = {
-        let state = app.state();
-        let person = state.people.get(who.person).ok_or_else(Wrong::not_found)?;
-        state.words.show(person.email).to_owned()
-    };
-    beside.limits.sign_in(app, beside.from, &email).await?;
+    // What is guessed here is counted by the app, by who they are: strangers at the same address do
+    // not stand in the way (T46).
     let shown = Shown::Password {
         password: form.password,
         code: Some(form.code.trim().to_owned()).filter(|code| !code.is_empty()),

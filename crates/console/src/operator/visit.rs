@@ -2,9 +2,9 @@
 //!
 //! The cookie never holds the key. It names it, says when it was shown and when the cookie was last
 //! used, under an authentication code of this installation: unused for fifteen minutes or older than
-//! eight hours it opens nothing, and the kernel judges the key anew with every page and command, so
+//! an hour it opens nothing, and the kernel judges the key anew with every page and command, so
 //! retiring the key ends it at once. Without a row of its own, a copy of the cookie outlives signing
-//! out, for fifteen minutes at most unless it is used.
+//! out, for an hour at most.
 
 use askama::Template;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
@@ -28,7 +28,7 @@ use crate::visitor::{self, Counted, Open};
 use crate::wrong::Wrong;
 
 /// How long it may last.
-const LONGEST: i64 = 8 * HOUR;
+const LONGEST: i64 = HOUR;
 const COOKIE: &str = "__Host-comity-operator";
 /// Where one signs in.
 const SIGN_IN: &str = "/console/operator/sign-in";

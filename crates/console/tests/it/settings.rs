@@ -175,3 +175,32 @@ fn no_grant_lets_people_from_outside_in_unless_the_settings_do() {
     let told = house.get(&ana, &format!("{approve}?{asked}"));
     told.says("Harbor Help may invite people from outside").is_silent("e-allow_external");
 }
+
+#[test]
+fn t12_no_form_makes_the_page_say_the_name_of_a_stranger() {
+    let house = House::new();
+    let ana = house.browser("ana@marina");
+    let stranger = house.org("elsewhere").to_string();
+    let missing = "org_01kf4e9ab7c3x8m2v5r6t0w1yz";
+    let path = format!("/console/o/{}/access/settings", house.org("marina"));
+    let send = |blocked: &str| {
+        let was = format!(
+            r#"{{"session_minutes":"60","longest_grant_days":"30","retention_days":"400","blocked":["{blocked}"]}}"#
+        );
+        let fields = [
+            ("session_minutes", "60"),
+            ("longest_grant_days", "30"),
+            ("retention_days", "400"),
+            ("version", "x"),
+            ("was", &*was),
+        ];
+        let conflict = house.fill(&ana, &path, &fields);
+        let also = [&fields[..], &[("blocked", blocked)]].concat();
+        let refused = house.fill(&ana, &path, &also);
+        [conflict.is(412).text.clone(), refused.is(422).text.clone()]
+            .map(|page| page.replace(blocked, ""))
+    };
+    let (of_stranger, of_missing) = (send(&stranger), send(missing));
+    assert!(of_stranger.iter().all(|page| !page.contains("Elsewhere")));
+    assert_eq!(of_stranger, of_missing);
+}
