@@ -283,6 +283,10 @@ fn accounts(state: &World, grant: &Grant, form: &Form) -> (Vec<Choice>, bool) {
 fn chosen(state: &World, grant: &Grant, value: String) -> Option<Choice> {
     let found = state.words.find(Lookup::Account(grant.customer.organisation), &value)?;
     let known = state.accounts.get(AccountId(found))?;
+    // What another unit of the customer has is not there (T12).
+    if !grant.customer.includes(known.organisation, known.unit) {
+        return None;
+    }
     let label = state.words.show(known.name).to_owned();
     Some(Choice { label, note: value.clone(), value, on: true })
 }

@@ -139,6 +139,15 @@ pub async fn recognise(
     {
         return Wrong::from(no).into_response();
     }
+    // The stylesheet and the like are files that cost nothing.
+    let file = request.uri().path().starts_with("/console/assets/");
+    if visitor.is_none()
+        && !file
+        && let Some(beside) = request.extensions().get::<Beside>()
+        && let Err(no) = beside.limits.stranger(beside.from)
+    {
+        return Wrong::from(no).into_response();
+    }
     let by_itself = request.uri().path().ends_with("/live");
     let visitor = match visitor {
         Some(visitor) if !by_itself => {
