@@ -17,7 +17,9 @@ const session = (await api("GET", "/v1/organisations/marina-bay/sessions?status=
 const assigned = (await api("GET", `/v1/grants/${grant.id}/assignments`, pia)).items[0].person;
 const role = await first("/v1/organisations/marina-bay/roles", ana);
 const inside = session.partner.email;
-const sent = await first("/v1/organisations/harbor-help/requests?direction=sent&state=pending", pia);
+// A request of Harbor Help that waits.
+const wish = { customer_id: process.env.CUSTOMER_ID, level: "partner", modes: ["direct"], reason: "Spare keys" };
+const sent = await api("POST", "/v1/organisations/harbor-help/requests", pia, wish);
 // Somebody whom no other page needs is locked out.
 const asking = (await api("GET", "/v1/organisations/marina-bay/requests", ana)).items;
 const insurer = asking.find((r) => r.partner.company === "North Insure").partner.organisation;
