@@ -33,6 +33,10 @@ tour: setup ## run the README's tour as a test
 pictures: tools ## take the pictures of the README from a demo, anew
 	cargo test $(LOCKED) -p comity --test it -- --ignored --exact --nocapture browser::pictures_of_the_main_pages
 
+DOCUMENT ?= openapi.json
+clients: tools ## write the wire types of the clients from the server's own document
+	COMITY_BLESS=1 cargo test $(LOCKED) -p comity --test it -- the_wire_types_of_the_clients
+
 test: check tools ## everything that must be green before a merge
 	cargo test $(LOCKED) --workspace
 	$(POSTGRES_PASS)

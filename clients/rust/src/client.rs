@@ -4,11 +4,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::clock;
 use crate::decision::{Decision, read};
 use crate::transport::{Answer, Call, Http, NoAnswer, Settings, WrongSetting, address};
+use crate::wire;
 
 /// Comity, as a service asks it. Make one and clone it: the clones share the connections.
 #[derive(Debug, Clone)]
@@ -78,18 +80,17 @@ impl Question {
         id.is_none_or(String::is_empty).then_some("Name the account, or the organisation.")
     }
 
-    fn wire(&self) -> Map<String, Value> {
+    fn wire(&self) -> wire::Evaluation {
         let (kind, id) = match (&self.account, &self.organisation) {
             (Some(account), _) => ("account", account.as_str()),
             (None, organisation) => ("organisation", organisation.as_deref().unwrap_or_default()),
         };
-        let mut wire = Map::new();
-        wire.insert("action".into(), json!({ "name": self.permission }));
-        wire.insert("resource".into(), json!({ "type": kind, "id": id }));
-        if let Some(seq) = self.at_least {
-            wire.insert("context".into(), json!({ "at_least": seq }));
+        wire::Evaluation {
+            subject: None,
+            action: Some(wire::ActionName { name: self.permission.clone() }),
+            resource: Some(entity(kind, id)),
+            context: self.at_least.map(|seq| wire::Context { at_least: Some(seq) }),
         }
-        wire
     }
 
     /// An account's identifier says nothing outside its customer.
@@ -137,10 +138,9 @@ impl Comity {
         if let Some(wrong) = wrong {
             return Decision::invalid(wrong);
         }
-        let mut body = question.wire();
-        body.insert("subject".into(), subject(token));
+        let body = wire::Evaluation { subject: Some(subject(token)), ..question.wire() };
         let id = question.request_id.as_deref();
-        let answer = self.post("/access/v1/evaluation", JSON, Value::from(body).to_string(), id);
+        let answer = self.post("/access/v1/evaluation", JSON, text(&body), id);
         match answer.await {
             Ok(answer) => {
                 let decision = not_answered(&answer).unwrap_or_else(|| read(&answer.body));
@@ -161,10 +161,11 @@ impl Comity {
         if questions.is_empty() {
             return Vec::new();
         }
-        let asked: Vec<_> = questions.iter().map(Question::wire).collect();
-        let body = json!({ "subject": subject(token), "evaluations": asked }).to_string();
+        let asked = questions.iter().map(Question::wire).collect();
+        let subject = Some(subject(token));
+        let body = wire::Evaluations { subject, evaluations: Some(asked), ..Default::default() };
         let id = questions.iter().find_map(|q| q.request_id.as_deref());
-        let answer = match self.post("/access/v1/evaluations", JSON, body, id).await {
+        let answer = match self.post("/access/v1/evaluations", JSON, text(&body), id).await {
             Ok(answer) => answer,
             Err(NoAnswer(cause)) => return all(&Decision::unavailable(cause)),
         };
@@ -249,8 +250,17 @@ impl Comity {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-fn subject(token: &str) -> Value {
-    json!({ "type": "partner_session", "id": token })
+fn entity(kind: &str, id: &str) -> wire::Entity {
+    wire::Entity { kind: kind.to_owned(), id: Some(id.to_owned()), properties: None }
+}
+
+fn subject(token: &str) -> wire::Entity {
+    entity("partner_session", token)
+}
+
+/// Types of texts and numbers always have a text; an empty body would be refused.
+fn text(body: &impl Serialize) -> String {
+    serde_json::to_string(body).unwrap_or_default()
 }
 
 /// Whether a header can carry it as the identifier of a request.

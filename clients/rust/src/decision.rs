@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::wire;
+
 /// The answer to "may this session do this to that, now?".
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,24 +129,32 @@ fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
     fields.get(name)?.as_str().filter(|t| !t.is_empty()).map(str::to_owned)
 }
 
-fn entity(fields: &Map<String, Value>, name: &str) -> Option<Entity> {
-    let fields = fields.get(name)?.as_object()?;
-    Some(Entity { kind: text(fields, "type")?, id: text(fields, "id")? })
+fn entity(somebody: Option<wire::Somebody>) -> Option<Entity> {
+    let wire::Somebody { kind, id } = somebody?;
+    Some(Entity { kind: said(Some(kind))?, id: said(Some(id))? })
+}
+
+fn said(text: Option<String>) -> Option<String> {
+    text.filter(|t| !t.is_empty())
 }
 
 /// A yes with everything that belongs to it, or nothing.
-fn yes(context: &Map<String, Value>) -> Option<Yes> {
-    let mode = Mode::named(&text(context, "mode")?)?;
-    (text(context, "reason")? == "allowed").then_some(())?;
+fn yes(answer: &Value) -> Option<Yes> {
+    let wire::Decision { decision, context } = serde_json::from_value(answer.clone()).ok()?;
+    (decision && context.reason == "allowed").then_some(())?;
     Some(Yes {
-        actor: entity(context, "actor")?,
-        subject: entity(context, "subject")?,
-        organisation: text(context, "organisation")?,
-        session: text(context, "session")?,
-        grant: text(context, "grant")?,
-        mode,
-        deadline: text(context, "deadline")?,
-        seq: context.get("seq")?.as_u64()?,
+        actor: entity(context.actor)?,
+        subject: entity(context.subject)?,
+        organisation: said(context.organisation)?,
+        session: said(context.session)?,
+        grant: said(context.grant)?,
+        mode: match context.mode? {
+            wire::Mode::Direct => Mode::Direct,
+            wire::Mode::View => Mode::View,
+            wire::Mode::ActAs => Mode::ActAs,
+        },
+        deadline: said(context.deadline)?,
+        seq: context.seq?,
     })
 }
 
@@ -161,7 +171,7 @@ pub(crate) fn read(answer: &Value) -> Decision {
         Some(_) => return malformed(),
     };
     if decision {
-        return yes(context).map_or_else(malformed, Decision::Yes);
+        return yes(answer).map_or_else(malformed, Decision::Yes);
     }
     let reason = text(context, "reason").or_else(|| code(context.get("error")?.as_object()?));
     match reason.as_deref() {

@@ -1,6 +1,7 @@
 // Asking: may this session do this to that, now?
 
 import { type Decision, invalid, isFields, read, unavailable } from "./decision.js";
+import type { components } from "./wire.js";
 import { address, type Answer, ask, NoAnswer, problemCode, Secret } from "./http.js";
 
 export interface ComityOptions {
@@ -42,6 +43,8 @@ export interface AskOptions {
 export type Introspection =
   | { readonly active: true; readonly claims: Readonly<Record<string, unknown>> }
   | { readonly active: false; readonly cause?: string };
+
+type Wire = components["schemas"];
 
 /** Comity, as a service asks it. */
 export class Comity {
@@ -99,7 +102,7 @@ export class Comity {
       const wrong = usable(token) ? questions.map(unaskable).find((w) => w !== undefined) : "The token is malformed.";
       if (wrong !== undefined) return all(invalid(wrong));
       const asked = questions.map(wire);
-      const body = {
+      const body: Wire["Evaluation"] | Wire["Evaluations"] = {
         subject: { type: "partner_session", id: token },
         ...(several ? { evaluations: asked } : asked[0]),
         ...(options.atLeast === undefined ? {} : { context: { at_least: options.atLeast } }),
@@ -108,7 +111,7 @@ export class Comity {
       const answer = await this.#post(path, "application/json", JSON.stringify(body), options);
       const refused = notAnswered(answer);
       if (refused) return all(refused);
-      const answers: unknown = several ? isFields(answer.body) && answer.body["evaluations"] : [answer.body];
+      const answers: unknown = several ? isFields<Wire["Decisions"]>(answer.body) && answer.body.evaluations : [answer.body];
       if (!Array.isArray(answers) || answers.length !== questions.length) return all(unavailable("malformed"));
       return questions.map((question, at) => within(question, read(answers[at])));
     } catch (error) {
@@ -157,7 +160,7 @@ function unaskable(question: Question): string | undefined {
   return typeof id === "string" && id !== "" ? undefined : "Name the account, or the organisation.";
 }
 
-function wire(question: Question): { action: { name: string }; resource: { type: string; id: string } } {
+function wire(question: Question): Wire["Evaluation"] {
   const resource =
     question.account === undefined
       ? { type: "organisation", id: question.organisation ?? "" }

@@ -1,5 +1,9 @@
 // What Comity answers, and how an answer is read: whatever is not clearly a yes is a no.
 
+import type { components } from "./wire.js";
+
+type Wire = components["schemas"];
+
 /** Somebody, by Comity's identifier. */
 export interface Entity {
   readonly type: string;
@@ -7,7 +11,7 @@ export interface Entity {
 }
 
 /** In what way the partner is inside: as themselves, reading only, or in the customer's place. */
-export type Mode = "direct" | "view" | "act_as";
+export type Mode = Wire["Mode"];
 
 /** The stay that a decision is about. */
 export interface Stay {
@@ -61,9 +65,10 @@ export function invalid(message: string): No {
   return { allowed: false, reason: "invalid", message };
 }
 
-type Fields = Record<string, unknown>;
+/** The fields that a schema names, before anything is believed of them. */
+type Fields<Schema> = { readonly [Name in keyof Schema]?: unknown };
 
-export function isFields(value: unknown): value is Fields {
+export function isFields<Schema = Record<string, unknown>>(value: unknown): value is Fields<Schema> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
@@ -72,9 +77,9 @@ function text(value: unknown): string | undefined {
 }
 
 function entity(value: unknown): Entity | undefined {
-  if (!isFields(value)) return undefined;
-  const type = text(value["type"]);
-  const id = text(value["id"]);
+  if (!isFields<Wire["Somebody"]>(value)) return undefined;
+  const type = text(value.type);
+  const id = text(value.id);
   return type !== undefined && id !== undefined ? { type, id } : undefined;
 }
 
@@ -82,20 +87,21 @@ function position(value: unknown): number | undefined {
   return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
 }
 
-const MODES: readonly unknown[] = ["direct", "view", "act_as"];
+// A mode that the document names and this does not, or the other way round, does not compile.
+const MODES: Record<Mode, true> = { direct: true, view: true, act_as: true };
 
 export function isMode(value: unknown): value is Mode {
-  return MODES.includes(value);
+  return typeof value === "string" && Object.hasOwn(MODES, value);
 }
 
-function stay(context: Fields): Stay | undefined {
-  const actor = entity(context["actor"]);
-  const subject = entity(context["subject"]);
-  const organisation = text(context["organisation"]);
-  const session = text(context["session"]);
-  const grant = text(context["grant"]);
-  const mode = text(context["mode"]);
-  const deadline = text(context["deadline"]);
+function stay(context: Fields<Wire["DecisionContext"]>): Stay | undefined {
+  const actor = entity(context.actor);
+  const subject = entity(context.subject);
+  const organisation = text(context.organisation);
+  const session = text(context.session);
+  const grant = text(context.grant);
+  const mode = text(context.mode);
+  const deadline = text(context.deadline);
   if (!actor || !subject || !organisation || !session || !grant || !mode || !deadline) return undefined;
   if (!isMode(mode)) return undefined;
   return { actor, subject, organisation, session, grant, mode, deadline };
@@ -103,17 +109,17 @@ function stay(context: Fields): Stay | undefined {
 
 /** Reads one answer. A yes that contradicts itself or does not say who acts is none. */
 export function read(answer: unknown): Decision {
-  if (!isFields(answer) || typeof answer["decision"] !== "boolean") return unavailable("malformed");
-  const context = answer["context"] ?? {};
-  if (!isFields(context)) return unavailable("malformed");
+  if (!isFields<Wire["Decision"]>(answer) || typeof answer.decision !== "boolean") return unavailable("malformed");
+  const context = answer.context ?? {};
+  if (!isFields<Wire["DecisionContext"]>(context)) return unavailable("malformed");
   const who = stay(context);
-  const seq = position(context["seq"]);
-  const message = text(context["message"]) ?? "";
-  if (answer["decision"]) {
-    if (context["reason"] !== "allowed" || !who || seq === undefined) return unavailable("malformed");
+  const seq = position(context.seq);
+  const message = text(context.message) ?? "";
+  if (answer.decision) {
+    if (context.reason !== "allowed" || !who || seq === undefined) return unavailable("malformed");
     return { allowed: true, reason: "allowed", message, seq, ...who };
   }
-  const reason = text(context["reason"]) ?? code(context["error"]) ?? "denied";
+  const reason = text(context.reason) ?? code(context.error) ?? "denied";
   if (reason === "allowed") return unavailable("malformed");
   if (reason === "stale" || reason === "busy") return unavailable(reason);
   return { allowed: false, reason, message, ...(seq === undefined ? {} : { seq }), ...who };

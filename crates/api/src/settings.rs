@@ -76,7 +76,7 @@ pub async fn rotate(
 /// What a customer's Admins choose for partners.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = Settings, examples(json!({ "customer_id_on": true, "session_minutes": 60, "longest_grant_days": 365, "retention_days": 400,
-    "blocked_partners": [] })))]
+    "allow_external": false, "blocked_partners": [] })))]
 #[serde(deny_unknown_fields)]
 pub struct WireSettings {
     /// Whether the customer ID can be asked with.
@@ -90,6 +90,8 @@ pub struct WireSettings {
     /// How long the history is shown.
     #[schema(minimum = 400, maximum = 3650)]
     retention_days: u32,
+    /// Whether a grant may let the partner invite people from outside; off, none may.
+    allow_external: bool,
     /// Who cannot ask.
     #[schema(value_type = Vec<values::OrganisationId>, max_items = 1000)]
     blocked_partners: BTreeSet<OrganisationId>,
@@ -103,6 +105,7 @@ fn shown_settings(state: &World, id: OrganisationId) -> Result<Response, Problem
         session_minutes: s.session_cap.0,
         longest_grant_days: s.longest_grant.0,
         retention_days: s.retention.0,
+        allow_external: s.allow_external,
         blocked_partners: s.blocked.clone(),
     };
     Ok(tagged(StatusCode::OK, state, &Versioned::Settings(id), body))
@@ -142,6 +145,7 @@ pub async fn change_settings(
         session_cap: Minutes(body.session_minutes),
         longest_grant: Days(body.longest_grant_days),
         retention: Days(body.retention_days),
+        allow_external: body.allow_external,
         blocked: body.blocked_partners,
     };
     let command = Command::ChangeSettings { organisation: id, settings, version: None };

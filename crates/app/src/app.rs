@@ -9,7 +9,9 @@ use comity_domain::application::KeyUse;
 use comity_domain::code::CustomerCode;
 use comity_domain::command::{Asked, Caller, Command, Door, FreshCode, Once, Principal};
 use comity_domain::event::Event;
-use comity_domain::ids::{ApplicationId, Digest32, OrganisationId, SessionId};
+use comity_domain::ids::{
+    ApplicationId, Digest32, KeyId, OrganisationId, PersonId, SessionId, SignInId,
+};
 use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::time::Instant;
@@ -37,6 +39,7 @@ use crate::tokens::{self, Kind, Secret};
 
 mod decisions;
 pub mod factors;
+pub mod first_run;
 mod open;
 pub mod sign_in;
 
@@ -363,22 +366,35 @@ impl App {
     // -- who is calling ---------------------------------------------------------------------------
 
     /// Who shows this bearer token or key; `None` if it opens nothing now.
+    ///
+    /// One that opened something once and one that never did are refused after the same work: the
+    /// clock is read and somebody is looked up for both (T26).
     #[must_use]
     pub fn caller(&self, secret: &str, door: Door) -> Option<Caller> {
         let state = self.state();
-        let principal = match tokens::parse(secret) {
+        let shown = match tokens::parse(secret) {
             Some((Kind::SignIn, digest)) => {
-                let sign_in = state.sign_in_by_digest(digest)?;
-                Principal::Person { person: state.sign_ins.get(sign_in)?.person, sign_in }
+                let found = state.sign_in_by_digest(digest);
+                let sign_in = found.unwrap_or(SignInId::MIN);
+                let of = state.sign_ins.get(sign_in).map(|s| s.person);
+                let person = of.unwrap_or(PersonId::MIN);
+                (found.is_some() && of.is_some(), Principal::Person { person, sign_in })
             }
-            Some((Kind::Key, digest)) => Principal::Key(state.key_by_digest(digest)?),
+            Some((Kind::Key, digest)) => {
+                let found = state.key_by_digest(digest);
+                (found.is_some(), Principal::Key(found.unwrap_or(KeyId::MIN)))
+            }
             Some((Kind::Session, _)) | None => {
-                Principal::PartnerSession(self.opened(secret)?.session)
+                let found = self.opened(secret).map(|o| o.session);
+                (found.is_some(), Principal::PartnerSession(found.unwrap_or(SessionId::MIN)))
             }
-            Some((Kind::Enrolment, _)) => return None,
+            Some((Kind::Enrolment | Kind::FirstRun, _)) => return None,
         };
+        let (known, principal) = shown;
         let caller = Caller { principal, door };
-        comity_domain::may::authentic(&state, &caller, self.now()).ok().map(|()| caller)
+        let counts = comity_domain::may::authentic(&state, &caller, self.now()).is_ok();
+        // The stand-in counts for nobody, whatever is said of it.
+        (counts && known).then_some(caller)
     }
 
     // -- customer IDs -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@
 //! - [`limits`]: how often is too often, at every door together.
 //! - [`calls`]: counting made durable.
 //! - [`guard`]: no yes from a log that is older than what the world has seen of it.
-//! - [`metrics`]: figures for monitoring.
+//! - [`metrics`]: figures for monitoring; [`health`]: the same for a person.
 //! - [`erasures`]: what an erasure leaves to do outside the log.
 //! - [`checker`]: whether what must always be true still is.
 //! - [`checkpoints`]: signing where the log stands.
@@ -37,6 +37,7 @@ pub mod cursor;
 pub mod entering;
 pub mod erasures;
 pub mod guard;
+pub mod health;
 pub mod history;
 pub mod jws;
 pub mod keys;

@@ -76,14 +76,18 @@ pub enum Mark {
 }
 
 impl Object {
-    /// Where the console shows it: a path without a host.
+    /// Where the console shows it to the side that the organisation is on: a path without a host.
     #[must_use]
-    pub fn path(self, organisation: OrganisationId) -> String {
+    pub fn path(self, organisation: OrganisationId, side: Side) -> String {
         let own = format!("/console/o/{organisation}");
-        match self {
-            Self::Request(id) => format!("{own}/requests/{id}"),
-            Self::Grant(id) => format!("{own}/grants/{id}"),
-            Self::Session(id) => format!("{own}/sessions/{id}"),
+        match (self, side) {
+            (Self::Request(id), Side::Customer | Side::Own) => format!("{own}/requests/{id}"),
+            (Self::Grant(id), Side::Customer | Side::Own) => format!("{own}/grants/{id}"),
+            (Self::Session(id), Side::Customer | Side::Own) => format!("{own}/sessions/{id}"),
+            (Self::Request(_), Side::Provider) => format!("{own}/asking"),
+            (Self::Grant(id), Side::Provider) => format!("{own}/grants-received/{id}"),
+            // A session's page is the customer's; whoever is in it has a page of their own.
+            (Self::Session(_), Side::Provider) => format!("{own}/grants-received"),
         }
     }
 }
@@ -103,7 +107,7 @@ pub fn object(notice: &Notice) -> Option<Object> {
 #[must_use]
 pub fn path(notice: &Notice) -> String {
     let inbox = || format!("/console/o/{}/inbox", notice.organisation);
-    object(notice).map_or_else(inbox, |o| o.path(notice.organisation))
+    object(notice).map_or_else(inbox, |o| o.path(notice.organisation, notice.side))
 }
 
 /// The names in a sentence; without one it says who in general words.

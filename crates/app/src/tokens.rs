@@ -23,10 +23,13 @@ pub enum Kind {
     Enrolment,
     /// A key of the platform or of an application.
     Key,
+    /// An installation that nobody holds yet.
+    FirstRun,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::SignIn, Self::Session, Self::Enrolment, Self::Key];
+    const ALL: [Self; 5] =
+        [Self::SignIn, Self::Session, Self::Enrolment, Self::Key, Self::FirstRun];
 
     fn prefix(self) -> &'static str {
         match self {
@@ -34,6 +37,7 @@ impl Kind {
             Self::Session => "cmt_session_",
             Self::Enrolment => "cmt_enrol_",
             Self::Key => "cmt_key_",
+            Self::FirstRun => "cmt_first_",
         }
     }
 }

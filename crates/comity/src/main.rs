@@ -30,7 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server
-    Serve(config::Flags),
+    Serve(serve::Serve),
     /// Run a server with a believable world in it, to try things out
     ///
     /// A boat-rental platform with customers, partners, requests in all states and sessions of the

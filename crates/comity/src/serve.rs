@@ -11,15 +11,28 @@ use comity_app::people::passwords::Cost;
 use comity_app::{App, Settings};
 use comity_domain::application::KeyUse;
 use comity_domain::command::Caller;
+use comity_domain::time::{HOUR, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Flags};
 use crate::{logs, say};
 
+/// What `serve` can be told.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    #[command(flatten)]
+    flags: Flags,
+    /// On a log on which nobody holds a key: make the key for the operator and print it, instead of
+    /// a link for the browser. For installations that are set up by a program
+    #[arg(long, env = "COMITY_FIRST_KEY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    first_key: Option<bool>,
+}
+
 /// Runs the server until it is told to stop.
-pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let config = flags.resolve()?;
+pub fn serve(command: &Serve) -> anyhow::Result<ExitCode> {
+    let config = command.flags.resolve()?;
+    let first_key = command.first_key.unwrap_or(false);
     logs::start(config.log, config.log_json);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -60,13 +73,9 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         if let Some(breach) = app.breach() {
             say(&format!("  CLOSED    {breach}"));
             say("            no decision is yes and nothing is changed; see comity restore --help");
-        } else if app.state().keys.is_empty() {
-            let (secret, _) = app
-                .make_key(&Caller::system(), KeyUse::Operate, None)
-                .await
-                .map_err(|e| anyhow::anyhow!("the first key could not be made: {e:?}"))?;
-            say("  first key for the operator, shown once:");
-            say(&format!("    {}", secret.reveal()));
+        } else if app.is_unclaimed() {
+            let outside = config.issuer.clone().unwrap_or_else(|| format!("http://{address}"));
+            first_run(&app, first_key, &outside).await?;
         }
         let (rows, ms) = (app.state().seq, watch().as_millis());
         tracing::info!(version, %address, rows, ms, "started");
@@ -79,6 +88,29 @@ pub fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         run(app, listener, figures, &config.limits, comity_console::Settings::default(), stop).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// On a log that nobody holds yet: prints the first key, or a link by which it is claimed in a
+/// browser. The token stands behind the `#`, which no browser sends and no proxy logs.
+async fn first_run(app: &App, key: bool, outside: &str) -> anyhow::Result<()> {
+    if key {
+        let (secret, _) = app
+            .make_key(&Caller::system(), KeyUse::Operate, None)
+            .await
+            .map_err(|e| anyhow::anyhow!("the first key could not be made: {e:?}"))?;
+        say("  first key for the operator, shown once:");
+        say(&format!("    {}", secret.reveal()));
+        return Ok(());
+    }
+    let (token, Instant(until)) = app
+        .offer_first_run()
+        .await
+        .map_err(|e| anyhow::anyhow!("the link of the first run could not be made: {e:?}"))?;
+    let hours = (until.saturating_sub(app.now().0) + HOUR - 1) / HOUR;
+    say("  Nobody holds this installation yet. Set it up in a browser, with this link:");
+    say(&format!("    {}/console/first-run#{}", outside.trim_end_matches('/'), token.reveal()));
+    say(&format!("    It works once and for {hours} hours; a restart prints a new one."));
+    Ok(())
 }
 
 fn start(config: &Config, own: String) -> anyhow::Result<Arc<App>> {

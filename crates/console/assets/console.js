@@ -27,6 +27,15 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// -- what stands behind the # of a link, into its field and off the address
+for (const form of document.querySelectorAll("form[data-from-fragment]")) {
+  const field = form.elements[form.dataset.fromFragment];
+  const text = decodeURIComponent(location.hash.slice(1));
+  if (!text || field.value) continue;
+  field.value = text;
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
 // -- what only those without script need to press
 function quieted(within) {
   for (const button of within.querySelectorAll("[data-without-script]")) button.hidden = true;
@@ -218,8 +227,9 @@ if (left) {
     left.textContent = seconds >= 60 ? `${minutes} min ${String(seconds % 60).padStart(2, "0")} s` : `${seconds} s`;
     if (seconds === 0) {
       clearInterval(timer);
-      // Not a reload: the page may be the answer to entering, which would be sent once more.
-      location.replace(left.dataset.ends);
+      // Not a reload: the page may be the answer to entering, which would be sent once more. On a
+      // page about something else, what is being typed there stays.
+      if (left.dataset.ends) location.replace(left.dataset.ends);
     }
   };
   const timer = setInterval(tick, 1000);

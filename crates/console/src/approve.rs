@@ -100,6 +100,9 @@ struct Page {
     starts_at: Field,
     minutes: Field,
     external: bool,
+    /// Whether the settings let that be chosen.
+    may_external: bool,
+    external_wrong: Option<String>,
     jwt: bool,
     /// Whether something of what is seldom chosen is chosen, or wrong.
     seldom: bool,
@@ -293,6 +296,7 @@ fn label(field: &str) -> &str {
         "session_minutes" => "Longest stay",
         "starts_at" => "Starts at",
         "unit" => "Who gives",
+        "allow_external" => "People from outside",
         other => other,
     }
 }
@@ -378,6 +382,8 @@ fn filled(
             .hint(format!("5 to {}.", limits.cap.0))
             .wrong(wrong("session_minutes").as_ref()),
         external: !given.allow_external.is_empty(),
+        may_external: limits.allow_external,
+        external_wrong: of_field(refusal, "allow_external"),
         jwt: !given.jwt.is_empty(),
         seldom: [&given.starts_at, &given.allow_external, &given.jwt]
             .iter()

@@ -73,6 +73,8 @@ struct Page {
     grant: Given,
     cap: u32,
     external: bool,
+    /// Whether the settings hold that back.
+    external_off: bool,
     jwt: bool,
     request: String,
     roles: Vec<Role>,
@@ -111,6 +113,7 @@ pub async fn page(
         grant: given(&state, &access, now),
         cap: g.cap.0,
         external: g.allow_external,
+        external_off: g.allow_external && !g.lets_outsiders_in(&state),
         jwt: g.jwt,
         request: format!("/console/o/{customer}/requests/{}", g.request),
         roles: roles(&state, &access),

@@ -89,7 +89,7 @@ fn line(notice: &Shown, organisation: OrganisationId) -> Line {
     Line {
         at: show::when(notice.at),
         sentence: notice.sentence.clone(),
-        to: notice.object.map(|o| o.path(organisation)),
+        to: notice.object.map(|o| o.path(organisation, notice.side)),
         new: !notice.read,
     }
 }

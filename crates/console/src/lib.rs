@@ -27,6 +27,8 @@ mod components;
 mod cookie;
 mod demo;
 mod dialog;
+mod first_run;
+mod give_up;
 mod grant;
 mod guard;
 mod history;

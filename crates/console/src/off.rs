@@ -114,7 +114,12 @@ pub async fn off(
         let grant = found(&state, provider, id)?;
         let own = state.assignment(id, person).ok_or_else(Wrong::not_found)?;
         // Who follows gets what they had.
-        let successor = form.successor.parse().ok().map(|successor| AssignmentSpec {
+        let follower = match form.successor.trim() {
+            "" => None,
+            // What names nobody is nobody's choice to let no one follow.
+            named => Some(named.parse().map_err(|_| Wrong::not_found())?),
+        };
+        let successor = follower.map(|successor| AssignmentSpec {
             person: successor,
             roles: own.roles.to_vec(),
             accounts: own.accounts.clone(),

@@ -11,6 +11,7 @@ use comity_domain::command::Door;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::parts::{Tone, banner};
 use crate::routes::Console;
 use crate::sign_in::{sign_in_page, step_up_again};
 use crate::visitor::{self, Counted, Open, Sent};
@@ -61,7 +62,7 @@ pub async fn sign_in(
             Ok(response)
         }
         Err(Failure::Refused(_)) => {
-            let page = sign_in_page(&console, &form.back, "", Some(WRONG.into()))?;
+            let page = sign_in_page(&console, &form.back, "", Some(banner(Tone::Bad, WRONG)))?;
             Ok((StatusCode::UNAUTHORIZED, Html(page)).into_response())
         }
         Err(other) => Err(other.into()),
@@ -71,10 +72,8 @@ pub async fn sign_in(
 /// Proves it anew: a sign-in of now takes the place of the one that was (T22).
 pub async fn step_up(
     State(console): State<Console>,
-    Counted(beside): Counted,
     Sent { who, form }: Sent<Answer>,
 ) -> Result<Response, Wrong> {
-    beside.limits.sign_in_step(beside.from)?;
     let answer = serde_json::from_str(&form.passkey).unwrap_or(Value::Null);
     let shown = Shown::Passkey { ceremony: form.ceremony, answer };
     match console.app.step_up(&who.caller, shown).await {

@@ -283,6 +283,10 @@ fn accounts(state: &World, grant: &Grant, form: &Form) -> (Vec<Choice>, bool) {
 fn chosen(state: &World, grant: &Grant, value: String) -> Option<Choice> {
     let found = state.words.find(Lookup::Account(grant.customer.organisation), &value)?;
     let known = state.accounts.get(AccountId(found))?;
+    // What another unit of the customer has is not there (T12).
+    if !grant.customer.includes(known.organisation, known.unit) {
+        return None;
+    }
     let label = state.words.show(known.name).to_owned();
     Some(Choice { label, note: value.clone(), value, on: true })
 }
@@ -317,6 +321,10 @@ async fn save(
         let read = partner(console, who, provider, Action::Assign, Section::Received, title)?;
         let (state, ..) = read;
         let grant = found(&state, provider, id)?;
+        // Whoever is not on it is not there, whatever the rest of the form says (T12).
+        if person.is_some_and(|person| state.assignment_row(id, person).is_none()) {
+            return Err(Wrong::not_found());
+        }
         let unnamed = || Refusal::invalid("person", "has to be chosen");
         let whom = person.or_else(|| form.person.parse().ok());
         let asked = whom.ok_or_else(unnamed).and_then(|whom| {

@@ -7,9 +7,9 @@ use axum::{Router, middleware};
 use comity_app::App;
 
 use crate::{
-    access, active, approve, ask, asking, assets, components, demo, grant, guard, history, home,
-    inbox, locks, me, narrow, off, operator, passkey, people, received, request, roles, session,
-    settings, sign_in, stay, tenants, visitor, wrong,
+    access, active, approve, ask, asking, assets, components, demo, first_run, give_up, grant,
+    guard, history, home, inbox, locks, me, narrow, off, operator, passkey, people, received,
+    request, roles, session, settings, sign_in, stay, tenants, visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -69,6 +69,7 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/asking/{request}/cancel", get(asking::cancel_page).post(asking::cancel))
         .route("/console/o/{organisation}/grants-received", get(received::list))
         .route("/console/o/{organisation}/grants-received/{grant}", get(received::one))
+        .route("/console/o/{organisation}/grants-received/{grant}/give-up", get(give_up::page).post(give_up::give_up))
         .route("/console/o/{organisation}/grants-received/{grant}/people/new", get(people::add_page).post(people::add))
         .route("/console/o/{organisation}/grants-received/{grant}/people/{person}", get(people::change_page).post(people::change))
         .route("/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", get(off::off_page).post(off::off))
@@ -102,6 +103,7 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/me/sign-ins/{sign_in}/end", post(me::end))
         .route("/console/me/sign-out-everywhere", get(me::everywhere_page).post(me::everywhere))
         // who operates
+        .route("/console/first-run", get(first_run::page).post(first_run::claim))
         .route("/console/operator", get(operator::overview::page))
         .route("/console/operator/sign-in", get(operator::visit::page).post(operator::visit::sign_in))
         .route("/console/operator/sign-out", post(operator::visit::sign_out))

@@ -35,6 +35,8 @@ pub struct Typed {
     /// `on`, or nothing: that is how a browser sends a box.
     #[serde(default)]
     customer_id_on: Option<String>,
+    #[serde(default)]
+    allow_external: Option<String>,
     session_minutes: String,
     longest_grant_days: String,
     retention_days: String,
@@ -55,6 +57,7 @@ impl Typed {
     fn of(settings: &Settings) -> Self {
         Self {
             customer_id_on: settings.customer_id_on.then(|| "on".to_owned()),
+            allow_external: settings.allow_external.then(|| "on".to_owned()),
             session_minutes: settings.session_cap.0.to_string(),
             longest_grant_days: settings.longest_grant.0.to_string(),
             retention_days: settings.retention.0.to_string(),
@@ -82,6 +85,7 @@ impl Typed {
         };
         Ok(Settings {
             customer_id_on: self.customer_id_on.is_some(),
+            allow_external: self.allow_external.is_some(),
             session_cap: Minutes(whole("session_minutes", &self.session_minutes)?),
             longest_grant: Days(whole("longest_grant_days", &self.longest_grant_days)?),
             retention: Days(whole("retention_days", &self.retention_days)?),
@@ -107,6 +111,7 @@ struct Page {
     /// What somebody else changed meanwhile, in sentences.
     changed: Vec<String>,
     on: bool,
+    external: bool,
     cap: Field,
     grant: Field,
     retention: Field,
@@ -124,11 +129,25 @@ fn known(state: &World, id: OrganisationId) -> BTreeSet<OrganisationId> {
     asked.map(|r| r.provider.organisation).chain(granted.map(|g| g.provider.organisation)).collect()
 }
 
-fn named(state: &World, list: impl Iterator<Item = OrganisationId>, typed: &Typed) -> Vec<Partner> {
+/// A partner's name. A stranger has none here, whatever a form says of it (T12).
+fn called(state: &World, customer: OrganisationId, id: OrganisationId) -> String {
+    if is_known_partner(state, customer, LockTarget::Organisation(id)) {
+        company(state, id)
+    } else {
+        id.to_string()
+    }
+}
+
+fn named(
+    state: &World,
+    customer: OrganisationId,
+    list: impl Iterator<Item = OrganisationId>,
+    typed: &Typed,
+) -> Vec<Partner> {
     let also = typed.also.trim();
     let partner = |id: OrganisationId| Partner {
         id,
-        name: company(state, id),
+        name: called(state, customer, id),
         chosen: also == id.to_string(),
     };
     let mut all: Vec<Partner> = list.map(partner).collect();
@@ -137,11 +156,16 @@ fn named(state: &World, list: impl Iterator<Item = OrganisationId>, typed: &Type
 }
 
 /// What was changed between two forms, in sentences about what is stored now.
-fn changed(state: &World, was: &Typed, now: &Typed) -> Vec<String> {
+fn changed(state: &World, customer: OrganisationId, was: &Typed, now: &Typed) -> Vec<String> {
+    let called = |id: &OrganisationId| called(state, customer, *id);
     let mut said = Vec::new();
     if was.customer_id_on != now.customer_id_on {
         let word = if now.customer_id_on.is_some() { "on" } else { "off" };
         said.push(format!("The customer ID is {word} now."));
+    }
+    if was.allow_external != now.allow_external {
+        let word = if now.allow_external.is_some() { "may" } else { "may not" };
+        said.push(format!("Partners {word} be let invite people from outside now."));
     }
     let numbers = [
         ("Longest session", &was.session_minutes, &now.session_minutes, "minutes"),
@@ -155,12 +179,8 @@ fn changed(state: &World, was: &Typed, now: &Typed) -> Vec<String> {
     }
     let sets = |t: &Typed| t.blocked.iter().copied().collect::<BTreeSet<_>>();
     let (before, after) = (sets(was), sets(now));
-    said.extend(
-        after.difference(&before).map(|o| format!("{} is blocked now.", company(state, *o))),
-    );
-    said.extend(
-        before.difference(&after).map(|o| format!("{} is no longer blocked.", company(state, *o))),
-    );
+    said.extend(after.difference(&before).map(|o| format!("{} is blocked now.", called(o))));
+    said.extend(before.difference(&after).map(|o| format!("{} is no longer blocked.", called(o))));
     said
 }
 
@@ -184,12 +204,12 @@ fn shown(
     let blocked: BTreeSet<OrganisationId> =
         stored.blocked.iter().chain(&form.blocked).copied().collect();
     let others = known(&state, id).into_iter().filter(|o| !blocked.contains(o));
-    let mut ticked = named(&state, blocked.iter().copied(), form);
+    let mut ticked = named(&state, id, blocked.iter().copied(), form);
     ticked.iter_mut().for_each(|p| p.chosen = form.blocked.contains(&p.id));
     let page = Page {
         to: format!("/console/o/{id}/access/settings"),
         decides: shell.here.as_ref().is_some_and(|p| p.decides),
-        changed: was.filter(|_| conflict).map(|was| changed(&state, &was, &stored)).unwrap_or_default(),
+        changed: was.filter(|_| conflict).map(|was| changed(&state, id, &was, &stored)).unwrap_or_default(),
         banner: refusal.filter(|_| wrong.is_none()).map(|r| match r {
             Refusal::VersionConflict => banner(
                 Tone::Warn,
@@ -199,6 +219,7 @@ fn shown(
             other => banner(Tone::Bad, other.sentence()),
         }),
         on: form.customer_id_on.is_some(),
+        external: form.allow_external.is_some(),
         cap: number(
             "session_minutes",
             "Longest session, in minutes",
@@ -218,7 +239,7 @@ fn shown(
             "From 400 to 3650, and in any case until 90 days after the end of the grant.".to_owned(),
         ),
         blocked: ticked,
-        others: named(&state, others, form),
+        others: named(&state, id, others, form),
         other_wrong: wrong.as_ref().filter(|(f, _)| f == "also").map(|(_, why)| why.clone()),
         version: version::tag(&state, &Versioned::Settings(id)).unwrap_or_default(),
         was: stored.said(),

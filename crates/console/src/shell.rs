@@ -11,6 +11,7 @@ use comity_domain::person::{PortalPermission, PortalRole};
 use comity_domain::state::State;
 
 use crate::routes::Console;
+use crate::stay::Inside;
 use crate::tenants::Switch;
 use crate::visitor::Visitor;
 use crate::wrong::Wrong;
@@ -64,6 +65,8 @@ pub struct Shell {
     pub unread: u32,
     /// In how many stays the person is.
     pub inside: u32,
+    /// The one of them that ends first.
+    pub stay: Option<Arc<Inside>>,
     /// Where the person may go.
     pub switch: Arc<Switch>,
     /// What was just done.
@@ -116,6 +119,7 @@ impl Shell {
             unread: who.unread,
             said: who.said.clone(),
             inside: who.inside,
+            stay: who.stay.clone(),
             switch: who.switch.clone(),
             form_key: who.form_key.clone(),
             css: assets::address("console.css"),

@@ -33,7 +33,7 @@ use crate::visitor::{Sent, Visitor};
 use crate::wrong::Wrong;
 
 /// A stay in progress, as its banner shows it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inside {
     pub customer: String,
     pub hue: u8,
@@ -190,6 +190,13 @@ fn launch(
     token: &str,
 ) -> Option<Launch> {
     let application = state.applications.get(session.application)?;
+    // A cookie is bound to a host and not to a port: an application beside the console is shown its
+    // cookies, so nobody is sent there by it. On this very machine both are the same person's.
+    let host = |url: &str| url.split("://").nth(1)?.split(['/', ':']).next().map(str::to_owned);
+    let (theirs, ours) = (host(application.launch_origin()?)?, host(console.app.issuer())?);
+    if theirs.eq_ignore_ascii_case(&ours) && !["localhost", "127.0.0.1", "["].contains(&&*ours) {
+        return None;
+    }
     let customer = state.grants.get(session.grant)?.customer.organisation;
     let left = session.deadline.since(now).max(0) / SECOND;
     Some(Launch {

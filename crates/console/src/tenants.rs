@@ -3,8 +3,8 @@
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse as _, Response};
-use comity_domain::command::Enter;
+use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use comity_domain::command::{Enter, Once};
 use comity_domain::ids::{ApplicationId, Digest32, GrantId, PersonId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::refusal::Refusal;
@@ -68,6 +68,8 @@ pub struct Switch {
     pub lines: Vec<Line>,
     /// How many there are in all.
     pub all: usize,
+    /// What the forms of this page are known by, of all pages.
+    pub once: String,
 }
 
 /// Where somebody may switch to now.
@@ -75,7 +77,8 @@ pub fn switch(state: &World, person: PersonId, now: Instant) -> Switch {
     let mut all: Vec<Tenant<'_>> = view::tenants(state, person, now).collect();
     all.sort_by_cached_key(|t| company(state, t.grant.customer.organisation).to_lowercase());
     let shown = all.iter().take(MOST_IN_MENU);
-    Switch { lines: shown.filter_map(|t| line(state, person, t, now)).collect(), all: all.len() }
+    let lines = shown.filter_map(|t| line(state, person, t, now)).collect();
+    Switch { lines, all: all.len(), once: fresh() }
 }
 
 #[derive(Template)]
@@ -179,6 +182,28 @@ pub struct Form {
     mode: String,
     application: String,
     reason: String,
+    /// By which the answer that is loaded again is known from a second wish to enter.
+    once: String,
+}
+
+/// What no other page has.
+fn fresh() -> String {
+    Digest32(comity_app::random::bytes()).to_string().chars().take(32).collect()
+}
+
+impl Form {
+    /// This very form, of this page: sent again it enters once.
+    fn once(&self, console: &Console, who: &Visitor, grant: GrantId) -> Option<Once> {
+        if self.once.is_empty() {
+            return None;
+        }
+        let (person, grant) = (who.person.to_string(), grant.to_string());
+        let said = [&person, &self.once, &grant, &self.mode, &self.application, &self.reason]
+            .map(|s| s.as_bytes());
+        let whole = [&[b"console/enter".as_slice()], &said[..]].concat();
+        let key = console.app.keys().again(&whole);
+        Some(Once { principal: person, key, route: "POST /console/enter".into(), body: key })
+    }
 }
 
 #[derive(Template)]
@@ -341,15 +366,22 @@ pub async fn enter(
         own(&state, &who, id)?;
         read(&state, &who, id, &form)
     };
+    let once = form.once(&console, &who, id);
     let entered = match read {
         Ok(enter) => {
             beside.limits.exchange(&who.caller)?;
-            app.enter(&who.caller, enter).await.map_err(Wrong::from)
+            app.enter_once(&who.caller, enter, once.clone()).await.map_err(Wrong::from)
         }
         Err(refusal) => Err(refusal.into()),
     };
     match entered {
         Ok(entered) => stay::begun(&console, &who, &entered),
+        Err(no @ Wrong::Refused(Refusal::AlreadyDone(_))) => {
+            // The answer was loaded again: to the stay that began then, whatever became of it.
+            let once = once.ok_or(no)?;
+            let session = app.entered_before(&once).await?.ok_or_else(Wrong::not_found)?;
+            Ok(Redirect::to(&format!("/console/stay/{session}")).into_response())
+        }
         Err(no) if on_the_form(&no).is_some() => again(&console, &who, id, &form, no.refusal()),
         Err(no) => Err(no),
     }

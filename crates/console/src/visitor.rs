@@ -30,6 +30,7 @@ use serde::de::DeserializeOwned;
 use crate::cookie::{self, IDLE};
 use crate::routes::Console;
 use crate::shell;
+use crate::stay::{self, Inside};
 use crate::tenants::{self, Switch};
 use crate::wrong::Wrong;
 
@@ -56,6 +57,8 @@ pub struct Visitor {
     pub unread: u32,
     /// In how many stays they are.
     pub inside: u32,
+    /// The one of them that ends first.
+    pub stay: Option<Arc<Inside>>,
     /// Where they may go from here.
     pub switch: Arc<Switch>,
 }
@@ -136,15 +139,26 @@ pub async fn recognise(
     {
         return Wrong::from(no).into_response();
     }
+    // The stylesheet and the like are files that cost nothing.
+    let file = request.uri().path().starts_with("/console/assets/");
+    if visitor.is_none()
+        && !file
+        && let Some(beside) = request.extensions().get::<Beside>()
+        && let Err(no) = beside.limits.stranger(beside.from)
+    {
+        return Wrong::from(no).into_response();
+    }
     let by_itself = request.uri().path().ends_with("/live");
     let visitor = match visitor {
         Some(visitor) if !by_itself => {
             let unread = unread(&app, visitor.person, request.uri().path()).await;
             let state = app.state();
-            let stays = portal::stays(&state, visitor.person, now).count();
-            let inside = u32::try_from(stays).unwrap_or(u32::MAX);
+            let stays: Vec<_> = portal::stays(&state, visitor.person, now).collect();
+            let first = stays.iter().min_by_key(|(_, s)| s.deadline);
+            let stay = first.and_then(|(id, s)| stay::inside(&state, *id, s, now)).map(Arc::new);
+            let inside = u32::try_from(stays.len()).unwrap_or(u32::MAX);
             let switch = Arc::new(tenants::switch(&state, visitor.person, now));
-            Some(Visitor { said: said.clone(), unread, inside, switch, ..visitor })
+            Some(Visitor { said: said.clone(), unread, inside, stay, switch, ..visitor })
         }
         known => known,
     };
@@ -243,6 +257,7 @@ fn visitor(app: &App, token: &str) -> Option<Visitor> {
         said: None,
         unread: 0,
         inside: 0,
+        stay: None,
         switch: Arc::default(),
     })
 }

@@ -208,7 +208,10 @@ struct Page<'p> {
 pub fn local(back: &str) -> String {
     let plain = back.bytes().all(|b| (0x21..0x7f).contains(&b) && b != b'\\');
     let ours = back == "/console" || back.starts_with("/console/") || back.starts_with("/console?");
-    if plain && ours && !back.contains("//") { back.to_owned() } else { "/console".to_owned() }
+    // A browser goes up where a segment is `..`, also where its dots are encoded.
+    let path = back.split('?').next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
+    let stays = !back.contains("//") && !path.contains("/.");
+    if plain && ours && stays { back.to_owned() } else { "/console".to_owned() }
 }
 
 impl From<Failure> for Wrong {
@@ -274,6 +277,9 @@ mod tests {
             "https://evil.example",
             "//evil.example",
             "/console//evil.example",
+            "/console/../v1/me",
+            "/console/%2E%2e/v1/me",
+            "/console/o/.%2e/..",
             "/\\evil.example",
             "/console/\\evil",
             "/consolevil",

@@ -9,6 +9,7 @@ use crate::application::{KeyUse, Policy};
 use crate::consent::Terms;
 use crate::event::{Event, Row};
 use crate::factor::{FreshPasskey, Proof};
+use crate::first_run::Claim;
 use crate::grant::Narrowing;
 use crate::halt::HaltTarget;
 use crate::ids::{
@@ -371,6 +372,10 @@ pub enum Command {
     /// The operator lifts a halt.
     LiftHalt { halt: HaltId },
     // -- Comity itself --------------------------------------------------------------------------
+    /// Make the link by which a log without a key can be claimed.
+    OfferFirstRun { digest: Digest32 },
+    /// Claim it with that link.
+    ClaimFirstRun(Box<Claim>),
     /// Go on from a restored copy: nothing that opened something before it opens anything now.
     /// `erased` is what was erased since the copy was made. Memberships and passwords are void too,
     /// unless the operator knows that nobody left since and says `keep_people`.
@@ -472,6 +477,8 @@ impl Command {
             Self::Lock { .. } => "lock",
             Self::Unlock { .. } => "unlock",
             Self::EraseWords { .. } => "erase_words",
+            Self::OfferFirstRun { .. } => "offer_first_run",
+            Self::ClaimFirstRun(_) => "claim_first_run",
             Self::Restore { .. } => "restore",
             Self::Halt { .. } => "halt",
             Self::LiftHalt { .. } => "lift_halt",

@@ -155,6 +155,9 @@ pub fn summarise(
             format!("must be from {} to {}", LEAST_CAP.0, most.0),
         ));
     }
+    if terms.allow_external && !limits.allow_external {
+        return Err(Refusal::invalid("allow_external", NO_EXTERNAL));
+    }
     let provider =
         state.organisations.get(request.provider.organisation).ok_or(Refusal::NotFound)?;
     let mut names = vec![own.name, provider.name, request.who.0, request.who.1];
@@ -194,7 +197,13 @@ pub struct Limits {
     pub days: Days,
     /// The longest session.
     pub cap: Minutes,
+    /// Whether external people may be allowed.
+    pub allow_external: bool,
 }
+
+/// Why they may not.
+const NO_EXTERNAL: &str =
+    "cannot be chosen while the customer's settings let no partner invite people from outside";
 
 /// The limits for a yes to this request.
 ///
@@ -206,6 +215,7 @@ pub fn limits(state: &State, request: &Request) -> Result<Limits, Refusal> {
     Ok(Limits {
         days: level.longest_grant.min(state.policy.longest_grant).min(own.longest_grant),
         cap: level.session_cap.min(state.policy.session_cap).min(own.session_cap),
+        allow_external: own.allow_external,
     })
 }
 

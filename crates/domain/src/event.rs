@@ -324,6 +324,9 @@ pub enum Event {
     /// that the copy holds open nothing any more, and no standing grant gives anything until it is
     /// confirmed. Unless people were kept, memberships are suspended and passwords void.
     Restored { fork: u64, people_kept: bool },
+    // -- the first run --------------------------------------------------------------------------
+    /// A link was made by which a log without a key can be claimed; an older one opens nothing.
+    FirstRunOffered { digest: Digest32, until: Instant },
     // -- halts ----------------------------------------------------------------------------------
     /// Comity halted something on which an invariant does not hold.
     Halted { halt: HaltId, target: HaltTarget },
@@ -466,6 +469,7 @@ impl Event {
             | E::MemberChanged { .. }
             | E::MemberRolesSet { .. } // perhaps fewer than before
             | E::MemberLeft { .. }
+            | E::FirstRunOffered { .. } // as with enrolments
             | E::EnrolmentMade { .. } // an older token opens nothing any more
             | E::PasswordSet { .. }
             | E::SignedOut { .. }
@@ -593,6 +597,7 @@ impl Event {
             | E::ExpiryNoted { .. }
             | E::WordsErased { .. }
             | E::Restored { .. }
+            | E::FirstRunOffered { .. }
             | E::Halted { .. }
             | E::HaltNoted { .. }
             | E::HaltLifted { .. }
@@ -640,6 +645,7 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::SigningKeyRetired { .. }
         | E::PolicySet { .. }
         | E::LevelDefined { .. }
+        | E::FirstRunOffered { .. }
         | E::HaltNoted { .. }
         // An application's affair with the platform.
         | E::StreamMade { .. }

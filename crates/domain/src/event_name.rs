@@ -23,6 +23,7 @@ macro_rules! names {
 names! {
     ApplicationDefined => "application_defined",
     KeyMade => "key_made",
+    FirstRunOffered => "first_run_offered",
     KeyRetired => "key_retired",
     PolicySet => "policy_set",
     LevelDefined => "level_defined",

@@ -18,6 +18,7 @@ use crate::organisation::{Accounts, Party};
 use crate::refusal::Refusal;
 use crate::request::{self, RequestCancel};
 use crate::role::{Mode, Modes, PinnedLevel, PinnedRole};
+use crate::state::State;
 use crate::time::{DAY, Days, Instant, Minutes, Window};
 
 /// How long an ended grant stays in memory, for lists and for the question who had access.
@@ -126,6 +127,14 @@ impl GrantPhase {
 }
 
 impl Grant {
+    /// Whether people from outside may be invited: it was given so, and the customer's settings
+    /// allow it now.
+    #[must_use]
+    pub fn lets_outsiders_in(&self, state: &State) -> bool {
+        let own = state.organisations.get(self.customer.organisation);
+        self.allow_external && own.is_some_and(|o| o.settings.allow_external)
+    }
+
     /// The state at `now`.
     #[must_use]
     pub fn phase(&self, now: Instant) -> GrantPhase {

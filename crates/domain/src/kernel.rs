@@ -14,8 +14,8 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, erasure, factor, grant, halt, lock, organisation, person, request,
-    role, session, settle, signing, stream, webhook,
+    application, assignment, erasure, factor, first_run, grant, halt, lock, organisation, person,
+    request, role, session, settle, signing, stream, webhook,
 };
 
 pub use crate::apply::row as apply;
@@ -154,6 +154,8 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::Lock { customer, target, reason } => lock::place(d, caller, customer, target, reason),
         C::Unlock { lock } => lock::lift(d, caller, lock),
         C::EraseWords { subject } => erasure::erase(d, caller, subject),
+        C::OfferFirstRun { digest } => first_run::offer(d, caller, digest),
+        C::ClaimFirstRun(claim) => first_run::claim(d, caller, *claim),
         C::Restore { fork, erased, keep_people } => {
             erasure::restore(d, caller, fork, &erased, keep_people)
         }

@@ -5,6 +5,7 @@
 //!
 //! 1. [`ids`], [`time`], [`code`], [`text`], [`permission`]: values.
 //! 2. [`organisation`], [`person`], [`factor`], [`role`], [`application`]: who there is, and what roles permit.
+//!    [`first_run`]: how an empty log gets its first ones.
 //! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`],
 //!    [`signing`]: one noun, one file: its states, its moves. [`webhook`], [`outbox`]: who is
 //!    told outside, and of what; [`notice`]: which people are told in their inbox and by mail.
@@ -25,6 +26,7 @@ pub mod time;
 
 pub mod application;
 pub mod factor;
+pub mod first_run;
 pub mod organisation;
 pub mod person;
 pub mod role;

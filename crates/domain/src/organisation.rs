@@ -62,6 +62,9 @@ pub struct Settings {
     pub longest_grant: Days,
     /// How long history is shown, at least 400 days.
     pub retention: Days,
+    /// Whether a grant may let the partner invite people from outside. Off, no grant does, whatever
+    /// was chosen with it.
+    pub allow_external: bool,
     /// Partners whose use of the customer ID looks like a wrong ID.
     pub blocked: BTreeSet<OrganisationId>,
 }
@@ -73,6 +76,7 @@ impl Default for Settings {
             session_cap: Minutes(60),
             longest_grant: Days(730),
             retention: Days(400),
+            allow_external: false,
             blocked: BTreeSet::new(),
         }
     }
@@ -181,6 +185,17 @@ pub(crate) fn put(
         }
         return Ok(());
     }
+    make(d, external, name, code);
+    Ok(())
+}
+
+/// Makes an organisation with its default unit and customer ID.
+pub(crate) fn make(
+    d: &mut Draft<'_>,
+    external: Arc<str>,
+    name: Arc<str>,
+    code: FreshCode,
+) -> (OrganisationId, UnitId) {
     let organisation = OrganisationId(d.id());
     let unit = UnitId(d.id());
     let about = Subject::Organisation(organisation);
@@ -188,11 +203,11 @@ pub(crate) fn put(
     d.emit(Event::OrganisationMade { organisation, unit, external, name });
     d.emit(Event::CustomerIdSet { organisation, digest: code.digest });
     d.beside(SideWrite::CustomerId(organisation, code.sealed));
-    Ok(())
+    (organisation, unit)
 }
 
 /// The builder's identifiers must not look like Comity's own: a path segment is one or the other.
-fn external_id(field: &'static str, text: &str) -> Result<Arc<str>, Refusal> {
+pub(crate) fn external_id(field: &'static str, text: &str) -> Result<Arc<str>, Refusal> {
     let text = text::reference(field, text)?;
     if text.starts_with("org_") || text.contains('/') || text.starts_with('.') {
         return Err(Refusal::invalid(field, "must not start with org_ or a dot, nor hold a slash"));

@@ -188,7 +188,7 @@ fn own_roles(
 }
 
 #[allow(clippy::too_many_arguments)] // the parts of one member
-fn join(
+pub(crate) fn join(
     d: &mut Draft<'_>,
     organisation: OrganisationId,
     external: Arc<str>,

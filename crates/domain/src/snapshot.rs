@@ -36,7 +36,7 @@ use crate::webhook::Webhook;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
 /// one that was forgotten.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Bytes that are no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,7 @@ facts! {
     levels: OrdMap<Arc<str>, Vector<Level>>,
     applications: Table<ApplicationId, Application>,
     keys: Table<KeyId, Key>,
+    first_run: Option<(Digest32, Instant)>,
     signing_keys: OrdMap<Digest32, SigningKey>,
     organisations: Table<OrganisationId, Organisation>,
     units: Table<UnitId, Unit>,

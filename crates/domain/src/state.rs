@@ -48,6 +48,8 @@ pub struct State {
     pub applications: Table<ApplicationId, Application>,
     /// Keys, retired ones included.
     pub keys: Table<KeyId, Key>,
+    /// The digest of the link by which a log without a key can be claimed, and until when.
+    pub first_run: Option<(Digest32, Instant)>,
     /// Signing keys that are published, by thumbprint.
     pub signing_keys: OrdMap<Digest32, SigningKey>,
     /// Organisations, closed ones included.
@@ -144,6 +146,7 @@ impl Default for State {
             levels,
             applications: Table::default(),
             keys: Table::default(),
+            first_run: None,
             signing_keys: OrdMap::new(),
             organisations: Table::default(),
             units: Table::default(),

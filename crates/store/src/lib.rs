@@ -29,6 +29,7 @@ mod lease;
 mod log;
 mod mails;
 pub mod merkle;
+mod nodes;
 pub mod note;
 mod notices;
 mod outbox;

@@ -16,6 +16,7 @@ from urllib.parse import quote_plus, urlencode
 
 from .decision import Decision, invalid, read, unavailable
 from .transport import USER_AGENT, Answer, NoAnswer, Secret, address, ask, client
+from .wire import Entity, Evaluation, Evaluations
 
 _PERMISSION = re.compile(r"[a-z0-9_-]{1,64}:[a-z0-9_-]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,4096}")
@@ -145,8 +146,10 @@ class AsyncComity:
         if wrong:
             return [invalid(wrong)] * len(questions)
         asked = [_wire(question) for question in questions]
-        body: dict[str, Any] = {"subject": {"type": "partner_session", "id": token}}
-        body |= {"evaluations": asked} if several else asked[0]
+        subject: Entity = {"type": "partner_session", "id": token}
+        body: Evaluation | Evaluations = {"subject": subject, "evaluations": asked}
+        if not several:
+            body = {"subject": subject, **asked[0]}
         if at_least is not None:
             body["context"] = {"at_least": at_least}
         path = "/access/v1/evaluations" if several else "/access/v1/evaluation"
@@ -257,11 +260,11 @@ def _unaskable(question: Question) -> str | None:
     return None if named else "Name the account, or the organisation."
 
 
-def _wire(question: Question) -> dict[str, Any]:
-    if question.account is UNSAID:
-        resource = {"type": "organisation", "id": question.organisation}
-    else:
-        resource = {"type": "account", "id": question.account}
+def _wire(question: Question) -> Evaluation:
+    kind, name = ("account", question.account)
+    if name is UNSAID:
+        kind, name = ("organisation", question.organisation)
+    resource: Entity = {"type": kind, "id": str(name)}
     return {"action": {"name": question.permission}, "resource": resource}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-MODES = ("direct", "view", "act_as")
+from . import wire
+
+MODES: tuple[str, ...] = get_args(wire.Mode)
 
 
 @dataclass(frozen=True)

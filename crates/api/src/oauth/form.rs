@@ -1,6 +1,7 @@
 //! Parameters as RFC 6749, section 3.2, wants them read: form-encoded in the body, one that is
 //! empty as if it were not there, one that is unknown passed over, one that is twice there refused.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -38,9 +39,10 @@ impl Form {
         }
         let bytes = Bytes::from_request(request, app).await.map_err(too_large)?;
         let parameters = pairs(bytes).await?;
-        for (ix, (name, _)) in parameters.iter().enumerate() {
-            let again = parameters.iter().skip(ix.saturating_add(1)).any(|(n, _)| n == name);
-            if again && !SEVERAL.contains(&name.as_str()) {
+        // Looked up, not compared each with each: strangers choose how many there are (T46).
+        let mut seen = BTreeSet::new();
+        for (name, _) in &parameters {
+            if !seen.insert(name.as_str()) && !SEVERAL.contains(&name.as_str()) {
                 return Err(Wrong::request(format!("{} is there twice.", shown(name))));
             }
         }

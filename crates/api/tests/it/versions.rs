@@ -29,7 +29,7 @@ fn edits(scene: &Scene) -> Vec<(String, String, [Value; 2], bool)> {
     };
     let settings = |minutes: u32| {
         json!({ "customer_id_on": true, "session_minutes": minutes, "longest_grant_days": 30,
-            "retention_days": 400, "blocked_partners": [] })
+            "retention_days": 400, "allow_external": false, "blocked_partners": [] })
     };
     let boats = |word: &str| json!({ "audience": "https://new.example", "permissions": [word] });
     let assign = |boat: &str| json!({ "roles": ["skipper"], "accounts": [boat] });

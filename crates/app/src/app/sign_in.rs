@@ -6,7 +6,7 @@
 use comity_domain::command::{Caller, Command, Door, Principal};
 use comity_domain::event::Event;
 use comity_domain::factor::{Acr, Proof};
-use comity_domain::ids::{Digest32, PersonId};
+use comity_domain::ids::{Digest32, PersonId, SignInId};
 use comity_domain::refusal::Refusal;
 use comity_domain::text::{self, Lookup};
 use comity_domain::time::{Instant, MINUTE};
@@ -279,7 +279,7 @@ impl App {
         let (epoch, _) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
         let (person, epoch) = (PersonId(u128::from_be_bytes(*person)), u32::from_be_bytes(*epoch));
         self.may_try(Digest32::of(&plain).0, PER_TICKET)?;
-        let proof = self.code_proves(person, code).await?;
+        let proof = self.code_proves(person, code, None).await?;
         self.let_in(door, person, epoch, proof).await
     }
 
@@ -288,11 +288,23 @@ impl App {
         self.tries.take(key, limit, self.now()).map_err(too_often)
     }
 
-    /// What a code proves; a wrong one is counted.
-    async fn code_proves(&self, person: PersonId, code: &str) -> Result<Proof, Failure> {
-        let key = self.keys().mac(format!("tries/code/{person}").as_bytes());
+    /// What a code proves; a wrong one of an app is counted. Those of each sign-in that is `own` are
+    /// counted by themselves: whoever guesses with a stolen password keeps nobody who is in from
+    /// changing it, and nobody from a recovery code, which is too long to be guessed.
+    async fn code_proves(
+        &self,
+        person: PersonId,
+        code: &str,
+        own: Option<SignInId>,
+    ) -> Result<Proof, Failure> {
+        let code = codes::plain(code);
+        if !codes::is_of_app(&code) {
+            return self.look_at_code(person, &code).await;
+        }
+        let who = own.map_or_else(|| person.to_string(), |own| format!("{person}/{own}"));
+        let key = self.keys().mac(format!("tries/code/{who}").as_bytes());
         self.may_try(key, PER_PERSON)?;
-        let proof = self.look_at_code(person, &codes::plain(code)).await?;
+        let proof = self.look_at_code(person, &code).await?;
         self.tries.give_back(key);
         Ok(proof)
     }
@@ -378,7 +390,7 @@ impl App {
         let person = caller.person().ok_or_else(wrong)?;
         let proof = match shown {
             Shown::Password { password, code } => {
-                self.password_proves(person, password, code).await?
+                self.password_proves(caller, person, password, code).await?
             }
             Shown::Passkey { ceremony, answer } => {
                 let invalid =
@@ -397,6 +409,7 @@ impl App {
 
     async fn password_proves(
         &self,
+        caller: &Caller,
         person: PersonId,
         password: String,
         code: Option<String>,
@@ -409,7 +422,11 @@ impl App {
         let Some(code) = code.filter(|_| needs) else {
             return Ok(Proof::Password);
         };
-        match self.code_proves(person, &code).await {
+        let own = match caller.principal {
+            Principal::Person { sign_in, .. } => Some(sign_in),
+            _ => None,
+        };
+        match self.code_proves(person, &code, own).await {
             Err(Failure::Refused(_)) => {
                 Err(Refusal::invalid("code", "is wrong, or was used already").into())
             }
@@ -464,7 +481,7 @@ impl App {
         Ok(())
     }
 
-    async fn hashed(&self, password: String) -> Result<String, Failure> {
+    pub(super) async fn hashed(&self, password: String) -> Result<String, Failure> {
         let hasher = self.passwords.clone();
         let hash = self.passwords.slowly(move || hasher.hash(&password)).await?;
         hash.ok_or_else(|| Failure::Broken("argon2 failed".into()))

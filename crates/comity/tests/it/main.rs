@@ -9,6 +9,8 @@ mod canary;
 mod carry;
 mod doctor;
 mod documents;
+mod examples;
+mod first_run;
 #[allow(dead_code)] // each file of it takes what it needs
 mod foreign;
 mod guard;

@@ -19,6 +19,9 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// Has the first start print a key for programs, which most tests are.
+const FIRST_KEY: &str = "COMITY_FIRST_KEY";
+
 /// The binary in `folder`, untouched by the environment of whoever runs the tests.
 pub fn comity(folder: &Path) -> Command {
     let mut command = Command::new(COMITY);
@@ -62,12 +65,16 @@ pub struct Server {
 impl Server {
     /// Starts a command that serves, and waits until it has said where.
     pub fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = comity(folder)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawned(comity(folder).args(arguments).env(FIRST_KEY, "true"))
+    }
+
+    /// The same as a person at the terminal would start it.
+    pub fn by_hand(folder: &Path, arguments: &[&str]) -> Self {
+        Self::spawned(comity(folder).args(arguments))
+    }
+
+    fn spawned(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {

@@ -17,7 +17,7 @@ use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
 use crate::sign_in::Bare;
-use crate::visitor::{Counted, Sent, Visitor};
+use crate::visitor::{Sent, Visitor};
 use crate::wrong::Wrong;
 
 const OWN: &str = "/console/me/codes";
@@ -113,10 +113,8 @@ pub struct First {
 /// Completes it.
 pub async fn complete(
     State(console): State<Console>,
-    Counted(beside): Counted,
     Sent { who, form }: Sent<First>,
 ) -> Result<Response, Wrong> {
-    beside.limits.sign_in_step(beside.from)?;
     let prepared = console.app.prepare_totp(&who.caller, &form.setup, &form.code);
     let done = match prepared {
         Ok(prepared) => who.run(&console.app, prepared.command).await.map(|_| prepared.shown),

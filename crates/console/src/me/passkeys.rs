@@ -17,7 +17,7 @@ use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
 use crate::sign_in::Bare;
-use crate::visitor::{Counted, Sent, Visitor};
+use crate::visitor::{Sent, Visitor};
 use crate::wrong::Wrong;
 
 const NEW: &str = "/console/me/passkeys/new";
@@ -87,10 +87,8 @@ pub struct Made {
 /// Completes it.
 pub async fn make(
     State(console): State<Console>,
-    Counted(beside): Counted,
     Sent { who, form }: Sent<Made>,
 ) -> Result<Response, Wrong> {
-    beside.limits.sign_in_step(beside.from)?;
     let unreadable =
         || Wrong::Form("Your browser sent no passkey. It needs script for that.".into());
     let answer = serde_json::from_str(&form.passkey).map_err(|_| unreadable())?;

@@ -10,7 +10,7 @@ use super::{HERE, manages, on_the_form, wrong_in};
 use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
-use crate::visitor::{self, Counted, Sent, Visitor};
+use crate::visitor::{self, Sent, Visitor};
 use crate::wrong::Wrong;
 
 const OWN: &str = "/console/me/password";
@@ -63,11 +63,9 @@ pub struct Form {
 /// Changes it.
 pub async fn change(
     State(console): State<Console>,
-    Counted(beside): Counted,
     Sent { who, form }: Sent<Form>,
 ) -> Result<Response, Wrong> {
     let app = &console.app;
-    beside.limits.sign_in_step(beside.from)?;
     let prepared =
         app.prepare_password(&who.caller, Some(form.current_password), form.password).await;
     let done = match prepared {

@@ -6,6 +6,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use comity_app::clock::boot_millis;
+use comity_app::health::Health;
 use comity_app::snapshots::Standing as Snapshot;
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::OrganisationId;
@@ -89,11 +90,10 @@ pub async fn page(
     let (app, state) = (console.app.clone(), console.app.state());
     // Not on an async thread: on PostgreSQL this waits for the network.
     let reading = app.clone();
-    let checkpoint = tokio::task::spawn_blocking(move || reading.latest_checkpoint())
+    let read = tokio::task::spawn_blocking(move || reading.health())
         .await
         .map_err(|e| Wrong::Broken(e.to_string()))??;
-    let checkpoint = checkpoint.map(|kept| (kept.size, kept.at));
-    let (health, facts) = health(&console, &state, checkpoint);
+    let (health, facts) = health(&console, &state, &read);
     let (lines, next) = organisations(&state, &which, app.now());
     let find = Field::new("find", "Find an organisation").optional().value(which.find.clone());
     let page = Page {
@@ -125,7 +125,7 @@ fn to(find: &str, after: Option<OrganisationId>) -> String {
 fn health(
     console: &Console,
     state: &World,
-    checkpoint: Option<(u64, Instant)>,
+    found: &Health,
 ) -> (Badge, Vec<(&'static str, String)>) {
     let app = &console.app;
     let checker = app.checker().figures();
@@ -146,10 +146,21 @@ fn health(
         0 => "Not run yet".to_owned(),
         _ => format!("{} runs, the last {}", runs, show::when(Instant(at)).shown),
     };
-    let signed = checkpoint.map_or_else(
+    let signed = found.checkpoint.as_ref().map_or_else(
         || "None yet".to_owned(),
-        |(size, at)| format!("{size} rows, signed {}", show::when(at).shown),
+        |kept| format!("{} rows, signed {}", kept.size, show::when(kept.at).shown),
     );
+    let waits = |waiting: u64, dead: u64, oldest: Option<Instant>| match (waiting, oldest) {
+        (0, _) | (_, None) => format!("Nothing waits; {dead} given up"),
+        (n, Some(at)) => {
+            format!("{n} wait, the oldest since {}; {dead} given up", show::when(at).shown)
+        }
+    };
+    let nodes = match found.nodes {
+        None => "This one".to_owned(),
+        Some((live, 0)) => format!("{live} current"),
+        Some((live, still)) => format!("{live} current, {still} without a sign"),
+    };
     let snapshot = match app.snapshots().standing() {
         Snapshot::Confirmed => "Confirmed by the log",
         Snapshot::Unconfirmed => "Not confirmed yet",
@@ -158,14 +169,19 @@ fn health(
     let facts = vec![
         ("Rows in the log", state.seq.to_string()),
         ("This node is current for", format!("{lease} ms more")),
+        ("Nodes", nodes),
         ("Commands that wait", app.node().waiting().to_string()),
+        (
+            "Webhooks and streams",
+            waits(found.outbox.waiting, found.outbox.dead, found.outbox.oldest),
+        ),
+        ("Mails", waits(found.mails.waiting, found.mails.dead, found.mails.oldest)),
         ("Last checkpoint", signed),
         ("Checker", checked),
         ("Log found right up to row", read(&checker.checked_to).to_string()),
         ("Breaches found", breaches.to_string()),
         ("Checks that could not finish", failures.to_string()),
         ("Snapshot of this start", snapshot.to_owned()),
-        ("Why it is closed", app.breach().map_or_else(|| "It is not".into(), ToString::to_string)),
     ];
     (health, facts)
 }

@@ -2,9 +2,9 @@
 //!
 //! The cookie never holds the key. It names it, says when it was shown and when the cookie was last
 //! used, under an authentication code of this installation: unused for fifteen minutes or older than
-//! eight hours it opens nothing, and the kernel judges the key anew with every page and command, so
+//! an hour it opens nothing, and the kernel judges the key anew with every page and command, so
 //! retiring the key ends it at once. Without a row of its own, a copy of the cookie outlives signing
-//! out, for fifteen minutes at most unless it is used.
+//! out, for an hour at most.
 
 use askama::Template;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
@@ -24,11 +24,11 @@ use crate::parts::{Banner, Field, Tone, banner};
 use crate::routes::Console;
 use crate::shell;
 use crate::sign_in::{Around, Bare};
-use crate::visitor::{self, Open};
+use crate::visitor::{self, Counted, Open};
 use crate::wrong::Wrong;
 
 /// How long it may last.
-const LONGEST: i64 = 8 * HOUR;
+const LONGEST: i64 = HOUR;
 const COOKIE: &str = "__Host-comity-operator";
 /// Where one signs in.
 const SIGN_IN: &str = "/console/operator/sign-in";
@@ -164,12 +164,14 @@ pub struct Shown {
     key: String,
 }
 
-/// Signs in with a key. Whatever else was shown, it looks the same.
+/// Signs in with a key. Whatever else was shown, it looks the same, and costs a try.
 pub async fn sign_in(
     State(console): State<Console>,
+    Counted(beside): Counted,
     Open(form): Open<Shown>,
 ) -> Result<Response, Wrong> {
     let app = &console.app;
+    beside.limits.sign_in_step(beside.from)?;
     if !app.is_current() {
         return Err(Wrong::NotCurrent);
     }

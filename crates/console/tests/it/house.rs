@@ -144,6 +144,15 @@ impl House {
 
     /// One behind limits.
     pub fn limited(limits: &limits::Settings) -> Self {
+        let mut house = Self::unclaimed(limits);
+        let (operator, application, decide, provisioner) = house.runtime.block_on(keys(&house.app));
+        house = Self { application, decide, provisioner, operator, ..house };
+        house.provision();
+        house
+    }
+
+    /// One that nobody holds yet.
+    pub fn unclaimed(limits: &limits::Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let clock = Arc::new(Clock::simulated(START));
@@ -161,8 +170,7 @@ impl House {
         }
         let console = comity_console::router(app.clone(), comity_console::Settings { demo: true });
         let router = comity_api::router_beside(app.clone(), limits, console);
-        let (operator, application, decide, provisioner) = runtime.block_on(keys(&app));
-        let mut house = Self {
+        Self {
             app,
             clock,
             router,
@@ -170,13 +178,11 @@ impl House {
             folder,
             organisations: BTreeMap::new(),
             people: BTreeMap::new(),
-            application,
-            decide,
-            provisioner,
-            operator,
-        };
-        house.provision();
-        house
+            application: ApplicationId::MIN,
+            decide: String::new(),
+            provisioner: Caller::system(),
+            operator: Caller::system(),
+        }
     }
 
     fn provision(&mut self) {

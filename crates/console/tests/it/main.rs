@@ -14,6 +14,7 @@ mod demo;
 #[allow(unreachable_pub)] // shared with other crates' tests, as `postgres`
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
+mod first_run;
 mod frame;
 mod furnished;
 mod house;
@@ -27,3 +28,4 @@ mod postgres;
 mod records;
 mod roles;
 mod settings;
+mod staying;

@@ -233,3 +233,53 @@ fn t22_a_passkey_is_of_its_person_and_nothing_is_made_of_nonsense() {
         house.fill(&ana, "/console/step-up/passkey", &fields).is(401);
     }
 }
+
+#[test]
+fn t10_who_guesses_codes_with_a_stolen_password_keeps_nobody_out_who_is_in() {
+    let house = House::new();
+    let ana = house.browser("ana@marina");
+    let (secret, recovery) = set_up(&house, &ana);
+    let nobody = Browser { cookie: String::new() };
+    let first = || {
+        let fields = [("email", ANA), ("password", PASSWORD)];
+        house.send(&nobody, "/console/sign-in", &fields).is(200).value("ticket")
+    };
+    let second = |code: &str| {
+        let fields = [("ticket", &*first()), ("code", code), ("back", HERE)];
+        house.send(&nobody, "/console/sign-in/second-factor", &fields)
+    };
+    house.wait(MINUTE);
+    for _ in 0..10 {
+        second("000000").is(401);
+    }
+    // What is short enough to be guessed is shut, for whoever comes from outside.
+    second(&shown(&house, &secret, 0)).is(429);
+    second(&recovery[0]).is(303);
+    // Who is in proves it anew and changes what was stolen.
+    let code = shown(&house, &secret, 0);
+    let fields = [("password", PASSWORD), ("code", &*code), ("back", HERE)];
+    let fresh = after(house.fill(&ana, "/console/step-up", &fields).is(303));
+    let fields = [("current_password", PASSWORD), ("password", "incorrect zebra charger clip")];
+    house.fill(&fresh, "/console/me/password", &fields).is(303);
+}
+
+#[test]
+fn t46_a_stranger_at_the_same_address_keeps_nobody_from_proving_it_anew() {
+    let house = House::limited(&comity_api::limits::Settings::default());
+    let ana = house.browser("ana@marina");
+    let nobody = Browser { cookie: String::new() };
+    for _ in 0..6 {
+        let fields = [("email", ANA), ("password", "not it at all, really")];
+        house.send(&nobody, "/console/sign-in", &fields);
+    }
+    let fields = [("email", ANA), ("password", PASSWORD)];
+    house.send(&nobody, "/console/sign-in", &fields).is(429);
+    let mut begun = house.send(&nobody, "/console/sign-in/passkey/begin", &[]);
+    for _ in 0..100 {
+        begun = house.send(&nobody, "/console/sign-in/passkey/begin", &[]);
+    }
+    begun.is(429);
+    let fields = [("password", PASSWORD), ("back", HERE)];
+    let fresh = after(house.fill(&ana, "/console/step-up", &fields).is(303));
+    set_up(&house, &fresh);
+}

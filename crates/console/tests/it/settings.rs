@@ -150,3 +150,57 @@ fn t2_a_blocked_partner_is_answered_as_if_the_customer_id_were_wrong_until_unblo
     save(&house, "ana@marina", &page, &[("also", &harbor)]).is(303);
     assert!(matches!(ask(&house), Err(comity_app::Failure::Refused(Refusal::NotFound))));
 }
+
+#[test]
+fn no_grant_lets_people_from_outside_in_unless_the_settings_do() {
+    let house = House::new();
+    let request = house.ask("Winter storage", 30);
+    let marina = house.org("marina");
+    let ana = house.browser("ana@marina");
+    let approve = format!("/console/o/{marina}/requests/{request}/approve");
+    let box_of = "name=\"allow_external\" value=\"yes\"";
+    house
+        .get(&ana, &approve)
+        .is(200)
+        .is_silent(box_of)
+        .says("your settings allow it to no partner");
+    // Whoever ticks it on a page from before is told.
+    let asked = "chosen=yes&roles=clerk&which=all&modes=direct&days=30&allow_external=yes";
+    let told = house.get(&ana, &format!("{approve}?{asked}"));
+    told.says("id=\"e-allow_external\"").says("cannot be chosen");
+    let page = house.get(&ana, &at(&house));
+    save(&house, "ana@marina", &page, &[("allow_external", "on")]).is(303);
+    house.get(&ana, &at(&house)).says("name=\"allow_external\" value=\"on\" checked");
+    house.get(&ana, &approve).says(box_of);
+    let told = house.get(&ana, &format!("{approve}?{asked}"));
+    told.says("Harbor Help may invite people from outside").is_silent("e-allow_external");
+}
+
+#[test]
+fn t12_no_form_makes_the_page_say_the_name_of_a_stranger() {
+    let house = House::new();
+    let ana = house.browser("ana@marina");
+    let stranger = house.org("elsewhere").to_string();
+    let missing = "org_01kf4e9ab7c3x8m2v5r6t0w1yz";
+    let path = format!("/console/o/{}/access/settings", house.org("marina"));
+    let send = |blocked: &str| {
+        let was = format!(
+            r#"{{"session_minutes":"60","longest_grant_days":"30","retention_days":"400","blocked":["{blocked}"]}}"#
+        );
+        let fields = [
+            ("session_minutes", "60"),
+            ("longest_grant_days", "30"),
+            ("retention_days", "400"),
+            ("version", "x"),
+            ("was", &*was),
+        ];
+        let conflict = house.fill(&ana, &path, &fields);
+        let also = [&fields[..], &[("blocked", blocked)]].concat();
+        let refused = house.fill(&ana, &path, &also);
+        [conflict.is(412).text.clone(), refused.is(422).text.clone()]
+            .map(|page| page.replace(blocked, ""))
+    };
+    let (of_stranger, of_missing) = (send(&stranger), send(missing));
+    assert!(of_stranger.iter().all(|page| !page.contains("Elsewhere")));
+    assert_eq!(of_stranger, of_missing);
+}

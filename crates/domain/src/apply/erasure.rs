@@ -39,6 +39,7 @@ pub(super) fn restored(
     }
     let enrolling: Vec<_> = state.enrolments.values().copied().collect();
     enrolling.into_iter().for_each(|person| end_enrolment(state, person));
+    state.first_run = None;
     let standing: Vec<_> =
         state.grants.iter().filter(|(_, g)| g.stands(c.at)).map(|(id, _)| id).collect();
     for id in standing {

@@ -28,7 +28,9 @@ pub(super) fn platform(state: &mut State, event: &Event, touched: &mut Touched) 
                 Key { usage: *usage, application: *application, digest: *digest, retired: false };
             state.keys.insert(*key, made);
             state.key_digests.insert(*digest, *key);
+            state.first_run = None; // somebody holds the installation
         }
+        Event::FirstRunOffered { digest, until } => state.first_run = Some((*digest, *until)),
         Event::KeyRetired { key } => state.keys.change(*key, |k| k.retired = true),
         Event::ClientKeysSet { application, keys } => {
             state.applications.change(*application, |a| a.client_keys = keys.clone());

@@ -119,6 +119,7 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::ClientKeysSet { .. }
         | E::PolicySet { .. }
         | E::LevelDefined { .. }
+        | E::FirstRunOffered { .. }
         | E::CallsSealed { .. } => here::platform(state, event, touched),
         E::SigningKeyMade { .. } | E::SigningKeyCurrent { .. } | E::SigningKeyRetired { .. } => {
             here::signing_keys(state, c, event)

@@ -24,6 +24,7 @@ pub fn differences(log: &State, used: &State, scope: &Scope) -> Vec<Breach> {
         || (&log.policy, &log.levels) != (&used.policy, &used.levels)
         || log.applications != used.applications
         || log.halts != used.halts
+        || log.first_run != used.first_run
     {
         differ(None);
     }

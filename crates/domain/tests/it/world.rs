@@ -100,12 +100,12 @@ impl World {
         Self::seeded(1)
     }
 
-    /// The same with other identifiers.
+    /// A log without a row.
     #[must_use]
-    pub fn seeded(seed: u64) -> Self {
+    pub fn empty(seed: u64) -> Self {
         let mut bytes = [0u8; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
-        let mut w = Self {
+        Self {
             state: State::default(),
             rows: Vec::new(),
             now: START,
@@ -115,7 +115,13 @@ impl World {
             provision: KeyId::MIN,
             decide: KeyId::MIN,
             secrets: 0,
-        };
+        }
+    }
+
+    /// An installation like the first, with other identifiers.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        let mut w = Self::empty(seed);
         w.operate = w.key(&Caller::system(), KeyUse::Operate, None);
         let operate = w.operate();
         w.provision = w.key(&operate, KeyUse::Provision, None);

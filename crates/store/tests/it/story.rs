@@ -293,7 +293,8 @@ fn places(w: &mut World, harbour: OrganisationId, brokers: OrganisationId) {
 pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
     let (grant, person, session, request) =
         (GrantId(11), PersonId(12), SessionId(13), RequestId(14));
-    let mut events = Vec::new();
+    let mut events =
+        vec![Event::FirstRunOffered { digest: Digest32([18; 32]), until: at.plus(DAY) }];
     events.extend(
         [
             Due::Request(request),

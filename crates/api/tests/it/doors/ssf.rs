@@ -559,6 +559,10 @@ fn t16_a_stream_is_changed_in_part_and_whole_as_the_framework_says() {
     assert_eq!(configuration["jwks_uri"], at("/oauth/jwks"));
     assert_eq!(configuration["configuration_endpoint"], at("/ssf/stream"));
     assert_eq!(configuration["default_subjects"], "ALL");
+    // What is not there is not told of: subjects cannot be added or removed one by one.
+    for endpoint in ["add_subject_endpoint", "remove_subject_endpoint"] {
+        assert!(configuration.get(endpoint).is_none(), "{endpoint}");
+    }
     let path = format!("/ssf/stream?stream_id={}", scene.there.stream);
     let made = scene.get(boats, &path).ok();
     assert_eq!(

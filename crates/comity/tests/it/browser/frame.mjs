@@ -32,7 +32,17 @@ async function window(who, { width = 1280, dark = false, script = true } = {}) {
   return page;
 }
 
+/** Whoever runs the installation signs in by a key. */
+const OPERATOR = "operator";
+
 async function signIn(page, who) {
+  if (who === OPERATOR) {
+    await page.goto(`${COMITY}/console/operator/sign-in`);
+    await page.getByLabel("Operate key").fill(process.env.OPERATE_KEY);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.waitForURL((url) => !url.pathname.endsWith("/sign-in"));
+    return;
+  }
   await page.goto(`${COMITY}/console/sign-in`);
   await page.getByLabel("E-mail address").fill(who);
   await page.getByLabel("Password").fill(PASSWORD);

@@ -5,7 +5,15 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
+use comity_app::clock::Clock;
+use comity_app::people::passwords::Cost;
+use comity_app::{App, Settings};
+use comity_domain::application::KeyUse;
+use comity_domain::command::{Caller, Command as Asked};
+use comity_domain::halt::HaltTarget;
 use tempfile::TempDir;
 
 use crate::foreign::{ran, tools};
@@ -13,6 +21,8 @@ use crate::process::{Server, workspace};
 
 /// Every page, and somebody who sees it.
 const TABLE: &str = include_str!("table.mjs");
+/// Pages that a demo does not have.
+const SELDOM: [&str; 2] = [include_str!("seldom.mjs"), include_str!("first_run.mjs")];
 /// Names under which distributions install it.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -23,10 +33,11 @@ fn browser() -> String {
     found.expect("run `make setup` first: there is no Chromium").to_string_lossy().into_owned()
 }
 
-/// A demo, and what its file says of it.
+/// A server with what a script is told of it.
 struct Demo {
-    _server: Server,
-    _folder: TempDir,
+    server: Server,
+    folder: TempDir,
+    /// What its file says of it.
     env: Vec<(String, String)>,
 }
 
@@ -43,12 +54,51 @@ fn demo() -> Demo {
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
         .collect();
-    Demo { _server: server, _folder: folder, env }
+    Demo { server, folder, env }
+}
+
+/// Its data after a restore, with a grant that is halted.
+fn bad_day() -> Demo {
+    let Demo { server, folder, mut env } = demo();
+    server.terminate(Duration::from_secs(20));
+    let data = folder.path().join("comity-demo");
+    let settings = Settings::new(data.clone(), data.join("comity.key"), Cost::TESTS);
+    let app = App::start(&settings, Arc::new(Clock::system())).unwrap();
+    let operate = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let state = app.state();
+        let grant = state.grants.iter().find(|(_, g)| g.stands(app.now())).unwrap().0;
+        let halt = Asked::Halt { target: HaltTarget::Grant(grant), invariant: 6 };
+        app.run(&Caller::system(), halt).await.unwrap();
+        let restore = Asked::Restore { fork: 7, erased: Vec::new(), keep_people: true };
+        app.run(&Caller::system(), restore).await.unwrap();
+        app.make_key(&Caller::system(), KeyUse::Operate, None).await.unwrap().0
+    });
+    app.stop();
+    drop(app);
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", "comity-demo"];
+    let server = Server::start(folder.path(), &serve);
+    env.retain(|(name, _)| name != "COMITY" && name != "OPERATE_KEY");
+    env.push(("COMITY".into(), format!("http://{}", server.address)));
+    env.push(("OPERATE_KEY".into(), operate.reveal().to_owned()));
+    Demo { server, folder, env }
+}
+
+/// An installation that nobody holds yet, with its link.
+fn nobodys() -> Demo {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", "data"];
+    let mut server = Server::by_hand(folder.path(), &serve);
+    let link = server.read_until("/console/first-run#").trim().to_owned();
+    let env = vec![("COMITY".into(), format!("http://{}", server.address)), ("LINK".into(), link)];
+    Demo { server, folder, env }
 }
 
 /// Runs a script after the frame that all of them share.
 fn run(script: &str, more: &[(&str, &str)]) -> String {
-    let demo = demo();
+    run_on(&demo(), script, more)
+}
+
+fn run_on(demo: &Demo, script: &str, more: &[(&str, &str)]) -> String {
     let mut node = Command::new("node");
     // From where its packages are.
     node.current_dir(tools().join("node"))
@@ -70,7 +120,8 @@ fn paths() -> Vec<String> {
 
 #[test]
 fn every_page_is_accessible_quiet_and_small_in_both_themes_and_widths() {
-    let named = |path: &String| TABLE.contains(&format!("\"{path}\""));
+    let tables = [TABLE, SELDOM[0], SELDOM[1]].concat();
+    let named = |path: &String| tables.contains(&format!("\"{path}\""));
     let missing: Vec<String> = paths().into_iter().filter(|path| !named(path)).collect();
     assert!(missing.is_empty(), "pages without a line in table.mjs: {missing:?}");
     let out = run(&format!("{TABLE}\n{}", include_str!("pages.mjs")), &[]);
@@ -104,6 +155,20 @@ fn pictures_of_the_main_pages() {
     let out = run(include_str!("pictures.mjs"), &[("PICTURES", pictures)]);
     println!("{out}");
     assert!(out.ends_with("all pictures were taken\n"), "{out}");
+}
+
+#[test]
+fn what_only_bad_days_show_is_accessible_too() {
+    let out = run_on(&bad_day(), &[SELDOM[0], include_str!("pages.mjs")].join("\n"), &[]);
+    assert!(out.ends_with("all pages were looked at\n"), "{out}");
+}
+
+#[test]
+fn t18_the_first_run_is_done_in_the_browser_and_no_request_names_the_link() {
+    let (table, story) = SELDOM[1].split_once("// -- after every page").unwrap();
+    let looked = include_str!("pages.mjs").replace("await browser.close();", "");
+    let out = run_on(&nobodys(), &format!("{table}\n{looked}\n// {story}"), &[]);
+    assert!(out.ends_with("set up\n"), "{out}");
 }
 
 #[test]

@@ -17,15 +17,23 @@ const session = (await api("GET", "/v1/organisations/marina-bay/sessions?status=
 const assigned = (await api("GET", `/v1/grants/${grant.id}/assignments`, pia)).items[0].person;
 const role = await first("/v1/organisations/marina-bay/roles", ana);
 const inside = session.partner.email;
-const sent = await first("/v1/organisations/harbor-help/requests?direction=sent", pia);
+// A request of Harbor Help that waits.
+const wish = { customer_id: process.env.CUSTOMER_ID, level: "partner", modes: ["direct"], reason: "Spare keys" };
+const sent = await api("POST", "/v1/organisations/harbor-help/requests", pia, wish);
+// Somebody whom no other page needs is locked out.
+const asking = (await api("GET", "/v1/organisations/marina-bay/requests", ana)).items;
+const insurer = asking.find((r) => r.partner.company === "North Insure").partner.organisation;
+const lock = await api("POST", "/v1/organisations/marina-bay/locks", ana, { organisation: insurer, reason: "A test" });
 const customer = { organisation: marina, request: request.id, grant: grant.id, session: session.id, role: role.id };
-const provider = { organisation: harbor, request: sent?.id ?? request.id, grant: grant.id, person: assigned.id };
+const provider = { organisation: harbor, request: sent.id, grant: grant.id, person: assigned.id };
 
 // [path as in the console's table, who sees it, what stands for its placeholders, what stands behind]
 const pages = [
   ["/console/sign-in", null],
   ["/console/enrol", null],
   ["/console/operator/sign-in", null],
+  ["/console/operator", OPERATOR],
+  ["/console/operator/organisations/{organisation}/standing", OPERATOR, customer, "?standing=suspended"],
   ["/console/demo/{email}", null, { email: ANA }],
   ["/console/step-up", ANA],
   ["/console/components", ANA],
@@ -44,6 +52,7 @@ const pages = [
   ["/console/o/{organisation}/grants/{grant}/narrow", ANA, customer],
   ["/console/o/{organisation}/grants/{grant}/sessions/{session}/end", ANA, customer],
   ["/console/o/{organisation}/locks/new", ANA, customer, `?organisation=${harbor}`],
+  ["/console/o/{organisation}/locks/{lock}/unlock", ANA, { ...customer, lock: lock.id }],
   ["/console/o/{organisation}/sessions/{session}", ANA, customer],
   ["/console/o/{organisation}/roles", ANA, customer],
   ["/console/o/{organisation}/roles/new", ANA, customer],
@@ -51,8 +60,10 @@ const pages = [
   ["/console/o/{organisation}/roles/{role}/delete", ANA, customer],
   ["/console/o/{organisation}/asking", PIA, provider],
   ["/console/o/{organisation}/asking/new", PIA, provider],
+  ["/console/o/{organisation}/asking/{request}/cancel", PIA, provider],
   ["/console/o/{organisation}/grants-received", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}", PIA, provider],
+  ["/console/o/{organisation}/grants-received/{grant}/give-up", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}/people/new", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}/people/{person}", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", PIA, provider],
@@ -67,8 +78,7 @@ const pages = [
   ["/console/tenants/{grant}/enter", inside, customer, "?mode=act_as"],
   ["/console/stay/{session}", inside, customer],
 ];
-// Lead elsewhere, are no pages, or need a lock, a halt, a restore or a key: the console's own tests
-// open those.
+// Lead elsewhere, or are no pages.
 const others = [
   "/console",
   "/console/o/{organisation}",
@@ -77,14 +87,8 @@ const others = [
   "/console/stay/{session}/live",
   "/console/o/{organisation}/access/history.csv",
   "/console/o/{organisation}/access/history.jsonl",
-  "/console/o/{organisation}/grants/{grant}/confirm",
-  "/console/o/{organisation}/locks/{lock}/unlock",
-  "/console/o/{organisation}/asking/{request}/cancel",
   "/console/me/passkeys/{passkey}/rename",
   "/console/me/passkeys/{passkey}/remove",
-  "/console/operator",
-  "/console/operator/organisations/{organisation}/standing",
-  "/console/operator/halts/{halt}/lift",
 ];
 
 /** The address of a line of the table. */

@@ -166,6 +166,28 @@ fn typescript() -> TempDir {
     folder
 }
 
+/// `make clients` sets `COMITY_BLESS` and writes them anew.
+#[test]
+fn the_wire_types_of_the_clients_are_those_of_the_document() {
+    let files = ["rust/src/wire.rs", "typescript/src/wire.ts", "python/src/comity_client/wire.py"];
+    let (folder, clients) = (tempfile::tempdir().unwrap(), workspace().join("clients"));
+    for file in files {
+        std::fs::create_dir_all(folder.path().join(file).parent().unwrap()).unwrap();
+    }
+    let document = super::openapi::Demo::start().document(folder.path());
+    let generator = tools().join("node/node_modules/.bin/openapi-typescript");
+    let script = workspace().join("scripts/client-types");
+    ran(python().arg(script).arg(&document).arg(folder.path()).arg(generator));
+    for file in files {
+        let (new, old) = (folder.path().join(file), clients.join(file));
+        if std::env::var_os("COMITY_BLESS").is_some() {
+            std::fs::copy(&new, &old).unwrap();
+        }
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert!(read(&new) == read(&old), "{file} is not of this server: run `make clients`");
+    }
+}
+
 #[test]
 fn the_typescript_client_and_its_quick_start() {
     let (demo, folder) = (Demo::start(), typescript());

@@ -217,6 +217,7 @@ impl Moves<'_> {
         let own = &self.m.orgs[&organisation];
         let (mut settings, mut version) = (own.settings.clone(), own.version);
         match self.rng.below(12) {
+            7 => settings.allow_external = !settings.allow_external,
             0 => settings.customer_id_on = false,
             1 | 8 | 9 => settings.customer_id_on = true,
             2 if organisation != other => drop(settings.blocked.insert(other)),

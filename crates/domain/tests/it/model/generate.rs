@@ -253,7 +253,8 @@ impl Moves<'_> {
         let all = r.accounts.is_empty() && self.rng.percent(55);
         let modes = if wild { Modes::all() } else { self.modes_of(r.modes) };
         let days = self.rng.pick(&[1, 2, 30, r.days, r.days]).unwrap();
-        let own = self.m.orgs[&r.customer].settings.longest_grant.0;
+        let settings = &self.m.orgs[&r.customer].settings;
+        let (own, outside) = (settings.longest_grant.0, settings.allow_external);
         let days = if wild { days + 1 } else { days.min(r.days).min(own) };
         let later = self.rng.pick(&[20 * MINUTE, 3 * HOUR, 2 * DAY, 400 * DAY]).unwrap();
         let cap = self.rng.pick(&[5, 15, 60, 60, 480]).unwrap();
@@ -269,7 +270,7 @@ impl Moves<'_> {
             starts_at: self.rng.percent(18).then(|| self.m.now.plus(later)),
             days: Days(days),
             cap: self.rng.percent(40).then_some(Minutes(cap)),
-            allow_external: self.rng.percent(20),
+            allow_external: self.rng.percent(if outside { 50 } else { 2 }),
             jwt: self.rng.percent(50),
         }
     }

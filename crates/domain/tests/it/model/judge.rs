@@ -440,6 +440,7 @@ impl Plain {
         let longest = level_cap.min(self.policy_cap).min(own.settings.session_cap.0);
         let cap = terms.cap.map_or(longest, |c| c.0);
         unless(cap < 5 || cap > longest, "invalid")?;
+        unless(terms.allow_external && !own.settings.allow_external, "invalid")?;
         Ok(Seen {
             request: id,
             terms: terms.clone(),
