@@ -26,7 +26,7 @@ use utoipa::ToSchema;
 use crate::auth::Who;
 use crate::input::{Body, Path, Query, WireAccounts, instant, organisation};
 use crate::openapi::values;
-use crate::page::{self, Order, Page, Paging};
+use crate::page::{self, Items, Order, Page, Paging};
 use crate::problem::Problem;
 use crate::shown::{self, ShownGrant};
 use crate::versions::{etag, tagged};
@@ -257,13 +257,13 @@ fn shown_assignment(
 /// Who may: Support of either side. The oldest people first.
 #[utoipa::path(get, path = "/v1/grants/{grant}/assignments", operation_id = "listAssignments", tag = "Grants", security(("signIn" = [])),
     params(Paging),
-    responses((status = 200, description = "A page of them.", body = Page<ShownAssignment>)))]
+    responses((status = 200, description = "A page of them.", body = Page<ShownAssignment>, headers(("ETag" = String, description = "The version of the whole set, for `If-Match`.")))))]
 pub async fn assignments(
     State(app): State<Arc<App>>,
     who: Who,
     Path(id): Path<GrantId>,
     Query(paging): Query<Paging>,
-) -> Result<Json<Page<ShownAssignment>>, Problem> {
+) -> Result<Response, Problem> {
     let (state, now) = (app.state(), app.now());
     may::check_grant(&state, &who.0, Action::ReadAssignments, id, now)?;
     let mut people: Vec<PersonId> = state.assigned_to(id).map(|(person, _)| person).collect();
@@ -273,7 +273,68 @@ pub async fn assignments(
         page::by_id(&app, &question, &paging, Order::OldestFirst, people.into_iter(), |p| {
             shown_assignment(&state, id, p, now)
         })?;
-    Ok(Json(page))
+    Ok(tagged(StatusCode::OK, &state, &Versioned::Assignments(id), page))
+}
+
+/// One person of a set.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InSet {
+    /// Comity's identifier or the builder's.
+    person: String,
+    /// Codes of the grant's roles; at least one.
+    #[schema(min_items = 1)]
+    roles: Vec<String>,
+    /// All of the grant unless given.
+    accounts: Option<WireAccounts>,
+    #[schema(value_type = Option<values::Instant>)]
+    ends_at: Option<String>,
+}
+
+/// Everybody who is to be on a grant.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "people": [{ "person": "hana", "roles": ["clerk"] }, { "person": "hugo", "roles": ["skipper"], "accounts": ["boat-1"] }] })))]
+#[serde(deny_unknown_fields)]
+pub struct SetAssignments {
+    /// Whoever is not named is taken off. Nobody is named twice.
+    #[schema(max_items = 1000)]
+    people: Vec<InSet>,
+}
+
+/// Put exactly these people on a grant.
+///
+/// Who may: an Admin of the partner. All or nothing: who is named has what is said, who is not named is off it. What stays as it
+/// is is left alone. External people are no part of the set.
+#[utoipa::path(put, path = "/v1/grants/{grant}/assignments", operation_id = "setAssignments", tag = "Grants", security(("signIn" = [])),
+    params(("If-Match" = String, Header, description = "The `ETag` of the list that was read.", example = "\"1\"")),
+    request_body = SetAssignments,
+    responses((status = 200, description = "Everybody who is on it now.", body = Items<ShownAssignment>, headers(("ETag" = String, description = "The version of the whole set, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("last_user widening locked not_active wrong_state version_conflict if_match_required"))))]
+pub async fn set_assignments(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path(id): Path<GrantId>,
+    Body(body): Body<SetAssignments>,
+) -> Result<Response, Problem> {
+    let state = app.state();
+    let grant = may::check_grant(&state, &who.0, Action::Assign, id, app.now())?;
+    // Two people save at once: the second is shown what the first did.
+    let seen = who.must_see(Versioned::Assignments(id));
+    let set = || {
+        let spec = |one: InSet| {
+            let person = person_named(&state, grant, &one.person)?;
+            let wanted = Assign { roles: one.roles, accounts: one.accounts, ends_at: one.ends_at };
+            spec(&state, grant, person, wanted)
+        };
+        let people = body.people.into_iter().map(spec).collect::<Result<_, Problem>>()?;
+        Ok(Command::SetAssignments { grant: id, people })
+    };
+    let done = who.put_together(&app, Some(seen), set).await?;
+    let (state, now) = (&done.state, done.state.at);
+    let mut people: Vec<PersonId> = state.assigned_to(id).map(|(person, _)| person).collect();
+    people.sort();
+    let items = people.into_iter().filter_map(|p| shown_assignment(state, id, p, now)).collect();
+    Ok(tagged(StatusCode::OK, state, &Versioned::Assignments(id), Items { items }))
 }
 
 /// What a person may do on a grant.

@@ -65,7 +65,7 @@ use crate::{
         requests::list, requests::ask, requests::one, requests::summary, requests::approve, requests::deny, requests::cancel,
         grants::list, grants::one, grants::revoke, grants::narrow, grants::give_up,
         confirm::one, confirm::several,
-        grants::assignments, grants::assign, grants::unassign,
+        grants::assignments, grants::set_assignments, grants::assign, grants::unassign,
         sessions::history, sessions::one, sessions::close, sessions::end,
         feed::events, checkpoints::list, checkpoints::latest,
         oauth::exchange::token, oauth::introspect::introspect, oauth::revoke::revoke,

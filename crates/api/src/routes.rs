@@ -122,7 +122,7 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/grants/{grant}/revoke", post(grants::revoke))
         .route("/v1/grants/{grant}/narrow", post(grants::narrow))
         .route("/v1/grants/{grant}/give-up", post(grants::give_up))
-        .route("/v1/grants/{grant}/assignments", get(grants::assignments))
+        .route("/v1/grants/{grant}/assignments", get(grants::assignments).put(grants::set_assignments))
         .route("/v1/grants/{grant}/assignments/{person}", put(grants::assign).delete(grants::unassign))
         // sessions
         .route("/v1/organisations/{organisation}/sessions", get(sessions::history))

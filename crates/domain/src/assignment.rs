@@ -3,6 +3,8 @@
 //! An assignment is known by (grant, person); nothing refers to an identifier of its own. One that
 //! ended is gone from the state at once: no rule asks about it, and the log remembers.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::command::{AssignmentSpec, Caller};
@@ -15,6 +17,9 @@ use crate::organisation::Accounts;
 use crate::refusal::Refusal;
 use crate::table::SetIx;
 use crate::time::Instant;
+
+/// How many people one call puts on a grant at most: a row must stay short (T44).
+pub const MOST_IN_A_SET: usize = 1_000;
 
 /// How a person came to be on a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -187,4 +192,57 @@ pub(crate) fn unassign(
     }
     d.emit(Event::AssignmentEnded { grant: id, person, cause: AssignmentEnd::Removed });
     Ok(())
+}
+
+/// Puts exactly these people on a grant, all or nothing: who is named gets what is said there, and
+/// who is not is taken off (N6, N7). What stays as it is is left alone, so that somebody who cannot
+/// be put on the grant just now does not stand in the way of the others. External people are not
+/// part of the set: they come by invitation and go one by one.
+pub(crate) fn set(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    id: GrantId,
+    people: Vec<AssignmentSpec>,
+) -> Result<(), Refusal> {
+    let now = d.now();
+    let grant = may::check_grant(&d.state, caller, Action::Assign, id, now)?.clone();
+    if !grant.stands(now) {
+        return Err(Refusal::WrongState(grant.phase(now).code()));
+    }
+    if people.len() > MOST_IN_A_SET {
+        return Err(Refusal::invalid("people", format!("may name at most {MOST_IN_A_SET}")));
+    }
+    let named: BTreeSet<PersonId> = people.iter().map(|s| s.person).collect();
+    if named.len() < people.len() {
+        return Err(Refusal::invalid("people", "names somebody twice"));
+    }
+    d.acting_for(grant.provider.organisation);
+    let attended = d.state.active_on(id, now) > 0;
+    let individual = d.state.assigned_to(id).filter(|(_, a)| a.basis == Basis::Individual);
+    let off: Vec<PersonId> = individual.map(|(p, _)| p).filter(|p| !named.contains(p)).collect();
+    for spec in people {
+        if !stays(d, id, &spec) {
+            put(d, id, &grant, spec)?;
+        }
+    }
+    for person in off {
+        d.emit(Event::AssignmentEnded { grant: id, person, cause: AssignmentEnd::Removed });
+    }
+    // Counted for the whole set; only a live grant needs somebody (E5, inv16).
+    if grant.phase(now) == GrantPhase::Active && attended && d.state.active_on(id, now) == 0 {
+        return Err(Refusal::LastUser);
+    }
+    Ok(())
+}
+
+/// Whether a person has on a grant what is said already, whatever became of it by the clock.
+fn stays(d: &Draft<'_>, id: GrantId, spec: &AssignmentSpec) -> bool {
+    let wanted: BTreeSet<_> = spec.roles.iter().copied().collect();
+    d.state.assignment(id, spec.person).is_some_and(|a| {
+        !wanted.is_empty()
+            && a.row.state == AssignmentState::Active
+            && a.roles.iter().copied().collect::<BTreeSet<_>>() == wanted
+            && a.accounts == spec.accounts
+            && a.row.ends_at == spec.ends_at.unwrap_or(Instant::NEVER)
+    })
 }

@@ -351,6 +351,8 @@ pub enum Command {
     Assign { grant: GrantId, spec: AssignmentSpec },
     /// Take a person off a grant, naming who follows if nobody else is left.
     Unassign { grant: GrantId, person: PersonId, successor: Option<AssignmentSpec> },
+    /// Put exactly these people on a grant, and take the others off it.
+    SetAssignments { grant: GrantId, people: Vec<AssignmentSpec> },
     // -- sessions -------------------------------------------------------------------------------
     /// Enter a customer.
     Enter(Enter),
@@ -471,6 +473,7 @@ impl Command {
             Self::GiveUp { .. } => "give_up",
             Self::Assign { .. } => "assign",
             Self::Unassign { .. } => "unassign",
+            Self::SetAssignments { .. } => "set_assignments",
             Self::Enter(_) => "enter",
             Self::CloseSession { .. } => "close_session",
             Self::EndSession { .. } => "end_session",

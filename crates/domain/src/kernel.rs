@@ -148,6 +148,7 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::Unassign { grant, person, successor } => {
             assignment::unassign(d, caller, grant, person, successor)
         }
+        C::SetAssignments { grant, people } => assignment::set(d, caller, grant, people),
         C::Enter(enter) => session::enter(d, caller, enter),
         C::CloseSession { session } => session::close(d, caller, session),
         C::EndSession { session } => session::end(d, caller, session),

@@ -29,6 +29,8 @@ pub enum Versioned {
     Member(OrganisationId, PersonId),
     Grant(GrantId),
     Assignment(GrantId, PersonId),
+    /// Everybody on a grant, and what they have there.
+    Assignments(GrantId),
     /// Something that is not there.
     Nothing,
 }
@@ -110,6 +112,17 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
             let a = state.assignment(*grant, *id)?;
             let row = (a.row.ends_at, a.row.basis, a.row.state);
             Some(said("assignment", &(grant, id, &a.roles, &a.accounts, row)))
+        }
+        Versioned::Assignments(grant) => {
+            state.grants.get(*grant)?;
+            let mut people: Vec<PersonId> = state.assigned_to(*grant).map(|(p, _)| p).collect();
+            people.sort();
+            let rows: Vec<_> = people
+                .iter()
+                .filter_map(|p| state.assignment(*grant, *p))
+                .map(|a| (a.person, a.roles, a.accounts, (a.row.ends_at, a.row.basis, a.row.state)))
+                .collect();
+            Some(said("assignments", &(grant, rows)))
         }
     }
 }

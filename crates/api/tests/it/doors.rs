@@ -14,6 +14,7 @@ pub mod oauth;
 mod pages;
 mod quiet;
 mod restored;
+mod sets;
 mod sign_in;
 mod ssf;
 mod strict;

@@ -166,6 +166,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/v1/grants/{grant}/narrow", Some(json!({ "modes": ["view"] }))),
         ("POST", "/v1/grants/{grant}/give-up", None),
         ("GET", "/v1/grants/{grant}/assignments", None),
+        ("PUT", "/v1/grants/{grant}/assignments", Some(json!({ "people": [
+            { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", Some(assign)),
         ("DELETE", "/v1/grants/{grant}/assignments/{person}", None),
         ("GET", "/v1/organisations/{organisation}/sessions", None),
@@ -230,7 +232,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         // What somebody else may have edited is replaced only by who saw it.
         let version = match (method, route) {
             ("PUT", "/v1/organisations/{organisation}/settings") => Some(there.version.clone()),
-            ("PUT", "/v1/platform/policy" | "/v1/grants/{grant}/assignments/{person}") => Some("*".into()),
+            ("PUT", "/v1/platform/policy" | "/v1/grants/{grant}/assignments" | "/v1/grants/{grant}/assignments/{person}") => Some("*".into()),
             _ => None,
         };
         Call { method, route, path, body, version }

@@ -105,6 +105,8 @@ fn beside() -> Vec<(&'static str, &'static str, &'static str, &'static str, At)>
         ("POST", "/v1/erasures", "body session", "session", Field("session")),
         ("POST", "/v1/requests/{request}/summary", "body roles", "roles", List("roles")),
         ("POST", "/v1/requests/{request}/summary", "body accounts", "accounts", List("accounts")),
+        ("PUT", "/v1/grants/{grant}/assignments", "body person", person, Pointer("/people/0/person")),
+        ("PUT", "/v1/grants/{grant}/assignments", "body roles", "roles", Pointer("/people/0/roles/0")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body roles", "roles", List("roles")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body accounts", "accounts", List("accounts")),
         ("GET", "/ssf/stream", "?stream_id=", "stream", Query("stream_id")),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::names::{Fault, Played, Saved, Stage, Stay, sorted, wire, wrong};
-use super::story::{AccountNames, Act, Asked, Given, Shows};
+use super::story::{AccountNames, Act, Asked, Given, Shows, Successor};
 use crate::harness::{text, time};
 use crate::town::Member;
 
@@ -394,6 +394,18 @@ impl Stage {
                     Ok(json!({ "successor": next }))
                 });
                 self.say(token, "DELETE", &path, body.transpose()?)?;
+            }
+            Act::SetAssignments { grant, people } => {
+                let path = format!("/v1/grants/{}/assignments", self.grant(grant)?);
+                let one = |s: &Successor| {
+                    let person = self.person(&s.member)?;
+                    Ok(json!({ "person": person, "roles": s.roles, "accounts": wire(&s.accounts) }))
+                };
+                let people = people.iter().map(one).collect::<Played<Vec<Value>>>()?;
+                let seen = self.town.get(token, &path);
+                let tag =
+                    (seen.status == 200).then(|| seen.header(axum::http::header::ETAG).to_owned());
+                self.with_version(token, "PUT", &path, &json!({ "people": people }), tag)?;
             }
             other => return wrong(format!("{other:?} is not played here")),
         }

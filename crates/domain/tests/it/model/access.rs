@@ -8,7 +8,7 @@ use comity_domain::ids::{AccountId, GrantId, OrganisationId, PersonId, RoleId};
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::Accounts;
 use comity_domain::role::Mode;
-use comity_domain::time::DAY;
+use comity_domain::time::{DAY, Instant};
 
 use super::judge::Side::{Customer, Provider};
 use super::judge::{Side, Verdict, listed, unless};
@@ -118,6 +118,36 @@ impl Plain {
             self.running(grant) && self.attends(id, person) && self.active_on(id) == 1,
             "last_user",
         )
+    }
+
+    pub(super) fn judge_set(
+        &self,
+        caller: &Caller,
+        id: GrantId,
+        people: &[AssignmentSpec],
+    ) -> Verdict {
+        let grant = self.judge_grant(caller, Provider, id)?;
+        let named: BTreeSet<PersonId> = people.iter().map(|s| s.person).collect();
+        unless(named.len() < people.len(), "invalid")?;
+        for spec in people.iter().filter(|s| !self.has_already(id, s)) {
+            self.judge_spec(id, spec)?;
+        }
+        let attends = |p: &PersonId| self.attends(id, *p);
+        let on: Vec<PersonId> =
+            self.assigned.keys().filter(|(g, _)| *g == id).map(|(_, p)| *p).collect();
+        let put = people.iter().any(|s| !self.has_already(id, s));
+        let left = put || on.iter().any(|p| named.contains(p) && attends(p));
+        unless(self.running(grant) && on.iter().any(attends) && !left, "last_user")
+    }
+
+    /// Whether somebody is left alone by a set, because nothing would be different.
+    pub(super) fn has_already(&self, id: GrantId, spec: &AssignmentSpec) -> bool {
+        self.assigned.get(&(id, spec.person)).is_some_and(|a| {
+            !a.no_roles
+                && a.roles == spec.roles.iter().copied().collect()
+                && a.accounts == listed(&spec.accounts)
+                && a.ends == spec.ends_at.unwrap_or(Instant::NEVER)
+        })
     }
 
     // -- sessions -----------------------------------------------------------------------------------

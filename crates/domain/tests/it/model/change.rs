@@ -7,7 +7,7 @@ use comity_domain::command::{AssignmentSpec, Caller, Command};
 use comity_domain::consent::Terms;
 use comity_domain::event::{Event, Row};
 use comity_domain::grant::GrantEnd;
-use comity_domain::ids::{GrantId, LockId, RequestId, SessionId, SignInId};
+use comity_domain::ids::{GrantId, LockId, PersonId, RequestId, SessionId, SignInId};
 use comity_domain::organisation::Standing;
 use comity_domain::person::SIGN_IN_LASTS;
 use comity_domain::refusal::Reason;
@@ -262,6 +262,21 @@ impl Plain {
                 self.assigned.remove(&(*grant, *person));
                 self.grants.get_mut(grant).unwrap().version += 1;
                 left.insert(*grant);
+            }
+            C::SetAssignments { grant, people } => {
+                let named: BTreeSet<PersonId> = people.iter().map(|s| s.person).collect();
+                for spec in people {
+                    if !self.has_already(*grant, spec) {
+                        self.put(*grant, spec);
+                    }
+                }
+                let before = self.assigned.len();
+                self.assigned.retain(|(g, p), _| g != grant || named.contains(p));
+                let off = before - self.assigned.len();
+                self.grants.get_mut(grant).unwrap().version += u32::try_from(off).unwrap();
+                if off > 0 {
+                    left.insert(*grant);
+                }
             }
             C::Enter(enter) => {
                 let new = |e: &Event| match e {

@@ -11,7 +11,7 @@ use comity_domain::ids::{
 };
 use comity_domain::organisation::Accounts;
 use comity_domain::role::{Mode, Modes};
-use comity_domain::time::{DAY, Days, HOUR, MINUTE, Minutes};
+use comity_domain::time::{DAY, Days, HOUR, Instant, MINUTE, Minutes};
 
 use super::plain::{Fate, Grant, Plain, Seen, level};
 use crate::world::World;
@@ -422,6 +422,33 @@ impl Moves<'_> {
         let g = self.m.grants[&grant].clone();
         let successor = if self.rng.percent(30) { self.spec(&g) } else { None };
         step(self.admin(g.provider)?, Command::Unassign { grant, person, successor })
+    }
+
+    /// The whole set of a grant: most of those who are on it as they are, some otherwise, some new.
+    pub fn set_assignments(&mut self) -> Option<Step> {
+        let (grant, g) = self.standing()?;
+        let on = self.m.assigned.iter().filter(|((id, _), _)| *id == grant);
+        let as_it_is = on.map(|((_, person), a)| AssignmentSpec {
+            person: *person,
+            roles: a.roles.iter().copied().collect(),
+            accounts: a.accounts.clone().map_or(Accounts::All, Accounts::List),
+            ends_at: (a.ends != Instant::NEVER).then_some(a.ends),
+        });
+        let as_it_is: Vec<AssignmentSpec> = as_it_is.collect();
+        let mut people: Vec<AssignmentSpec> = Vec::new();
+        for spec in as_it_is {
+            if self.rng.percent(70) {
+                people.push(spec);
+            }
+        }
+        for _ in 0..self.rng.below(3) {
+            let spec = self.spec(&g)?;
+            if !self.rng.percent(4) {
+                people.retain(|s| s.person != spec.person);
+            }
+            people.push(spec);
+        }
+        step(self.admin(g.provider)?, Command::SetAssignments { grant, people })
     }
 
     pub fn leave(&mut self) -> Option<Step> {

@@ -363,6 +363,13 @@ impl Taken<'_> {
     }
 
     fn inv16_last_user(&self) {
+        if let Command::SetAssignments { grant, .. } = self.command {
+            let g = self.before.grants.get(*grant).unwrap();
+            let live = g.window.contains(self.row.at) && g.unconfirmed.is_none();
+            let was = live && self.before.active_on(*grant, self.row.at) > 0;
+            let is = self.after.active_on(*grant, self.row.at) > 0;
+            assert!(!was || is, "{grant} is left alone by a set");
+        }
         let Command::Unassign { grant, person, .. } = self.command else {
             return;
         };

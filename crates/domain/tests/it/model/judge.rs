@@ -223,6 +223,7 @@ impl Plain {
             C::Unassign { grant, person, successor } => {
                 self.judge_unassign(caller, *grant, *person, successor.as_ref())
             }
+            C::SetAssignments { grant, people } => self.judge_set(caller, *grant, people),
             C::Enter(enter) => self.judge_enter(caller, enter).map(|_| ()),
             C::CloseSession { session } => {
                 match caller.principal {

@@ -39,7 +39,7 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 52] = [
+const MOVES: [(&str, usize, Move); 53] = [
     ("ask", 34, |m| m.ask()),
     ("cancel", 2, |m| m.cancel()),
     ("deny", 10, |m| m.deny()),
@@ -47,11 +47,12 @@ const MOVES: [(&str, usize, Move); 52] = [
     ("approve_looked", 5, |m| m.approve_looked()),
     ("restore", 1, |m| m.restore()),
     ("confirm", 40, |m| m.confirm()),
-    ("revoke", 3, |m| m.revoke()),
-    ("give_up", 2, |m| m.give_up()),
+    ("revoke", 4, |m| m.revoke()),
+    ("give_up", 3, |m| m.give_up()),
     ("narrow", 16, |m| m.narrow()),
     ("assign", 80, |m| m.assign()),
     ("unassign", 18, |m| m.unassign()),
+    ("set_assignments", 14, |m| m.set_assignments()),
     ("leave", 8, |m| m.leave()),
     ("enter_direct", 70, |m| m.enter(Mode::Direct)),
     ("enter_view", 34, |m| m.enter(Mode::View)),
@@ -59,7 +60,7 @@ const MOVES: [(&str, usize, Move); 52] = [
     ("close", 9, |m| m.close()),
     ("end", 6, |m| m.end()),
     ("lock_partner", 1, |m| m.lock(false)),
-    ("lock_person", 2, |m| m.lock(true)),
+    ("lock_person", 3, |m| m.lock(true)),
     ("unlock", 8, |m| m.unlock()),
     ("halt", 2, |m| m.halt()),
     ("lift_halt", 10, |m| m.lift_halt()),
@@ -67,7 +68,7 @@ const MOVES: [(&str, usize, Move); 52] = [
     ("lift_organisation", 9, |m| m.standing_of_org(Standing::Active)),
     ("suspend_member", 2, |m| m.member_standing(false)),
     ("lift_member", 6, |m| m.member_standing(true)),
-    ("move_member", 2, |m| m.move_member()),
+    ("move_member", 4, |m| m.move_member()),
     ("change_portal", 2, |m| m.change_portal()),
     ("home_roles", 2, |m| m.home_roles()),
     ("remove_member", 2, |m| m.remove_member()),
@@ -91,7 +92,7 @@ const MOVES: [(&str, usize, Move); 52] = [
     ("erase_request", 2, |m| m.erase_request()),
     ("erase_session", 3, |m| m.erase_session()),
     ("note_due", 4, |m| m.note_due()),
-    ("close_organisation", 1, |m| {
+    ("close_organisation", 2, |m| {
         if m.rng.percent(20) { m.standing_of_org(Standing::Closed) } else { None }
     }),
 ];

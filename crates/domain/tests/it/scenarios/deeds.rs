@@ -160,7 +160,8 @@ impl Stage {
             | Act::GiveUp { .. }
             | Act::Narrow { .. }
             | Act::Assign { .. }
-            | Act::Unassign { .. } => self.grant_command(act),
+            | Act::Unassign { .. }
+            | Act::SetAssignments { .. } => self.grant_command(act),
             Act::SetStanding { .. } | Act::SetPolicy { .. } | Act::PutLevel { .. } => {
                 self.operator_command(act)
             }
@@ -348,6 +349,11 @@ impl Stage {
                 let successor =
                     successor.as_ref().map(|s| self.assignment(known, s)).transpose()?;
                 Command::Unassign { grant, person, successor }
+            }
+            Act::SetAssignments { grant, people } => {
+                let (grant, known) = self.known_grant(grant)?;
+                let people = people.iter().map(|p| self.assignment(known, p));
+                Command::SetAssignments { grant, people: people.collect::<Played<_>>()? }
             }
             other => return wrong(format!("{other:?} is not played here")),
         })

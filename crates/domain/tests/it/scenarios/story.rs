@@ -208,6 +208,10 @@ pub enum Act {
         member: String,
         successor: Option<Successor>,
     },
+    SetAssignments {
+        grant: String,
+        people: Vec<Successor>,
+    },
     // -- sessions
     Enter {
         customer: String,
