@@ -155,6 +155,23 @@ pub fn sentence(notice: &Notice, names: &Names) -> String {
         Kind::Approved => format!("{begin} approved your request for access."),
         Kind::Denied if customer => format!("The request of {within} was denied."),
         Kind::Denied => "Your request for access was denied.".into(),
+        Kind::Offered if customer => {
+            format!("Your organisation offered access to {}.", other.unwrap_or("a partner"))
+        }
+        Kind::Offered => "A customer offers your organisation access.".into(),
+        Kind::Accepted if customer => format!("{begin} accepted the access that you offered."),
+        Kind::Accepted => format!("Your organisation accepted access at {within}."),
+        Kind::Declined if customer => format!("{begin} declined the access that you offered."),
+        Kind::Declined => "Your organisation declined an offer of access.".into(),
+        Kind::Withdrawn if customer && n > 1 => format!("{n} offers to {within} are withdrawn."),
+        Kind::Withdrawn if customer => format!("The offer to {within} is withdrawn."),
+        Kind::Withdrawn => "An offer of access to your organisation is withdrawn.".into(),
+        Kind::OfferLapsed if customer => {
+            format!("Nobody answered the offer to {within} in time. It has expired.")
+        }
+        Kind::OfferLapsed => "Nobody answered an offer of access in time. It has expired.".into(),
+        Kind::Amended if customer => format!("The access of {within} was changed."),
+        Kind::Amended => format!("{begin} changed your access."),
         Kind::Cancelled if n > 1 && customer => {
             format!("{n} requests of {within} were cancelled.")
         }

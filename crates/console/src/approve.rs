@@ -557,6 +557,6 @@ fn approved_so(state: &World, request: &Request, who: &Visitor, given: &Given) -
     let RequestState::Approved { by, grant, .. } = request.state else { return None };
     let grant = state.grants.get(grant)?;
     let company = state.words.show(request.who.2);
-    (by == who.person && grant.summary.to_string() == given.summary)
+    (by == Some(who.person) && grant.summary.to_string() == given.summary)
         .then(|| format!("You have approved {company} already, with exactly these terms."))
 }

@@ -219,7 +219,8 @@ fn became(state: &World, r: &Request) -> Vec<String> {
     match &r.state {
         RequestState::Pending => Vec::new(),
         RequestState::Approved { at, by, .. } => {
-            vec![format!("{} approved it on {}.", person(*by), on(*at))]
+            let by = by.map_or_else(|| "The platform's policy".into(), person);
+            vec![format!("{by} approved it on {}.", on(*at))]
         }
         RequestState::Denied { at, by, reason, message } => {
             let by = by.map_or_else(|| "Somebody".into(), person);
@@ -234,6 +235,7 @@ fn became(state: &World, r: &Request) -> Vec<String> {
                 Some(RequestCancel::ByAsker) => "The partner took it back",
                 Some(RequestCancel::Revoked) => "It fell away with a revoke",
                 Some(RequestCancel::Locked) => "It fell away with a lock",
+                Some(RequestCancel::Restored) => "It fell away with a restore",
                 Some(RequestCancel::Closed) | None => "It fell away with a closing",
             };
             vec![format!("{why} on {}.", on(*at))]

@@ -66,6 +66,8 @@ actions! {
     ReadOrganisation,
     ReadCustomerId,
     RotateCustomerId,
+    ReadPartnerId,
+    RotatePartnerId,
     ReadSettings,
     ChangeSettings,
     Ask,
@@ -73,10 +75,15 @@ actions! {
     ReadRequest,
     Approve,
     Deny,
+    MakeOffer,
+    WithdrawOffer,
+    AcceptOffer,
+    DeclineOffer,
     ReadGrant,
     Confirm,
     Revoke,
     Narrow,
+    Amend,
     GiveUp,
     ReadAssignments,
     Assign,
@@ -196,11 +203,20 @@ fn needs(action: Action) -> Needs {
         A::ManageFactors => Needs::FreshOwner,
         A::ReadOrganisation => Needs::KeyOrMember(Provision),
         A::ReadCustomerId | A::ReadSettings | A::ReadLocks => Portal(Customer, Audit),
-        A::ChangeSettings | A::Deny | A::Revoke | A::Narrow | A::EndSession | A::Lock => {
-            Portal(Customer, Decide)
+        A::ReadPartnerId => Portal(Provider, Audit),
+        A::ChangeSettings
+        | A::Deny
+        | A::WithdrawOffer
+        | A::Revoke
+        | A::Narrow
+        | A::EndSession
+        | A::Lock => Portal(Customer, Decide),
+        A::RotateCustomerId | A::Approve | A::MakeOffer | A::Amend | A::Confirm | A::Unlock => {
+            Fresh(Customer, Decide)
         }
-        A::RotateCustomerId | A::Approve | A::Confirm | A::Unlock => Fresh(Customer, Decide),
         A::Ask | A::CancelRequest | A::GiveUp | A::Assign | A::Unassign => Portal(Provider, Assign),
+        A::AcceptOffer | A::DeclineOffer => Portal(Provider, Assign),
+        A::RotatePartnerId => Fresh(Provider, Assign),
         A::ReadRequest | A::ReadGrant | A::ReadHistory | A::ReadEvents => Portal(Either, Audit),
         A::ReadWebhooks | A::ReadNotices => Portal(Either, Audit),
         // Who adds one takes the organisation's part of the log away with it.

@@ -218,7 +218,7 @@ impl<'s> Facts<'s> {
         self.must(grant == id, 3, on, "its request was approved for another grant");
         let sides = (request.customer, request.provider) == (g.customer.organisation, g.provider);
         self.must(sides, 3, on, "it is between others than its request");
-        self.must(by != request.by, 4, on, "who asked has approved");
+        self.must(by != Some(request.by), 4, on, "who asked has approved");
     }
 
     fn assignment(&mut self, id: GrantId, g: &Grant, person: PersonId, a: &Assignment) {

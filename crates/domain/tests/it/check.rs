@@ -174,7 +174,7 @@ fn inv03_a_grant_without_its_approval_is_found() {
 fn inv04_who_asked_or_belonged_to_the_provider_and_approved_is_found() {
     use comity_domain::request::RequestState;
     let mut t = town();
-    let state = RequestState::Approved { at: t.w.now, by: t.chief, grant: t.grant };
+    let state = RequestState::Approved { at: t.w.now, by: Some(t.chief), grant: t.grant };
     let found = t.broken(|s| seam::request(s, t.request, |r| r.state = state));
     names(&found, 4, HaltTarget::Grant(t.grant));
     t.w.must(&t.by_boss, Command::Revoke { grant: t.grant });
