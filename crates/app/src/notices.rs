@@ -35,6 +35,8 @@ pub struct Wanted {
 pub enum Object {
     /// A request.
     Request(RequestId),
+    /// An offer.
+    Offer(RequestId),
     /// A grant.
     Grant(GrantId),
     /// A session.
@@ -84,6 +86,8 @@ impl Object {
             (Self::Request(id), Side::Customer | Side::Own) => format!("{own}/requests/{id}"),
             (Self::Grant(id), Side::Customer | Side::Own) => format!("{own}/grants/{id}"),
             (Self::Session(id), Side::Customer | Side::Own) => format!("{own}/sessions/{id}"),
+            (Self::Offer(_), Side::Customer | Side::Own) => format!("{own}/access/give"),
+            (Self::Offer(id), Side::Provider) => format!("{own}/offered/{id}"),
             (Self::Request(_), Side::Provider) => format!("{own}/asking"),
             (Self::Grant(id), Side::Provider) => format!("{own}/grants-received/{id}"),
             // A session's page is the customer's; whoever is in it has a page of their own.
@@ -92,15 +96,17 @@ impl Object {
     }
 }
 
+fn is_offer(kind: Kind) -> bool {
+    matches!(kind, Kind::Offered | Kind::Declined | Kind::Withdrawn | Kind::OfferLapsed)
+}
+
 /// What a notice leads to.
 #[must_use]
 pub fn object(notice: &Notice) -> Option<Object> {
     let facts = notice.facts;
-    facts
-        .session
-        .map(Object::Session)
-        .or_else(|| facts.grant.map(Object::Grant))
-        .or_else(|| facts.request.map(Object::Request))
+    facts.session.map(Object::Session).or_else(|| facts.grant.map(Object::Grant)).or_else(|| {
+        facts.request.map(if is_offer(notice.kind) { Object::Offer } else { Object::Request })
+    })
 }
 
 /// Where the console shows what a notice leads to; the inbox where it leads nowhere else.
