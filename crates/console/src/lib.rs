@@ -37,6 +37,7 @@ mod history;
 mod home;
 mod inbox;
 mod locks;
+mod manage;
 mod me;
 mod narrow;
 mod off;

@@ -8,9 +8,9 @@ use comity_app::App;
 
 use crate::{
     access, active, amend, approve, ask, asking, assets, components, demo, first_run, give_up,
-    giving, grant, guard, history, home, inbox, locks, me, narrow, off, offer, offered, operator,
-    passkey, people, received, request, roles, session, settings, sign_in, stay, tenants, visitor,
-    wrong,
+    giving, grant, guard, history, home, inbox, locks, manage, me, narrow, off, offer, offered,
+    operator, passkey, people, received, request, roles, session, settings, sign_in, stay, tenants,
+    visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -81,6 +81,7 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/grants-received", get(received::list))
         .route("/console/o/{organisation}/grants-received/{grant}", get(received::one))
         .route("/console/o/{organisation}/grants-received/{grant}/give-up", get(give_up::page).post(give_up::give_up))
+        .route("/console/o/{organisation}/grants-received/{grant}/manage", get(manage::page).post(manage::save))
         .route("/console/o/{organisation}/grants-received/{grant}/people/new", get(people::add_page).post(people::add))
         .route("/console/o/{organisation}/grants-received/{grant}/people/{person}", get(people::change_page).post(people::change))
         .route("/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", get(off::off_page).post(off::off))

@@ -63,6 +63,9 @@ impl Summary {
         let start = match self.starts_at {
             _ if begun => String::new(),
             Some(start) => format!("starts on {} and ", time(start)),
+            None if matches!(self.decides, Decides::Offer { at_once: false }) => {
+                "starts with that yes and ".into()
+            }
             None => "starts at once and ".into(),
         };
         let end = match (self.lasts, self.starts_at) {
