@@ -46,7 +46,8 @@ type Stage = BTreeMap<PersonId, BTreeSet<RoleId>>;
 #[serde(deny_unknown_fields, default)]
 pub struct Form {
     /// What is staged, and what was there when it began: `per_…:role_…,role_…`, one after another.
-    stage: String,
+    /// Without it nothing is known, which is not the same as nobody.
+    stage: Option<String>,
     base: String,
     version: String,
     find: String,
@@ -81,13 +82,14 @@ fn read(text: &str) -> Option<Stage> {
 }
 
 /// Who is on a grant now by the provider's choice, with the roles that live.
-fn now_on(state: &World, id: GrantId) -> Stage {
+fn now_on(state: &World, id: GrantId, grant: &Grant) -> Stage {
+    let ceiling = living(state, grant);
     let on = state.assigned_to(id).filter(|(_, a)| a.basis == Basis::Individual);
     let on: Vec<PersonId> = on.map(|(person, _)| person).collect();
     let one = |person: PersonId| {
         let own = state.assignment(id, person)?;
         let gone = own.row.state == AssignmentState::SuspendedNoRoles;
-        let roles = if gone { BTreeSet::new() } else { own.roles.iter().copied().collect() };
+        let roles = own.roles.iter().copied().filter(|r| !gone && ceiling.contains(r)).collect();
         Some((person, roles))
     };
     on.into_iter().filter_map(one).collect()
@@ -99,11 +101,13 @@ fn living(state: &World, grant: &Grant) -> Vec<RoleId> {
 
 /// The stage after what was pressed. What names nobody of this side, or no role of the grant, does
 /// nothing.
-fn pressed(state: &World, id: GrantId, grant: &Grant, form: &Form) -> Stage {
-    let mut stage = read(&form.stage).unwrap_or_default();
+fn pressed(state: &World, id: GrantId, grant: &Grant, form: &Form) -> Result<Stage, Wrong> {
+    let mut stage = staged(form)?;
     let ceiling = living(state, grant);
-    let mine: BTreeSet<PersonId> =
-        portal::assignable(state, id).into_iter().chain(now_on(state, id).into_keys()).collect();
+    let mine: BTreeSet<PersonId> = portal::assignable(state, id)
+        .into_iter()
+        .chain(now_on(state, id, grant).into_keys())
+        .collect();
     stage.retain(|person, _| mine.contains(person));
     stage.values_mut().for_each(|roles| roles.retain(|r| ceiling.contains(r)));
     if form.act == "in" {
@@ -135,7 +139,13 @@ fn pressed(state: &World, id: GrantId, grant: &Grant, form: &Form) -> Stage {
     {
         roles.remove(&role);
     }
-    stage
+    Ok(stage)
+}
+
+/// What the form says that is staged.
+fn staged(form: &Form) -> Result<Stage, Wrong> {
+    let unreadable = || Refusal::invalid("stage", "cannot be read; open the page anew");
+    Ok(form.stage.as_deref().and_then(read).ok_or_else(unreadable)?)
 }
 
 /// Somebody with access, as staged.
@@ -183,10 +193,11 @@ pub async fn page(
     At((provider, id)): At<(OrganisationId, GrantId)>,
 ) -> Result<Response, Wrong> {
     let state = console.app.state();
-    let now_is = written(&now_on(&state, id));
+    let now_is = state.grants.get(id).map(|grant| now_on(&state, id, grant)).unwrap_or_default();
+    let now_is = written(&now_is);
     let version = version::tag(&state, &Versioned::Assignments(id)).unwrap_or_default();
     let form = Form {
-        stage: now_is.clone(),
+        stage: Some(now_is.clone()),
         base: now_is,
         version,
         on: "lists".into(),
@@ -217,9 +228,9 @@ fn answer(
     if !grant.stands(now) {
         return over(shell, grant, &back, now);
     }
-    let stage = pressed(&state, id, grant, form);
+    let stage = pressed(&state, id, grant, form)?;
     let conflict = no.and_then(Wrong::refusal) == Some(&Refusal::VersionConflict);
-    let present = now_on(&state, id);
+    let present = now_on(&state, id, grant);
     let base = if conflict { present.clone() } else { read(&form.base).unwrap_or_default() };
     let version = if conflict {
         version::tag(&state, &Versioned::Assignments(id)).unwrap_or_default()
@@ -232,7 +243,7 @@ fn answer(
     let lists =
         !nobody && !conflict && form.act != "back" && (form.act == "lists" || form.on == "lists");
     let (with, hidden_with) = with(&state, grant, &stage, &base, form, saving);
-    let (without, hidden) = without(&state, id, &stage, form);
+    let (without, hidden) = without(&state, id, grant, &stage, form);
     let page = Page {
         customer: company(&state, grant.customer.organisation),
         to: format!("{back}/manage"),
@@ -274,7 +285,7 @@ fn said(
         return Some(banner(
             Tone::Warn,
             "Nothing was saved: somebody else has changed who may go in since you looked. What you staged is \
-             below; save it to put it in the place of what is there now.",
+             below; save it to put it in the place of what is there now: whoever is not among them is off then.",
         ));
     }
     if nobody {
@@ -355,8 +366,14 @@ fn with(
     (lines, hidden)
 }
 
-fn without(state: &World, id: GrantId, stage: &Stage, form: &Form) -> (Vec<Choice>, usize) {
-    let staged_off = now_on(state, id).into_keys();
+fn without(
+    state: &World,
+    id: GrantId,
+    grant: &Grant,
+    stage: &Stage,
+    form: &Form,
+) -> (Vec<Choice>, usize) {
+    let staged_off = now_on(state, id, grant).into_keys();
     let mut people: BTreeSet<PersonId> = portal::assignable(state, id).into_iter().collect();
     people.extend(staged_off);
     let mut all: Vec<Choice> = people
@@ -400,7 +417,17 @@ pub async fn save(
         let around = partner(&console, &who, provider, act, Section::Received, "Manage access")?;
         let state = around.0;
         let grant = found(&state, provider, id)?;
-        let stage = pressed(&state, id, grant, &form);
+        let stage = pressed(&state, id, grant, &form)?;
+        let gone: Vec<String> = staged(&form)?
+            .into_keys()
+            .filter(|person| !stage.contains_key(person))
+            .map(|person| person_of(&state, person).0)
+            .collect();
+        if !gone.is_empty() {
+            let why = format!("hold {}, who can no longer be put on this access", gone.join(", "));
+            let no = Wrong::from(Refusal::invalid("people", why));
+            return answer(&console, &who, provider, id, &form, Some(&no));
+        }
         let people = stage.iter().map(|(p, roles)| spec(&state, id, *p, roles)).collect();
         (stage, people, company(&state, grant.customer.organisation))
     };

@@ -38,7 +38,7 @@ use crate::wrong::Wrong;
 const RENEWED: i64 = 60 * SECOND;
 const COOKIE: &str = "__Host-comity";
 /// The largest form, in bytes.
-const MOST_FORM: usize = 64 * 1024;
+const MOST_FORM: usize = 256 * 1024;
 
 /// A person who is signed in.
 #[derive(Debug, Clone)]
@@ -339,7 +339,7 @@ async fn fields(parts: &Parts, body: axum::body::Body) -> Result<Vec<(String, St
     }
     let bytes = axum::body::to_bytes(body, MOST_FORM)
         .await
-        .map_err(|_| Wrong::Form("The form is larger than 64 KiB.".into()))?;
+        .map_err(|_| Wrong::Form("The form is larger than 256 KiB.".into()))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Wrong::Form("It is not UTF-8.".into()))?;
     serde_html_form::from_str(text).map_err(|e| Wrong::Form(e.to_string()))
 }

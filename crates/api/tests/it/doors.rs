@@ -137,7 +137,7 @@ impl Scene {
         offer["reason"] = json!("You look after our boats");
         there.offer = text(&town.post(ana, path, &offer).ok()["id"]);
         let path = format!("/v1/grants/{}/amend/summary", there.grant);
-        there.amending = text(&town.post(ana, &path, &self::amending()).ok()["summary"]);
+        there.amending = text(&town.post(ana, &path, &amending()).ok()["summary"]);
         let settings = town.get(ana, "/v1/organisations/marina/settings");
         there.version = settings.header(axum::http::header::ETAG).to_owned();
         let freya = town.at("freya@fjord");

@@ -3,10 +3,15 @@
 use std::sync::Barrier;
 
 use comity_app::node::{Done, NotDone};
-use comity_domain::command::{Caller, Command};
+use comity_domain::command::{Caller, Command, Offer, Partner};
+use comity_domain::consent;
+use comity_domain::grant::Amending;
+use comity_domain::ids::{GrantId, RequestId};
+use comity_domain::organisation::Party;
 use comity_domain::refusal::Reason;
 use comity_domain::role::Mode;
 use comity_domain::session::SessionState;
+use comity_domain::time::Days;
 
 use crate::site::{Broker, Cast, Site, cast, code, rounds};
 
@@ -202,6 +207,93 @@ fn t01_a_request_by_an_old_customer_id_comes_before_the_new_one_or_not_at_all() 
             Err(_) => assert_eq!(code(&asked), "not_found", "round {round}"),
         }
         assert_eq!(asked.is_ok(), site.app.state().requests_from(broker.organisation).count() == 1);
+    }
+    site.check();
+}
+
+// -- offers and amendments ------------------------------------------------------------------------
+
+impl Site {
+    /// The broker is offered what the keeper may.
+    fn offered(&mut self, cast: &Cast, broker: &Broker) -> RequestId {
+        let (code, customer) = (self.look().fresh_code(), cast.harbour);
+        let digest = code.digest;
+        let organisation = broker.organisation;
+        self.must(&broker.by_chief, Command::RotatePartnerId { organisation, unit: None, code });
+        let now = self.app.now();
+        let w = self.look();
+        let (terms, partner) = (w.terms(&[cast.keeper]), Partner::Code(digest));
+        let party = Party { organisation, unit: None };
+        let shown = consent::offered(&w.state, customer, party, "partner", &terms, now).unwrap();
+        let (level, reason) = ("partner".into(), "You look after us".into());
+        let summary = shown.hash();
+        let offer = Offer { customer, partner, level, terms, reason, ticket: None, summary };
+        let done = self.must(&cast.by_boss, Command::MakeOffer(Box::new(offer)));
+        done.state.requests_from(organisation).next_back().unwrap()
+    }
+
+    /// The yes to these days more, as it would be shown now.
+    fn renewal(&mut self, grant: GrantId, days: u32) -> Command {
+        let amending = Amending { days: Some(Days(days)), ..Amending::default() };
+        let (state, now) = (self.app.state(), self.app.now());
+        let known = state.grants.get(grant).unwrap();
+        let shown = consent::amended(&state, grant, known, &amending, now).unwrap();
+        Command::Amend { grant, amending, summary: shown.hash() }
+    }
+}
+
+#[test]
+fn n4_t11_an_offer_that_is_accepted_and_withdrawn_at_once_has_one_outcome() {
+    let (mut site, cast) = set();
+    for (round, broker) in cast.brokers.iter().enumerate() {
+        let request = site.offered(&cast, broker);
+        let accept = (&broker.by_chief, Command::Accept { request });
+        let withdraw = (&cast.by_other, Command::CancelRequest { request });
+        let answers = clash(&site, round, accept, withdraw);
+        assert_eq!(one_won(&answers), "wrong_state", "round {round}");
+        let grants = site.app.state().grants_to(broker.organisation).count();
+        assert_eq!(grants, usize::from(answers[0].is_ok()), "round {round}");
+    }
+    site.check();
+}
+
+#[test]
+fn n4_inv03_an_offer_that_is_accepted_twice_makes_one_grant() {
+    let (mut site, cast) = set();
+    for (round, broker) in cast.brokers.iter().enumerate() {
+        let request = site.offered(&cast, broker);
+        let accept = || (&broker.by_chief, Command::Accept { request });
+        let answers = clash(&site, round, accept(), accept());
+        assert_eq!(one_won(&answers), "wrong_state", "round {round}");
+        assert_eq!(site.app.state().grants_to(broker.organisation).count(), 1, "round {round}");
+    }
+    site.check();
+}
+
+#[test]
+fn n4_t4_of_two_amendments_of_what_both_saw_one_is_carried_out() {
+    let (mut site, cast) = set();
+    for (round, broker) in cast.brokers.iter().enumerate() {
+        let grant = site.grant(&cast, broker);
+        let (one, other) = (site.renewal(grant, 60), site.renewal(grant, 90));
+        let answers = clash(&site, round, (&cast.by_boss, one), (&cast.by_other, other));
+        assert_eq!(one_won(&answers), "stale_summary", "round {round}");
+    }
+    site.check();
+}
+
+#[test]
+fn n4_inv08_what_is_revoked_is_not_renewed() {
+    let (mut site, cast) = set();
+    for (round, broker) in cast.brokers.iter().enumerate() {
+        let grant = site.grant(&cast, broker);
+        let renewal = (&cast.by_boss, site.renewal(grant, 90));
+        let [renewed, revoked] =
+            clash(&site, round, renewal, (&cast.by_other, Command::Revoke { grant }));
+        assert_eq!(code(&revoked), "ok", "round {round}");
+        assert!(["ok", "wrong_state", "stale_summary"].contains(&code(&renewed)), "round {round}");
+        let state = site.app.state();
+        assert!(!state.grants.get(grant).unwrap().stands(site.app.now()), "round {round}");
     }
     site.check();
 }

@@ -381,6 +381,15 @@ fn n6_n7_people_are_moved_both_ways_get_roles_and_are_saved_as_one_set() {
         (held("hugo"), held("hana"), held("pia")),
         (None, Some(vec![skipper]), Some(vec![skipper]))
     );
+    // What cannot be read is not nobody.
+    let to = at(&house, "harbor", &format!("grants-received/{grant}/manage"));
+    let version = house.get(&pia, &to).value("version");
+    for stage in [vec![], vec![("stage", "per_nobody")]] {
+        let mut fields = vec![("act", "save"), ("version", version.as_str())];
+        fields.extend(stage);
+        house.fill(&pia, &to, &fields).is(422);
+    }
+    assert_eq!(house.app.state().assigned_to(grant).count(), 2);
     // The last one is not taken.
     let page = house.get(&pia, &page);
     let empty =

@@ -88,7 +88,7 @@ async function answered(frida) {
 async function byKeyboard() {
   const pia = await window("pia@harbor-help.example", { script: scripted });
   await pia.getByRole("link", { name: "Access received" }).first().click();
-  await pia.getByRole("row", { name: /Fjord Charter/ }).getByRole("link", { name: /Who may go/ }).click();
+  await pia.getByRole("row", { name: /Fjord Charter/ }).getByRole("link", { name: "Manage access to Fjord Charter" }).click();
   await pia.getByRole("link", { name: "Manage access" }).focus();
   await pia.keyboard.press("Enter");
   await heading(pia, "Manage access to Fjord Charter");
