@@ -101,7 +101,7 @@ fn whom_again(
     let own = format!("{}/new", giving(id));
     let read = reader(console, who, id, Action::MakeOffer, TITLE).map_err(|e| e.or_fresh(own))?;
     let (state, _, shell) = read;
-    let open = |p: &Party| offer::partner(&state, id, &Partner::Known(*p)).is_ok();
+    let open = |p: &Party| offer::may_get(&state, id, *p).is_ok();
     let mut known: Vec<Choice> = offer::known_partners(&state, id)
         .into_iter()
         .filter(open)

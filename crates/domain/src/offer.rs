@@ -18,10 +18,12 @@ use crate::refusal::Refusal;
 use crate::request::{self, Direction, Offered, Request, RequestPhase};
 use crate::state::State;
 use crate::text::{self, Subject};
-use crate::time::{Instant, Window};
+use crate::time::{DAY, Instant, Window};
 
 /// So many offers of one customer may wait for an answer at a time.
 pub const MOST_WAITING: usize = 200;
+/// So many offers may a customer make to one partner within a day: each is mailed (T2).
+pub const MOST_A_DAY: usize = 50;
 
 /// Whom a customer names: by partner ID, or as a side that it knows from a request or grant. An ID
 /// that leads nowhere and an organisation that it does not know look the same (T1).
@@ -33,7 +35,19 @@ pub fn partner(state: &State, customer: OrganisationId, named: &Partner) -> Resu
         Partner::Code(digest) => state.party_by_code(*digest),
         Partner::Known(party) => knows(state, customer, *party).then_some(*party),
     };
-    let party = party.filter(|p| state.party_is_active(*p)).ok_or(Refusal::NotFound)?;
+    let party = party.ok_or(Refusal::NotFound)?;
+    may_get(state, customer, party)?;
+    Ok(party)
+}
+
+/// Whether a customer may offer something to a side that it has named.
+///
+/// # Errors
+/// `not_found` for one that takes no part, and what else keeps an offer from being made.
+pub fn may_get(state: &State, customer: OrganisationId, party: Party) -> Result<(), Refusal> {
+    if !state.party_is_active(party) {
+        return Err(Refusal::NotFound);
+    }
     if party.organisation == customer {
         return Err(Refusal::SameOrganisation);
     }
@@ -45,7 +59,7 @@ pub fn partner(state: &State, customer: OrganisationId, named: &Partner) -> Resu
         let why = "is blocked in your settings; take it off that list first";
         return Err(Refusal::invalid("partner", why));
     }
-    Ok(party)
+    Ok(())
 }
 
 /// The sides that a customer knows from a request or a grant, as long as those are remembered.
@@ -81,7 +95,9 @@ pub(crate) fn make(d: &mut Draft<'_>, caller: &Caller, offer: Offer) -> Result<(
     let provider = partner(&d.state, customer, &offer.partner)?;
     request::four_eyes(&d.state, provider.organisation, by, now)?;
     let waiting = waiting(&d.state, customer, now).take(MOST_WAITING).count();
-    if waiting >= MOST_WAITING {
+    let today = made(&d.state, customer).rev().take_while(|(_, r)| now.since(r.at) < DAY);
+    let today = today.filter(|(_, r)| r.provider.organisation == provider.organisation);
+    if waiting >= MOST_WAITING || today.take(MOST_A_DAY).count() >= MOST_A_DAY {
         return Err(Refusal::TooManyOffers);
     }
     let reason = text::prose("reason", &offer.reason)?;

@@ -236,7 +236,9 @@ impl Refusal {
                     .into()
             }
             Self::TooManyOffers => {
-                "Too many of your offers wait for an answer; withdraw some of them first.".into()
+                "Too many of your offers wait for an answer, or were made to this partner within a day; withdraw some, \
+                 or offer again tomorrow."
+                    .into()
             }
             Self::SameOrganisation => "An organisation cannot let itself in.".into(),
             Self::LastUser => {

@@ -3,6 +3,7 @@
 use comity_domain::command::Command;
 use comity_domain::ids::{CommandId, Digest32, Ids};
 use comity_domain::kernel;
+use comity_domain::offer::MOST_A_DAY;
 use comity_domain::request::MOST_ASKED;
 use comity_domain::time::{DAY, MINUTE};
 
@@ -52,4 +53,30 @@ fn t02_a_partner_asks_twenty_times_a_day_whomever_it_asks_and_a_wrong_id_says_th
     let ids = &mut Ids::new([7; 32]);
     let decided = kernel::decide(&state, &pia, id, Command::Ask(again), now, ids);
     assert_eq!(decided.unwrap_err().code(), "asked_too_often");
+}
+
+#[test]
+fn t02_a_customer_offers_a_partner_something_fifty_times_a_day_withdrawn_or_not() {
+    let mut w = World::new();
+    let (customer, provider) = (w.organisation("marina", "Marina"), w.organisation("help", "Help"));
+    let keeper = w.role(customer, "keeper", &["boats:*"]);
+    let (ana, pia) = (w.admin(customer, "ana"), w.admin(provider, "pia"));
+    let (by_ana, by_pia) = (w.sign_in(ana), w.sign_in(pia));
+    let to = (customer, w.partner_id(&by_pia, provider));
+    let terms = w.terms(&[keeper]);
+    for _ in 0..MOST_A_DAY {
+        let request = w.offer(&by_ana, to, terms.clone());
+        w.must(&by_ana, Command::CancelRequest { request });
+    }
+    let again = w.offering(to, terms.clone());
+    assert_eq!(w.refused(&by_ana, again.clone()), "too_many_offers");
+    // Another partner is another matter, and so is tomorrow.
+    let other = w.organisation("sail", "Sail");
+    let sara = w.admin(other, "sara");
+    let by_sara = w.sign_in(sara);
+    let other = (customer, w.partner_id(&by_sara, other));
+    w.offer(&by_ana, other, terms.clone());
+    w.later(DAY);
+    let by_ana = w.sign_in(ana);
+    w.offer(&by_ana, to, terms);
 }

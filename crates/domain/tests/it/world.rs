@@ -476,20 +476,25 @@ impl World {
         digest
     }
 
-    /// Offers what the summary shows, at level `partner`.
-    pub fn offer(
-        &mut self,
-        caller: &Caller,
-        (customer, to): (OrganisationId, Digest32),
-        terms: Terms,
-    ) -> RequestId {
+    /// An offer of what the summary shows, at level `partner`.
+    pub fn offering(&self, (customer, to): (OrganisationId, Digest32), terms: Terms) -> Command {
         let (level, partner) = ("partner".to_owned(), Partner::Code(to));
         let party = comity_domain::offer::partner(&self.state, customer, &partner).unwrap();
         let shown =
             consent::offered(&self.state, customer, party, &level, &terms, self.now).unwrap();
         let (summary, reason) = (shown.hash(), "You look after us".into());
         let offer = Offer { customer, partner, level, terms, reason, ticket: None, summary };
-        let row = self.must(caller, Command::MakeOffer(Box::new(offer))).unwrap();
+        Command::MakeOffer(Box::new(offer))
+    }
+
+    /// Offers it.
+    pub fn offer(
+        &mut self,
+        caller: &Caller,
+        to: (OrganisationId, Digest32),
+        terms: Terms,
+    ) -> RequestId {
+        let row = self.must(caller, self.offering(to, terms)).unwrap();
         let made = |r: &comity_domain::event::Recorded| match r.event {
             Event::OfferMade { request, .. } => Some(request),
             _ => None,
