@@ -86,7 +86,7 @@ impl Object {
             (Self::Request(id), Side::Customer | Side::Own) => format!("{own}/requests/{id}"),
             (Self::Grant(id), Side::Customer | Side::Own) => format!("{own}/grants/{id}"),
             (Self::Session(id), Side::Customer | Side::Own) => format!("{own}/sessions/{id}"),
-            (Self::Offer(_), Side::Customer | Side::Own) => format!("{own}/access/give"),
+            (Self::Offer(_), Side::Customer | Side::Own) => format!("{own}/access/give?past=yes"),
             (Self::Offer(id), Side::Provider) => format!("{own}/offered/{id}"),
             (Self::Request(_), Side::Provider) => format!("{own}/asking"),
             (Self::Grant(id), Side::Provider) => format!("{own}/grants-received/{id}"),

@@ -159,9 +159,12 @@ addEventListener("pageshow", () => {
 // -- what a form would give, as soon as something in it changes
 document.addEventListener("change", async (event) => {
   const form = event.target.closest("form[data-preview]");
-  if (!form) return;
+  // What says nothing about what is given changes nothing of it, and takes no button from under a click.
+  if (!form || event.target.closest("[data-aside]")) return;
   const asked = new URL(form.action);
-  asked.search = new URLSearchParams(new FormData(form)).toString();
+  const fields = new FormData(form);
+  for (const aside of form.querySelectorAll("[data-aside] [name]")) fields.delete(aside.name);
+  asked.search = new URLSearchParams(fields).toString();
   const turn = (form.dataset.turn = String(Number(form.dataset.turn ?? 0) + 1));
   try {
     const { answer, page } = await fetched(asked);

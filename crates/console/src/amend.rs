@@ -62,9 +62,13 @@ fn as_it_is(state: &World, grant: &Grant, frame: &Frame<'_>, renew: bool, now: I
             let named = |id: &comity_domain::ids::AccountId| {
                 state.accounts.get(*id).map(|a| state.words.show(a.external).into())
             };
-            ("list", list.iter().filter_map(named).collect())
+            ("list", list.iter().filter_map(named).collect::<Vec<String>>())
         }
     };
+    // Where there are too many to show, they are named.
+    let many = state.accounts_of(grant.customer.organisation).nth(terms::MOST_SHOWN).is_some();
+    let (accounts, listed) =
+        if many { (Vec::new(), accounts.join("\n")) } else { (accounts, String::new()) };
     let left = grant.window.end.since(now.max(grant.window.start));
     let whole = grant.window.end.since(grant.window.start);
     let days = |span: i64| u32::try_from((span + DAY - 1) / DAY).unwrap_or(1);
@@ -73,6 +77,7 @@ fn as_it_is(state: &World, grant: &Grant, frame: &Frame<'_>, renew: bool, now: I
         roles: grant.roles.iter().filter_map(code).collect(),
         which: which.into(),
         accounts,
+        listed,
         modes: grant.modes.iter().map(|m| m.code().to_owned()).collect(),
         // Left empty the end stays where it is.
         days: if renew { days.to_string() } else { String::new() },
@@ -111,7 +116,7 @@ fn amending(
     };
     let same_accounts = given.which == now_is.which
         && !other(&given.accounts, &now_is.accounts)
-        && given.listed.trim() == now_is.listed.trim();
+        && terms::lines(&given.listed).eq(terms::lines(&now_is.listed));
     let all = NamedAmending {
         roles: named
             .roles

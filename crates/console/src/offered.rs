@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse as _, Response};
 use comity_app::Failure;
 use comity_domain::command::Command;
+use comity_domain::consent;
 use comity_domain::event::Event;
 use comity_domain::ids::{OrganisationId, RequestId};
 use comity_domain::may::Action;
@@ -78,13 +79,16 @@ fn again(
     // What is gone meanwhile, or stands in the way, is said before anybody says yes.
     let would = offer::would_give(&state, request, now);
     let trimmed = would.as_ref().is_ok_and(|left| {
-        (&left.roles, &left.accounts, left.cap) != (&given.roles, &given.accounts, given.cap)
+        (&left.roles, &left.accounts, left.cap, left.allow_external, left.starts_at)
+            != (&given.roles, &given.accounts, given.cap, given.allow_external, given.starts_at)
+            || consent::limits_of(&state, request.customer, &request.level)
+                .is_ok_and(|limits| limits.days < request.days)
     });
     let notice = match (&would, line.pending, trimmed) {
         (Err(refusal), true, _) => Some(banner(Tone::Warn, refusal.sentence())),
         (Ok(_), true, true) => Some(banner(
             Tone::Warn,
-            "Part of what was offered is gone since, or beyond the customer's limits of today; accepting gives the rest.",
+            "Part of what was offered is gone since, or beyond the customer's limits of today, or its start has passed: accepting gives the rest, and moves no end.",
         )),
         _ => None,
     };

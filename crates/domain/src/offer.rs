@@ -231,11 +231,20 @@ pub fn would_give(state: &State, request: &Request, now: Instant) -> Result<Offe
     if left.roles.is_empty() || left.accounts.is_empty() {
         return Err(Refusal::WrongState("an offer of which nothing is left"));
     }
+    if shown_end(request).is_some_and(|end| end <= now) {
+        return Err(Refusal::WrongState("an offer whose time is over"));
+    }
     let limits = consent::limits_of(state, request.customer, &request.level)?;
     left.cap = left.cap.min(limits.cap);
     left.allow_external &= limits.allow_external;
     left.starts_at = left.starts_at.filter(|start| *start > now);
     Ok(left)
+}
+
+/// The end that the customer was shown, where it chose a start: no late yes moves it.
+fn shown_end(request: &Request) -> Option<Instant> {
+    let start = request.offered.as_ref()?.starts_at?;
+    Some(start.plus(request.days.millis()))
 }
 
 /// The yes of the other side, or of the policy: a grant.
@@ -249,6 +258,7 @@ fn agree(d: &mut Draft<'_>, id: RequestId, by: Option<PersonId>) -> Result<(), R
     let limits = consent::limits_of(&d.state, request.customer, &request.level)?;
     let start = given.starts_at.unwrap_or(now);
     let end = start.plus(request.days.min(limits.days).millis());
+    let end = shown_end(&request).map_or(end, |shown| end.min(shown));
     let grant = GrantId(d.id());
     d.emit(Event::OfferAccepted { request: id, grant, by });
     d.emit(Event::GrantMade {

@@ -472,3 +472,34 @@ fn n3_access_received_stands_in_the_menu_only_for_whom_somebody_let_in() {
         RequestState::Approved { grant: of, .. } if of == grant
     ));
 }
+
+#[test]
+fn n4_a_change_keeps_the_accounts_of_a_customer_with_more_than_are_shown() {
+    let house = House::new();
+    let grant = house.granted();
+    let organisation = house.org("marina");
+    for n in 0..101 {
+        let (external, name) = (format!("berth-{n}"), format!("Berth {n}"));
+        let put = Command::PutAccount { organisation, external, name, unit: None };
+        house.run(&house.provisioner, put);
+    }
+    let ana = house.browser("ana@marina");
+    let page = at(&house, "marina", &format!("grants/{grant}/amend"));
+    let mut fields = vec![
+        ("chosen", "yes"),
+        ("roles", "clerk"),
+        ("which", "list"),
+        ("listed", "berth-1\r\nberth-2"),
+        ("modes", "direct"),
+        ("session_minutes", "60"),
+    ];
+    amend(&house, &ana, grant, &fields).is(303);
+    let listed = house.app.state().grants.get(grant).unwrap().accounts.clone();
+    house.get(&ana, &page).is(200).says("berth-1\nberth-2").says("Nothing is different");
+    fields.retain(|(name, _)| *name != "session_minutes");
+    fields.push(("session_minutes", "30"));
+    amend(&house, &ana, grant, &fields).is(303);
+    let state = house.app.state();
+    let after = state.grants.get(grant).unwrap();
+    assert_eq!((&after.accounts, after.cap.0), (&listed, 30));
+}

@@ -127,7 +127,9 @@ fn gives_that(
         && fewer
         && *modes == request.modes
         && window.end.since(window.start) <= request.days.millis()
-        && offered.starts_at.is_none_or(|start| window.start >= start)
+        && offered.starts_at.is_none_or(|start| {
+            window.start >= start && window.end <= start.plus(request.days.millis())
+        })
         && *cap <= offered.cap
         && (!*allow_external || offered.allow_external)
         && *jwt == offered.jwt

@@ -239,6 +239,8 @@ impl Plain {
         self.both_sides(r.provider, r.by, r.at)?;
         let (roles, accounts) = self.left_of(offered);
         unless(roles.is_empty() || accounts.is_some_and(|a| a.is_empty()), "wrong_state")?;
+        let over = |s: Instant| s.plus(Days(r.days).millis()) <= self.now;
+        unless(offered.starts_at.is_some_and(over), "wrong_state")?;
         unless(caller.person() == Some(r.by), "four_eyes")
     }
 
@@ -337,6 +339,8 @@ impl Plain {
         let (_, _, most, longest) = level(&r.level);
         let start = offered.starts_at.filter(|s| *s > self.now).unwrap_or(self.now);
         let days = r.days.min(most).min(settings.longest_grant.0);
+        let end = start.plus(Days(days).millis());
+        let shown = offered.starts_at.map_or(end, |s| s.plus(Days(r.days).millis()));
         let cap = offered.cap.min(longest).min(self.policy_cap).min(settings.session_cap.0);
         let made = Grant {
             request: id,
@@ -349,7 +353,7 @@ impl Plain {
             accounts,
             modes: r.modes,
             start,
-            end: start.plus(Days(days).millis()),
+            end: end.min(shown),
             cap,
             version: 1,
             unattended: false,
