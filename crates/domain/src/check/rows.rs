@@ -72,6 +72,7 @@ impl Step<'_> {
             }
             Event::MemberChanged { organisation, person, .. }
             | Event::MemberStanding { organisation, person, .. }
+            | Event::MembershipSuperseded { organisation, person, .. }
             | Event::MemberLeft { organisation, person }
                 if leads(self.before, *organisation, *person) =>
             {
@@ -287,5 +288,6 @@ fn leads(state: &State, organisation: OrganisationId, person: PersonId) -> bool 
         return false;
     };
     let unit = state.units.get(member.unit).is_some_and(|u| u.standing == Standing::Active);
-    member.portal == Some(PortalRole::Admin) && member.standing == Standing::Active && unit
+    let works = member.standing == Standing::Active && member.superseded.is_none();
+    member.portal == Some(PortalRole::Admin) && works && unit
 }

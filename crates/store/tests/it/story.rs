@@ -337,6 +337,7 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             AssignmentEnd::LeftProvider,
             AssignmentEnd::LeftUnit,
             AssignmentEnd::AccountsGone,
+            AssignmentEnd::MembershipRestored,
         ]
         .map(|cause| Event::AssignmentEnded { grant, person, cause }),
     );
