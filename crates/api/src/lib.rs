@@ -12,6 +12,7 @@
 //! - [`server`]: connections, time-outs, stop.
 
 mod again;
+mod amendments;
 mod auth;
 mod authzen;
 mod checkpoints;
@@ -33,6 +34,7 @@ mod members;
 mod notices;
 mod oauth;
 mod observe;
+mod offers;
 pub mod openapi;
 mod organisations;
 mod page;

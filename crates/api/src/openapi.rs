@@ -16,9 +16,9 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
-    authzen, checkpoints, confirm, docs, erasures, factors, feed, grants, halts, imports, levels,
-    locks, me, members, notices, oauth, organisations, platform, problem, requests, roles,
-    sessions, settings, sign_in, signing_keys, ssf, webhooks,
+    amendments, authzen, checkpoints, confirm, docs, erasures, factors, feed, grants, halts,
+    imports, levels, locks, me, members, notices, oauth, offers, organisations, platform, problem,
+    requests, roles, sessions, settings, sign_in, signing_keys, ssf, webhooks,
 };
 
 /// What stands beside the handlers.
@@ -37,6 +37,7 @@ use crate::{
         (name = "Provisioning", description = "Organisations, units, accounts, roles and members, as the builder keeps them."),
         (name = "People", description = "A person's own doors."),
         (name = "Customer", description = "A customer's own affairs with partners."),
+        (name = "Partner", description = "What an organisation is called by those who may let it in."),
         (name = "Requests", description = "The question \"may we come in?\", and its answer."),
         (name = "Grants", description = "The customer's yes, and who is on it."),
         (name = "Sessions", description = "Stays of partner users: the history, coming home, ending."),
@@ -63,6 +64,8 @@ use crate::{
         locks::list, locks::lock, locks::unlock,
         notices::list, notices::read,
         requests::list, requests::ask, requests::one, requests::summary, requests::approve, requests::deny, requests::cancel,
+        offers::partner_id, offers::rotate, offers::summary, offers::offer, offers::accept, offers::decline,
+        amendments::summary, amendments::amend,
         grants::list, grants::one, grants::revoke, grants::narrow, grants::give_up,
         confirm::one, confirm::several,
         grants::assignments, grants::set_assignments, grants::assign, grants::unassign,

@@ -9,15 +9,16 @@ use axum::response::{IntoResponse as _, Response};
 use comity_app::App;
 use comity_domain::code::{CodeError, CustomerCode};
 use comity_domain::command::{Ask, Caller, Command};
-use comity_domain::consent::{self, NamedTerms, Summary, Terms};
+use comity_domain::consent::{self, Lasts, NamedTerms, Summary, Terms};
 use comity_domain::event::Event;
 use comity_domain::grant::{self, DEFAULT_DAYS};
 use comity_domain::ids::{Digest32, RequestId};
 use comity_domain::may::{self, Action, Thing};
-use comity_domain::request::{Request, RequestPhase};
+use comity_domain::request::{Direction as Way, Request, RequestPhase};
 use comity_domain::role::Modes;
 use comity_domain::state::State as World;
 use comity_domain::time::{Days, Instant, Minutes};
+use comity_domain::view;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -142,7 +143,7 @@ pub struct ListQuery {
 
 /// The requests to or from an organisation.
 ///
-/// Who may: Support of it. The newest first, with `total`.
+/// Who may: Support of it. Received are those that it decides, offers of customers among them. The newest first, with `total`.
 #[utoipa::path(get, path = "/v1/organisations/{organisation}/requests", operation_id = "listRequests", tag = "Requests", security(("signIn" = [])),
     params(ListQuery),
     responses((status = 200, description = "A page of them.", body = Page<ShownRequest>)))]
@@ -156,8 +157,11 @@ pub async fn list(
     let id = organisation(&state, &named)?;
     may::check(&state, &who.0, Action::ReadRequest, Thing::organisation(id), now)?;
     let received = query.direction == Direction::Received;
-    let ids: Vec<RequestId> =
-        if received { state.requests_to(id).collect() } else { state.requests_from(id).collect() };
+    let ids = if received {
+        view::received_requests(&state, id)
+    } else {
+        view::sent_requests(&state, id)
+    };
     let wanted = |r: &RequestId| {
         let found = state.requests.get(*r);
         found.is_some_and(|r| query.state.is_none_or(|s| r.phase(now) == s))
@@ -168,7 +172,8 @@ pub async fn list(
     let total = matching.len();
     let page: Page<ShownRequest> =
         page::by_id(&app, &question, &paging, Order::NewestFirst, matching.into_iter(), |r| {
-            shown::request(&state, r, now, received)
+            let for_customer = state.requests.get(r).is_some_and(|r| r.customer == id);
+            shown::request(&state, r, now, for_customer)
         })?;
     Ok(Json(Page { total: Some(total), ..page }))
 }
@@ -196,7 +201,8 @@ pub async fn one(
     answer(&state, id, app.now(), for_customer)
 }
 
-fn answer(
+/// A request as a side sees it.
+pub fn answer(
     state: &World,
     id: RequestId,
     now: Instant,
@@ -236,7 +242,12 @@ pub struct WireTerms {
 
 impl WireTerms {
     fn resolve(&self, state: &World, request: &Request) -> Result<Terms, Problem> {
-        let named = NamedTerms {
+        Ok(self.named()?.resolve(state, request)?)
+    }
+
+    /// As the domain means them.
+    pub fn named(&self) -> Result<NamedTerms, Problem> {
+        Ok(NamedTerms {
             roles: self.roles.clone(),
             accounts: self.accounts.as_ref().map(WireAccounts::named),
             unit: self.unit.clone(),
@@ -246,8 +257,7 @@ impl WireTerms {
             cap: self.session_minutes.map(Minutes),
             allow_external: self.allow_external,
             jwt: self.jwt.unwrap_or(false),
-        };
-        Ok(named.resolve(state, request)?)
+        })
     }
 }
 
@@ -269,8 +279,13 @@ pub struct ShownSummary {
     impersonation: bool,
     #[schema(required, value_type = Option<values::Instant>)]
     starts_at: Option<String>,
-    /// For how long.
-    days: u32,
+    /// For how long; `null` where the end stays where it is.
+    #[schema(required)]
+    days: Option<u32>,
+    /// The end that stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::Instant, required = false)]
+    ends_at: Option<String>,
     /// The longest session.
     session_minutes: u32,
     /// Whether people from outside may be invited.
@@ -282,7 +297,8 @@ pub struct ShownSummary {
     never_delegable: Vec<String>,
 }
 
-fn show_summary(state: &World, summary: &Summary) -> ShownSummary {
+/// As it is told.
+pub fn show_summary(state: &World, summary: &Summary) -> ShownSummary {
     ShownSummary {
         summary: summary.hash(),
         sentences: summary.sentences(state, shown::time),
@@ -295,7 +311,14 @@ fn show_summary(state: &World, summary: &Summary) -> ShownSummary {
         modes: summary.modes,
         impersonation: grant::impersonation(summary.modes),
         starts_at: summary.starts_at.map(shown::time),
-        days: summary.days.0,
+        days: match summary.lasts {
+            Lasts::For(days) => Some(days.0),
+            Lasts::Until(_) => None,
+        },
+        ends_at: match summary.lasts {
+            Lasts::For(_) => None,
+            Lasts::Until(end) => Some(shown::time(end)),
+        },
         session_minutes: summary.cap.0,
         allow_external: summary.allow_external,
         jwt: summary.jwt,
@@ -318,6 +341,7 @@ pub async fn summary(
 ) -> Result<Json<ShownSummary>, Problem> {
     let (state, now) = (app.state(), app.now());
     let request = may::check_request(&state, &who.0, Action::Deny, id, now)?;
+    request.is(Way::PartnerRequest)?;
     let terms = terms.resolve(&state, request)?;
     let summary = consent::summarise(&state, id, request, &terms, now)?;
     Ok(Json(show_summary(&state, &summary)))
@@ -372,6 +396,13 @@ pub struct Deny {
     message: Option<String>,
 }
 
+impl Deny {
+    /// The reason and the message.
+    pub fn said(self) -> (Option<String>, Option<String>) {
+        (self.reason, self.message)
+    }
+}
+
 /// Deny.
 ///
 /// Who may: an Admin of the customer.
@@ -390,9 +421,9 @@ pub async fn deny(
     answer(&done.state, id, done.state.at, true)
 }
 
-/// Take a request back.
+/// Take a request or an offer back.
 ///
-/// Who may: an Admin of the partner.
+/// Who may: an Admin of the side that made it.
 #[utoipa::path(post, path = "/v1/requests/{request}/cancel", operation_id = "cancelRequest", tag = "Requests", security(("signIn" = [])),
     responses((status = 200, description = "The request.", body = ShownRequest)),
     extensions(("x-refusals" = json!("wrong_state not_active"))))]
@@ -402,5 +433,6 @@ pub async fn cancel(
     Path(id): Path<RequestId>,
 ) -> Result<Json<ShownRequest>, Problem> {
     let done = who.run(&app, Command::CancelRequest { request: id }).await?;
-    answer(&done.state, id, done.state.at, false)
+    let offer = done.state.requests.get(id).is_some_and(|r| r.offered.is_some());
+    answer(&done.state, id, done.state.at, offer)
 }

@@ -10,9 +10,10 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    again, authzen, checkpoints, confirm, docs, erasures, factors, feed, grants, halts, imports,
-    input, levels, limits, locks, me, members, notices, oauth, observe, openapi, organisations,
-    platform, problem, requests, roles, sessions, settings, sign_in, signing_keys, ssf, webhooks,
+    again, amendments, authzen, checkpoints, confirm, docs, erasures, factors, feed, grants, halts,
+    imports, input, levels, limits, locks, me, members, notices, oauth, observe, offers, openapi,
+    organisations, platform, problem, requests, roles, sessions, settings, sign_in, signing_keys,
+    ssf, webhooks,
 };
 
 /// The largest body, in bytes.
@@ -108,6 +109,8 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/organisations/{organisation}/webhooks/{webhook}/test", post(webhooks::organisation::test))
         .route("/v1/organisations/{organisation}/webhooks/{webhook}/deliveries", get(webhooks::organisation::deliveries))
         .route("/v1/organisations/{organisation}/webhooks/{webhook}/redeliver", post(webhooks::organisation::redeliver))
+        .route("/v1/organisations/{organisation}/partner-id", get(offers::partner_id))
+        .route("/v1/organisations/{organisation}/partner-id/rotate", post(offers::rotate))
         // requests
         .route("/v1/organisations/{organisation}/requests", get(requests::list).post(requests::ask))
         .route("/v1/requests/{request}", get(requests::one))
@@ -115,6 +118,10 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/requests/{request}/approve", post(requests::approve))
         .route("/v1/requests/{request}/deny", post(requests::deny))
         .route("/v1/requests/{request}/cancel", post(requests::cancel))
+        .route("/v1/organisations/{organisation}/offers", post(offers::offer))
+        .route("/v1/organisations/{organisation}/offers/summary", post(offers::summary))
+        .route("/v1/requests/{request}/accept", post(offers::accept))
+        .route("/v1/requests/{request}/decline", post(offers::decline))
         // grants and who is on them
         .route("/v1/organisations/{organisation}/grants", get(grants::list))
         .route("/v1/grants/{grant}", get(grants::one))
@@ -122,6 +129,8 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/grants/{grant}/confirm", post(confirm::one))
         .route("/v1/grants/{grant}/revoke", post(grants::revoke))
         .route("/v1/grants/{grant}/narrow", post(grants::narrow))
+        .route("/v1/grants/{grant}/amend", post(amendments::amend))
+        .route("/v1/grants/{grant}/amend/summary", post(amendments::summary))
         .route("/v1/grants/{grant}/give-up", post(grants::give_up))
         .route("/v1/grants/{grant}/assignments", get(grants::assignments).put(grants::set_assignments))
         .route("/v1/grants/{grant}/assignments/{person}", put(grants::assign).delete(grants::unassign))

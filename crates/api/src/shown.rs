@@ -4,7 +4,9 @@ use comity_domain::grant::{self, GrantEnd, GrantPhase, GrantState};
 use comity_domain::ids::{AccountId, GrantId, OrganisationId, PersonId, RequestId, RoleId};
 use comity_domain::organisation::{Accounts, Party};
 use comity_domain::permission::Permissions;
-use comity_domain::request::{Direction, Request, RequestCancel, RequestPhase, RequestState};
+use comity_domain::request::{
+    Direction, Offered, Request, RequestCancel, RequestPhase, RequestState,
+};
 use comity_domain::role::{Modes, PinnedRole};
 use comity_domain::state::State;
 use comity_domain::time::{DAY, Instant};
@@ -133,7 +135,7 @@ pub struct ShownRequest {
     #[schema(value_type = values::Instant)]
     pub expires_at: String,
     pub partner: Asker,
-    /// Who is asked; absent for the asker until approved.
+    /// Who is asked, or who offers; absent for a partner that asked until approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub customer: Option<Organisation>,
@@ -147,11 +149,15 @@ pub struct ShownRequest {
     pub impersonation: bool,
     /// For how long.
     pub days: u32,
-    /// Codes of the roles that are wished for.
+    /// Codes of the roles that are wished for or offered.
     pub roles: Vec<String>,
     #[schema(value_type = WireAccounts)]
     pub accounts: ShownAccounts,
-    /// Why they ask.
+    /// What a customer offers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub offered: Option<ShownOffer>,
+    /// Why they ask or offer.
     pub reason: String,
     /// Their ticket.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,11 +166,11 @@ pub struct ShownRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = values::Instant, required = false)]
     pub decided_at: Option<String>,
-    /// Why it was denied, for the customer's eyes.
+    /// Why it was denied, for the eyes of the side that did.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub denial_reason: Option<String>,
-    /// What the partner was told on denial.
+    /// What the other side was told on denial.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub message: Option<String>,
@@ -187,15 +193,66 @@ pub struct Asker {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub unit: Option<String>,
-    /// The name of the person.
-    pub name: String,
-    /// The address of the person.
-    pub email: String,
+    /// The name of the person who asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub name: Option<String>,
+    /// The address of the person who asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub email: Option<String>,
     /// Until a domain is proven, a name is only a name (T3).
     pub domain_verified: bool,
 }
 
-/// A request as a member of `for_customer`'s side, or of the asker's, sees it.
+/// What a customer has said yes to before its partner does.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Offer, examples(json!({ "name": "Ana Alba", "email": "ana@marina.example",
+    "roles": [{ "code": "clerk", "name": "Clerk", "version": 1, "permissions": ["bookings:read"] }],
+    "session_minutes": 60, "allow_external": false, "jwt": false })))]
+pub struct ShownOffer {
+    /// The name of the person who offered.
+    pub name: String,
+    /// The address of the person who offered.
+    pub email: String,
+    /// The builder's identifier of the unit of the customer that alone gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub unit: Option<String>,
+    /// The roles, with what each permits.
+    pub roles: Vec<Role>,
+    /// When it starts; on acceptance without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::Instant, required = false)]
+    pub starts_at: Option<String>,
+    /// The longest session.
+    pub session_minutes: u32,
+    /// Whether people from outside may be invited.
+    pub allow_external: bool,
+    /// Whether tokens may be checked without asking, and then go on for up to 60 seconds.
+    pub jwt: bool,
+}
+
+fn offer(state: &State, r: &Request, offered: &Offered) -> ShownOffer {
+    let level = state.level(&r.level).map(|l| l.ceiling.clone()).unwrap_or_default();
+    let one = |pinned: &PinnedRole| {
+        let permits = state.roles.get(pinned.role)?.pinned(pinned.version).meet(&level);
+        role(state, *pinned, permits)
+    };
+    let customer = Party { organisation: r.customer, unit: offered.unit };
+    ShownOffer {
+        name: state.words.show(r.who.0).into(),
+        email: state.words.show(r.who.1).into(),
+        unit: party(state, customer).and_then(|p| p.unit),
+        roles: offered.roles.iter().filter_map(one).collect(),
+        starts_at: offered.starts_at.map(time),
+        session_minutes: offered.cap.0,
+        allow_external: offered.allow_external,
+        jwt: offered.jwt,
+    }
+}
+
+/// A request as a member of `for_customer`'s side, or of the partner's, sees it.
 pub fn request(
     state: &State,
     id: RequestId,
@@ -206,6 +263,9 @@ pub fn request(
     let words =
         |list: &[_]| list.iter().map(|w| state.words.show(*w).to_owned()).collect::<Vec<_>>();
     let phase = r.phase(now);
+    let offered = r.offered.as_deref();
+    let asked = r.direction == Direction::PartnerRequest;
+    let company = state.organisations.get(r.provider.organisation).map(|o| o.name);
     let mut shown = ShownRequest {
         id,
         direction: r.direction,
@@ -214,13 +274,17 @@ pub fn request(
         expires_at: time(r.expires()),
         partner: Asker {
             organisation: r.provider.organisation,
-            company: state.words.show(r.who.2).into(),
+            company: if asked {
+                state.words.show(r.who.2).into()
+            } else {
+                company.map(|w| state.words.show(w)).unwrap_or_default().into()
+            },
             unit: party(state, r.provider).and_then(|p| p.unit),
-            name: state.words.show(r.who.0).into(),
-            email: state.words.show(r.who.1).into(),
+            name: asked.then(|| state.words.show(r.who.0).into()),
+            email: asked.then(|| state.words.show(r.who.1).into()),
             domain_verified: false,
         },
-        customer: (for_customer || phase == RequestPhase::Approved)
+        customer: (for_customer || !asked || phase == RequestPhase::Approved)
             .then(|| organisation(state, r.customer))
             .flatten(),
         level: r.level.code.to_string(),
@@ -228,12 +292,16 @@ pub fn request(
         modes: r.modes,
         impersonation: grant::impersonation(r.modes),
         days: r.days.0,
-        roles: words(&r.roles),
-        accounts: if r.accounts.is_empty() {
-            ShownAccounts::All(AllWord::All)
-        } else {
-            ShownAccounts::List(words(&r.accounts))
+        roles: match offered {
+            None => words(&r.roles),
+            Some(o) => o.roles.iter().filter_map(|p| role_code(state, p.role)).collect(),
         },
+        accounts: match offered {
+            Some(o) => accounts(state, &o.accounts),
+            None if r.accounts.is_empty() => ShownAccounts::All(AllWord::All),
+            None => ShownAccounts::List(words(&r.accounts)),
+        },
+        offered: offered.map(|o| offer(state, r, o)),
         reason: state.words.show(r.reason).into(),
         ticket: r.ticket.map(|w| state.words.show(w).into()),
         decided_at: None,
@@ -251,7 +319,7 @@ pub fn request(
             shown.decided_at = Some(time(*at));
             shown.message = message.map(|w| state.words.show(w).into());
             shown.denial_reason =
-                reason.filter(|_| for_customer).map(|w| state.words.show(w).into());
+                reason.filter(|_| for_customer == asked).map(|w| state.words.show(w).into());
         }
         RequestState::Cancelled { at, cause } => {
             shown.decided_at = Some(time(*at));

@@ -12,6 +12,7 @@ use comity_domain::event::Event;
 use comity_domain::ids::{
     ApplicationId, Digest32, KeyId, OrganisationId, PersonId, SessionId, SignInId,
 };
+use comity_domain::organisation::Party;
 use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::time::Instant;
@@ -427,6 +428,23 @@ impl App {
             std::thread::sleep(Duration::from_millis(2));
         }
         Err(Failure::Broken("a customer ID cannot be opened with this key file".into()))
+    }
+
+    /// A party's partner ID in the clear; `None` until one is made. Blocking.
+    ///
+    /// # Errors
+    /// If it cannot be read or opened.
+    pub fn partner_id(&self, party: Party) -> Result<Option<String>, Failure> {
+        for _ in 0..20 {
+            let Some(digest) = self.state().partner_id(party) else { return Ok(None) };
+            let sealed = self.reader.partner_id(party)?.unwrap_or_default();
+            let plain = self.keys.open_sealed(&code_place(digest), &sealed);
+            if let Some(code) = plain.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                return Ok(Some(code));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Err(Failure::Broken("a partner ID cannot be opened with this key file".into()))
     }
 
     // -- keys -------------------------------------------------------------------------------------

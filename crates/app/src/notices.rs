@@ -35,6 +35,8 @@ pub struct Wanted {
 pub enum Object {
     /// A request.
     Request(RequestId),
+    /// An offer.
+    Offer(RequestId),
     /// A grant.
     Grant(GrantId),
     /// A session.
@@ -84,6 +86,8 @@ impl Object {
             (Self::Request(id), Side::Customer | Side::Own) => format!("{own}/requests/{id}"),
             (Self::Grant(id), Side::Customer | Side::Own) => format!("{own}/grants/{id}"),
             (Self::Session(id), Side::Customer | Side::Own) => format!("{own}/sessions/{id}"),
+            (Self::Offer(_), Side::Customer | Side::Own) => format!("{own}/access/give"),
+            (Self::Offer(id), Side::Provider) => format!("{own}/offered/{id}"),
             (Self::Request(_), Side::Provider) => format!("{own}/asking"),
             (Self::Grant(id), Side::Provider) => format!("{own}/grants-received/{id}"),
             // A session's page is the customer's; whoever is in it has a page of their own.
@@ -92,15 +96,17 @@ impl Object {
     }
 }
 
+fn is_offer(kind: Kind) -> bool {
+    matches!(kind, Kind::Offered | Kind::Declined | Kind::Withdrawn | Kind::OfferLapsed)
+}
+
 /// What a notice leads to.
 #[must_use]
 pub fn object(notice: &Notice) -> Option<Object> {
     let facts = notice.facts;
-    facts
-        .session
-        .map(Object::Session)
-        .or_else(|| facts.grant.map(Object::Grant))
-        .or_else(|| facts.request.map(Object::Request))
+    facts.session.map(Object::Session).or_else(|| facts.grant.map(Object::Grant)).or_else(|| {
+        facts.request.map(if is_offer(notice.kind) { Object::Offer } else { Object::Request })
+    })
 }
 
 /// Where the console shows what a notice leads to; the inbox where it leads nowhere else.
@@ -155,6 +161,23 @@ pub fn sentence(notice: &Notice, names: &Names) -> String {
         Kind::Approved => format!("{begin} approved your request for access."),
         Kind::Denied if customer => format!("The request of {within} was denied."),
         Kind::Denied => "Your request for access was denied.".into(),
+        Kind::Offered if customer => {
+            format!("Your organisation offered access to {}.", other.unwrap_or("a partner"))
+        }
+        Kind::Offered => "A customer offers your organisation access.".into(),
+        Kind::Accepted if customer => format!("{begin} accepted the access that you offered."),
+        Kind::Accepted => format!("Your organisation accepted access at {within}."),
+        Kind::Declined if customer => format!("{begin} declined the access that you offered."),
+        Kind::Declined => "Your organisation declined an offer of access.".into(),
+        Kind::Withdrawn if customer && n > 1 => format!("{n} offers to {within} are withdrawn."),
+        Kind::Withdrawn if customer => format!("The offer to {within} is withdrawn."),
+        Kind::Withdrawn => "An offer of access to your organisation is withdrawn.".into(),
+        Kind::OfferLapsed if customer => {
+            format!("Nobody answered the offer to {within} in time. It has expired.")
+        }
+        Kind::OfferLapsed => "Nobody answered an offer of access in time. It has expired.".into(),
+        Kind::Amended if customer => format!("The access of {within} was changed."),
+        Kind::Amended => format!("{begin} changed your access."),
         Kind::Cancelled if n > 1 && customer => {
             format!("{n} requests of {within} were cancelled.")
         }

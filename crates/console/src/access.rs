@@ -27,6 +27,7 @@ use crate::wrong::Wrong;
 pub enum On {
     Pending,
     Active,
+    Giving,
     History,
     Settings,
 }
@@ -98,7 +99,7 @@ async fn head(
         // Not on an async thread: on PostgreSQL this waits for the network.
         let read = tokio::task::spawn_blocking(move || app.customer_id(id)).await;
         let text = read.map_err(|e| Failure::Broken(e.to_string()))??;
-        Some(Copy { id: "customer-id", label: "Customer ID".into(), text })
+        Some(Copy { id: "customer-id".into(), label: "Customer ID".into(), text })
     } else {
         None
     };
@@ -114,7 +115,7 @@ fn tabs(state: &World, id: OrganisationId, on: On, now: Instant) -> Tabs {
         live: match what {
             On::Pending => Some("pending"),
             On::Active => Some("active"),
-            On::History | On::Settings => None,
+            On::Giving | On::History | On::Settings => None,
         },
         count,
     };
@@ -123,6 +124,7 @@ fn tabs(state: &World, id: OrganisationId, on: On, now: Instant) -> Tabs {
         tabs: vec![
             tab("Pending Requests", "pending", On::Pending, Some(counts.pending)),
             tab("Active Access", "active", On::Active, Some(counts.active)),
+            tab("Grant Access", "give", On::Giving, None),
             tab("Impersonation History", "history", On::History, None),
             tab("Settings", "settings", On::Settings, None),
         ],

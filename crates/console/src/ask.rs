@@ -18,7 +18,6 @@ use comity_domain::state::State as World;
 use comity_domain::time::Days;
 use serde::Deserialize;
 
-use crate::approve::{Choice, lines, modes_of, of_field};
 use crate::asking::partner;
 use crate::at::At;
 use crate::parts::{Banner, Field, Tone, banner};
@@ -26,6 +25,7 @@ use crate::request::{on_the_form, said_no};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
 use crate::show;
+use crate::terms::{Choice, lines, modes_of, of_field};
 use crate::visitor::{Counted, Sent, Visitor};
 use crate::wrong::Wrong;
 
@@ -80,7 +80,7 @@ pub async fn ask_page(
 }
 
 /// What is wrong with a code, before anything is looked up.
-fn mistyped(error: CodeError) -> &'static str {
+pub fn mistyped(error: CodeError) -> &'static str {
     match error {
         CodeError::Shape => {
             "must be 22 letters and digits, such as 7K2MQ-4VXN0-8R3TD-W5YHC-1B; hyphens do not count"

@@ -7,7 +7,7 @@ use comity_domain::command::Command;
 use comity_domain::ids::{OrganisationId, RequestId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::refusal::Refusal;
-use comity_domain::request::{Request, RequestCancel, RequestPhase, RequestState};
+use comity_domain::request::{Direction, Request, RequestCancel, RequestPhase, RequestState};
 use comity_domain::state::State as World;
 use comity_domain::time::Instant;
 use serde::Deserialize;
@@ -91,7 +91,8 @@ pub async fn list(
     let (state, now, shell) = read;
     let asks = shell.here.as_ref().is_some_and(|p| p.decides);
     let own = format!("/console/o/{id}/asking");
-    let wanted = |r: &Request| which.state.is_none_or(|s| r.phase(now) == s);
+    let asked = |r: &Request| r.direction == Direction::PartnerRequest;
+    let wanted = |r: &Request| asked(r) && which.state.is_none_or(|s| r.phase(now) == s);
     let all = state.requests_from(id).rev().filter_map(|r| Some((r, state.requests.get(r)?)));
     let to = match which.state {
         None => format!("{own}?"),
@@ -120,7 +121,9 @@ pub async fn list(
 fn tabs(state: &World, id: OrganisationId, which: &Which, own: &str, now: Instant) -> Tabs {
     let waiting = state
         .requests_from(id)
-        .filter(|r| state.requests.get(*r).is_some_and(|r| r.phase(now) == RequestPhase::Pending));
+        .filter_map(|r| state.requests.get(r))
+        .filter(|r| r.direction == Direction::PartnerRequest)
+        .filter(|r| r.phase(now) == RequestPhase::Pending);
     let tab = |label: &str, phase: Option<RequestPhase>, count| Tab {
         label: label.into(),
         to: phase.map_or_else(|| own.to_owned(), |p| format!("{own}?state={}", p.code())),
@@ -196,7 +199,7 @@ fn line(state: &World, id: RequestId, r: &Request, asks: bool, now: Instant) -> 
 
 fn own(state: &World, provider: OrganisationId, id: RequestId) -> Result<&Request, Wrong> {
     let found = state.requests.get(id).filter(|r| r.provider.organisation == provider);
-    found.ok_or_else(Wrong::not_found)
+    found.filter(|r| r.direction == Direction::PartnerRequest).ok_or_else(Wrong::not_found)
 }
 
 /// The dialog.

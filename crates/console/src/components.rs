@@ -67,7 +67,7 @@ pub async fn page(State(console): State<Console>, who: Visitor) -> Result<Html<S
             live: None,
         },
         copy: Copy {
-            id: "example-id",
+            id: "example-id".into(),
             label: "Customer ID".into(),
             text: "7K2MQ-4VXN0-8R3TD-W5YHC-1B".into(),
         },

@@ -165,7 +165,11 @@ pub async fn claim(
 }
 
 fn done(form: &Typed, keys: &FirstKeys) -> Result<String, Wrong> {
-    let copy = |id, label: &str, text: &str| Copy { id, label: label.into(), text: text.into() };
+    let copy = |id: &str, label: &str, text: &str| Copy {
+        id: id.into(),
+        label: label.into(),
+        text: text.into(),
+    };
     let page = Done {
         around: Around::new(),
         organisation: form.organisation_name.trim().to_owned(),

@@ -17,6 +17,7 @@
 
 mod access;
 mod active;
+mod amend;
 mod approve;
 mod ask;
 mod asking;
@@ -29,15 +30,19 @@ mod demo;
 mod dialog;
 mod first_run;
 mod give_up;
+mod giving;
 mod grant;
 mod guard;
 mod history;
 mod home;
 mod inbox;
 mod locks;
+mod manage;
 mod me;
 mod narrow;
 mod off;
+mod offer;
+mod offered;
 mod operator;
 mod parts;
 mod passkey;
@@ -53,6 +58,7 @@ mod show;
 mod sign_in;
 mod stay;
 mod tenants;
+mod terms;
 mod visitor;
 mod wrong;
 

@@ -20,9 +20,6 @@ use serde::Deserialize;
 
 use crate::access::reader;
 use crate::active::company;
-use crate::approve::{
-    Choice, MOST_SHOWN, lines, minute, minute_of, mode_choice, modes_of, of_field,
-};
 use crate::at::At;
 use crate::dialog::no_dialog;
 use crate::grant::{found, has_stopped};
@@ -30,6 +27,7 @@ use crate::parts::{Banner, Field, Tone, banner};
 use crate::request::{on_the_form, said_no};
 use crate::routes::Console;
 use crate::shell::{self, Shell};
+use crate::terms::{Choice, MOST_SHOWN, lines, minute, minute_of, mode_choice, modes_of, of_field};
 use crate::visitor::{Sent, Visitor};
 use crate::wrong::Wrong;
 

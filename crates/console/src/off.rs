@@ -13,7 +13,6 @@ use comity_domain::time::Instant;
 use serde::Deserialize;
 
 use crate::active::{company, name};
-use crate::approve::{Choice, of_field};
 use crate::asking::partner;
 use crate::at::At;
 use crate::parts::Banner;
@@ -22,6 +21,7 @@ use crate::received::{found, over};
 use crate::request::{on_the_form, said_no};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
+use crate::terms::{Choice, of_field};
 use crate::visitor::{Sent, Visitor};
 use crate::wrong::Wrong;
 

@@ -150,7 +150,7 @@ pub struct Tabs {
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/copy.html")]
 pub struct Copy {
-    pub id: &'static str,
+    pub id: String,
     pub label: String,
     pub text: String,
 }

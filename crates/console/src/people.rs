@@ -19,7 +19,6 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 
 use crate::active::{company, name};
-use crate::approve::{Choice, MOST_SHOWN, lines, minute, minute_of, of_field};
 use crate::asking::partner;
 use crate::at::At;
 use crate::parts::{Banner, Field, Tone, banner};
@@ -27,6 +26,7 @@ use crate::received::{found, over};
 use crate::request::{on_the_form, said_no};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
+use crate::terms::{Choice, MOST_SHOWN, lines, minute, minute_of, of_field};
 use crate::visitor::{Sent, Visitor};
 use crate::wrong::Wrong;
 

@@ -7,7 +7,9 @@ use comity_domain::assignment::AssignmentState;
 use comity_domain::grant::Grant;
 use comity_domain::ids::{GrantId, OrganisationId, PersonId};
 use comity_domain::may::Action;
+use comity_domain::offer;
 use comity_domain::organisation::Accounts;
+use comity_domain::request::RequestPhase;
 use comity_domain::state::State as World;
 use comity_domain::time::Instant;
 use comity_domain::view::{self, portal};
@@ -16,6 +18,7 @@ use serde::Deserialize;
 use crate::active::{accounts, company, word};
 use crate::asking::partner;
 use crate::at::{Asked, At};
+use crate::giving::{Offer, offered};
 use crate::parts::{Badge, Empty, Pager, Tone, badge, empty};
 use crate::routes::Console;
 use crate::shell::{Section, Shell};
@@ -78,6 +81,8 @@ struct ListPage {
     org: OrganisationId,
     past: bool,
     assigns: bool,
+    /// What customers offer, and nobody has answered.
+    offers: Vec<Offer>,
     lines: Vec<Received>,
     empty: Empty,
     pager: Pager,
@@ -110,6 +115,11 @@ pub async fn list(
         org: id,
         past,
         assigns: shell.here.as_ref().is_some_and(|p| p.decides),
+        offers: offer::to(&state, id)
+            .rev()
+            .filter(|(_, r)| r.phase(now) == RequestPhase::Pending)
+            .filter_map(|(r, known)| offered(&state, r, known, now))
+            .collect(),
         lines: found.into_iter().filter_map(|(g, known)| received(&state, g, known, now)).collect(),
         empty: empty(
             "No customer lets you in",

@@ -9,7 +9,7 @@ use comity_domain::command::Command;
 use comity_domain::grant;
 use comity_domain::ids::{OrganisationId, RequestId};
 use comity_domain::may::Action;
-use comity_domain::request::{Request, RequestCancel, RequestPhase, RequestState};
+use comity_domain::request::{Direction, Request, RequestCancel, RequestPhase, RequestState};
 use comity_domain::state::State as World;
 use comity_domain::time::Instant;
 use comity_domain::view;
@@ -82,7 +82,7 @@ pub fn status(phase: RequestPhase) -> Badge {
 /// A request of this customer that the visitor may look at or act on.
 pub fn found(state: &World, customer: OrganisationId, id: RequestId) -> Result<&Request, Wrong> {
     let request = state.requests.get(id).filter(|r| r.customer == customer);
-    request.ok_or_else(Wrong::not_found)
+    request.filter(|r| r.direction == Direction::PartnerRequest).ok_or_else(Wrong::not_found)
 }
 
 // -- those that wait ------------------------------------------------------------------------------
@@ -219,7 +219,8 @@ fn became(state: &World, r: &Request) -> Vec<String> {
     match &r.state {
         RequestState::Pending => Vec::new(),
         RequestState::Approved { at, by, .. } => {
-            vec![format!("{} approved it on {}.", person(*by), on(*at))]
+            let by = by.map_or_else(|| "The platform's policy".into(), person);
+            vec![format!("{by} approved it on {}.", on(*at))]
         }
         RequestState::Denied { at, by, reason, message } => {
             let by = by.map_or_else(|| "Somebody".into(), person);
@@ -234,6 +235,7 @@ fn became(state: &World, r: &Request) -> Vec<String> {
                 Some(RequestCancel::ByAsker) => "The partner took it back",
                 Some(RequestCancel::Revoked) => "It fell away with a revoke",
                 Some(RequestCancel::Locked) => "It fell away with a lock",
+                Some(RequestCancel::Restored) => "It fell away with a restore",
                 Some(RequestCancel::Closed) | None => "It fell away with a closing",
             };
             vec![format!("{why} on {}.", on(*at))]

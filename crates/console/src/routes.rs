@@ -7,9 +7,10 @@ use axum::{Router, middleware};
 use comity_app::App;
 
 use crate::{
-    access, active, approve, ask, asking, assets, components, demo, first_run, give_up, grant,
-    guard, history, home, inbox, locks, me, narrow, off, operator, passkey, people, received,
-    request, roles, session, settings, sign_in, stay, tenants, visitor, wrong,
+    access, active, amend, approve, ask, asking, assets, components, demo, first_run, give_up,
+    giving, grant, guard, history, home, inbox, locks, manage, me, narrow, off, offer, offered,
+    operator, passkey, people, received, request, roles, session, settings, sign_in, stay, tenants,
+    visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -50,6 +51,12 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/grants/{grant}/sessions/{session}/end", get(grant::end_page).post(grant::end))
         .route("/console/o/{organisation}/locks/new", get(locks::lock_page).post(locks::lock))
         .route("/console/o/{organisation}/locks/{lock}/unlock", get(locks::unlock_page).post(locks::unlock))
+        // as customer: what is offered, and what is made of what was given
+        .route("/console/o/{organisation}/access/give", get(giving::page))
+        .route("/console/o/{organisation}/access/give/new", get(offer::whom_page).post(offer::whom))
+        .route("/console/o/{organisation}/access/give/terms", get(offer::page).post(offer::make))
+        .route("/console/o/{organisation}/offers/{request}/withdraw", get(giving::withdraw_page).post(giving::withdraw))
+        .route("/console/o/{organisation}/grants/{grant}/amend", get(amend::page).post(amend::amend))
         // as customer: what was done, and what was chosen
         .route("/console/o/{organisation}/access/history", get(history::page))
         .route("/console/o/{organisation}/access/history.csv", get(history::csv))
@@ -67,9 +74,14 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/asking", get(asking::list))
         .route("/console/o/{organisation}/asking/new", get(ask::ask_page).post(ask::ask))
         .route("/console/o/{organisation}/asking/{request}/cancel", get(asking::cancel_page).post(asking::cancel))
+        .route("/console/o/{organisation}/partner-id", get(offered::codes).post(offered::make_code))
+        .route("/console/o/{organisation}/offered/{request}", get(offered::page))
+        .route("/console/o/{organisation}/offered/{request}/accept", post(offered::accept))
+        .route("/console/o/{organisation}/offered/{request}/decline", get(offered::decline_page).post(offered::decline))
         .route("/console/o/{organisation}/grants-received", get(received::list))
         .route("/console/o/{organisation}/grants-received/{grant}", get(received::one))
         .route("/console/o/{organisation}/grants-received/{grant}/give-up", get(give_up::page).post(give_up::give_up))
+        .route("/console/o/{organisation}/grants-received/{grant}/manage", get(manage::page).post(manage::save))
         .route("/console/o/{organisation}/grants-received/{grant}/people/new", get(people::add_page).post(people::add))
         .route("/console/o/{organisation}/grants-received/{grant}/people/{person}", get(people::change_page).post(people::change))
         .route("/console/o/{organisation}/grants-received/{grant}/people/{person}/remove", get(off::off_page).post(off::off))

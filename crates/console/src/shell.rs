@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use comity_domain::ids::OrganisationId;
+use comity_domain::offer;
 use comity_domain::person::{PortalPermission, PortalRole};
 use comity_domain::state::State;
 
@@ -49,6 +50,8 @@ pub struct Place {
     pub reads: bool,
     /// Whether they may decide and ask there (Admin).
     pub decides: bool,
+    /// Whether anybody ever let it in, as far as that is remembered, or offers to (N3).
+    pub receives: bool,
 }
 
 /// Everything around a page.
@@ -150,6 +153,7 @@ fn place(state: &State, who: &Visitor, id: OrganisationId) -> Option<Place> {
         role,
         reads: holds(PortalPermission::Audit),
         decides: holds(PortalPermission::Decide),
+        receives: state.grants_to(id).next().is_some() || offer::to(state, id).next().is_some(),
     })
 }
 

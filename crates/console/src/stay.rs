@@ -168,7 +168,7 @@ fn stay_page(
         reason: session.reason.map(|w| state.words.show(w).to_owned()),
         since: show::when(session.started),
         token: token.filter(|_| launch.is_none()).map(|token| Copy {
-            id: "token",
+            id: "token".into(),
             label: format!("Token for {}", stay.application),
             text: token.to_owned(),
         }),

@@ -15,7 +15,6 @@ use comity_domain::view::{self, Tenant, portal};
 use serde::Deserialize;
 
 use crate::active::company;
-use crate::approve::{Choice, of_field};
 use crate::at::{Asked, At};
 use crate::dialog::no_dialog;
 use crate::parts::{Badge, Banner, Empty, Field, Tone, badge, banner, empty};
@@ -24,6 +23,7 @@ use crate::routes::Console;
 use crate::shell::{Section, Shell};
 use crate::show::{self, When};
 use crate::stay::{self, Inside};
+use crate::terms::{Choice, of_field};
 use crate::visitor::{Counted, Sent, Visitor};
 use crate::wrong::Wrong;
 

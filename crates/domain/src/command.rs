@@ -10,14 +10,14 @@ use crate::consent::Terms;
 use crate::event::{Event, Row};
 use crate::factor::{FreshPasskey, Proof};
 use crate::first_run::Claim;
-use crate::grant::Narrowing;
+use crate::grant::{Amending, Narrowing};
 use crate::halt::HaltTarget;
 use crate::ids::{
     ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PasskeyId, PersonId,
     RequestId, RoleId, SessionId, SignInId, StreamId, WebhookId,
 };
 use crate::lock::LockTarget;
-use crate::organisation::{Accounts, Settings, Standing};
+use crate::organisation::{Accounts, Party, Settings, Standing};
 use crate::permission::Permissions;
 use crate::person::PortalRole;
 use crate::role::{Level, Mode, Modes};
@@ -182,6 +182,34 @@ pub struct Ask {
     pub ticket: Option<String>,
 }
 
+/// How a customer names a partner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partner {
+    /// By the digest of a partner ID.
+    Code(Digest32),
+    /// As a side that it knows from a request or a grant.
+    Known(Party),
+}
+
+/// What a customer offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The offering organisation.
+    pub customer: OrganisationId,
+    /// To whom.
+    pub partner: Partner,
+    /// The level's code.
+    pub level: String,
+    /// What.
+    pub terms: Terms,
+    /// Why.
+    pub reason: String,
+    /// A ticket's reference.
+    pub ticket: Option<String>,
+    /// The hash of the summary that was shown.
+    pub summary: Digest32,
+}
+
 /// What a provider gives to one of its people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssignmentSpec {
@@ -327,13 +355,21 @@ pub enum Command {
     // -- the customer's own affairs -------------------------------------------------------------
     /// A new customer ID; the old one finds nothing from now on.
     RotateCustomerId { organisation: OrganisationId, code: FreshCode },
+    /// A partner ID of an organisation, or of one unit of it; an old one finds nothing from now on.
+    RotatePartnerId { organisation: OrganisationId, unit: Option<String>, code: FreshCode },
     /// Change the settings; `version` is the one that the caller saw, where it is not said beside
     /// the command ([`Asked::seen`]).
     ChangeSettings { organisation: OrganisationId, settings: Settings, version: Option<u32> },
     // -- requests -------------------------------------------------------------------------------
     /// May we come in?
     Ask(Ask),
-    /// Take a request back.
+    /// Come in, if you like.
+    MakeOffer(Box<Offer>),
+    /// Accept an offer.
+    Accept { request: RequestId },
+    /// Decline an offer.
+    Decline { request: RequestId, reason: Option<String>, message: Option<String> },
+    /// Take a request or an offer back.
     CancelRequest { request: RequestId },
     /// Approve with these terms, as shown by the summary of this hash.
     Approve { request: RequestId, terms: Terms, summary: Digest32 },
@@ -344,6 +380,8 @@ pub enum Command {
     Confirm { customer: Option<OrganisationId>, grants: BTreeSet<GrantId> },
     /// The customer ends a grant.
     Revoke { grant: GrantId },
+    /// The customer makes something else of a grant, as shown by the summary of this hash.
+    Amend { grant: GrantId, amending: Amending, summary: Digest32 },
     /// The customer gives less.
     Narrow { grant: GrantId, narrowing: Narrowing, version: Option<u32> },
     /// The provider gives a grant up.
@@ -465,13 +503,18 @@ impl Command {
             Self::RenamePasskey { .. } => "rename_passkey",
             Self::RemovePasskey { .. } => "remove_passkey",
             Self::RotateCustomerId { .. } => "rotate_customer_id",
+            Self::RotatePartnerId { .. } => "rotate_partner_id",
             Self::ChangeSettings { .. } => "change_settings",
             Self::Ask(_) => "ask",
+            Self::MakeOffer(_) => "make_offer",
+            Self::Accept { .. } => "accept",
+            Self::Decline { .. } => "decline",
             Self::CancelRequest { .. } => "cancel_request",
             Self::Approve { .. } => "approve",
             Self::Deny { .. } => "deny",
             Self::Confirm { .. } => "confirm",
             Self::Revoke { .. } => "revoke",
+            Self::Amend { .. } => "amend",
             Self::Narrow { .. } => "narrow",
             Self::GiveUp { .. } => "give_up",
             Self::Assign { .. } => "assign",
@@ -525,6 +568,9 @@ impl Command {
             }
             (Self::RotateCustomerId { .. }, _) => {
                 Some("Read the customer ID that is in force.".into())
+            }
+            (Self::RotatePartnerId { .. }, _) => {
+                Some("Read the partner ID that is in force.".into())
             }
             (Self::MakeWebhook { .. }, _) => {
                 Some("Rotate the webhook's secret to be shown one.".into())

@@ -11,7 +11,7 @@ use crate::command::{Caller, Once, Sealed};
 use crate::event::{self, Event, Recorded, Row, W};
 use crate::ids::{CommandId, Digest32, GrantId, Ids, OrganisationId, PersonId, UnitId};
 use crate::notice::{self, Notice};
-use crate::organisation::Standing;
+use crate::organisation::{Party, Standing};
 use crate::outbox::{self, Push};
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -36,6 +36,8 @@ pub enum SideWrite {
     EraseFactors(Option<PersonId>),
     /// An organisation's customer ID, sealed.
     CustomerId(OrganisationId, Sealed),
+    /// A partner ID, sealed.
+    PartnerId(Party, Sealed),
     /// The private half of a signing key, sealed.
     SigningKey(Digest32, Sealed),
     /// That of a key which signs nothing more.

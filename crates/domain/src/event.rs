@@ -108,6 +108,8 @@ pub enum Event {
     OrganisationStanding { organisation: OrganisationId, standing: Standing },
     /// It has a new customer ID; an older one finds nothing from now on.
     CustomerIdSet { organisation: OrganisationId, digest: Digest32 },
+    /// It, or a unit of it, has a new partner ID; an older one finds nothing from now on.
+    PartnerIdSet { party: Party, digest: Digest32 },
     /// Its settings were changed.
     SettingsChanged { organisation: OrganisationId, settings: Settings },
     /// A unit was made.
@@ -228,8 +230,32 @@ pub enum Event {
     CancellationNoted { request: RequestId, cause: RequestCancel },
     /// A request was denied.
     RequestDenied { request: RequestId, message: Option<W> },
-    /// Who denied it and why, for the customer's eyes.
+    /// Who said no and why, for the eyes of that side.
     DenialNoted { request: RequestId, by: PersonId, reason: Option<W> },
+    /// A customer offered access: exactly what it said yes to.
+    OfferMade {
+        request: RequestId,
+        customer: Party,
+        provider: Party,
+        by: PersonId,
+        level: PinnedLevel,
+        roles: Vec<PinnedRole>,
+        accounts: Accounts,
+        modes: Modes,
+        starts_at: Option<Instant>,
+        days: Days,
+        cap: Minutes,
+        allow_external: bool,
+        jwt: bool,
+        summary: Digest32,
+        reason: W,
+        ticket: Option<W>,
+        name: W,
+        email: W,
+        company: W,
+    },
+    /// An offer was accepted: by somebody of the partner, or by the platform's policy.
+    OfferAccepted { request: RequestId, grant: GrantId, by: Option<PersonId> },
     /// A request was approved.
     RequestApproved { request: RequestId, grant: GrantId, by: PersonId, summary: Digest32 },
     // -- grants ---------------------------------------------------------------------------------
@@ -244,6 +270,19 @@ pub enum Event {
         accounts: Accounts,
         modes: Modes,
         window: Window,
+        cap: Minutes,
+        allow_external: bool,
+        jwt: bool,
+        summary: Digest32,
+    },
+    /// A grant gives this from now on: more, less or for longer.
+    GrantAmended {
+        grant: GrantId,
+        by: PersonId,
+        roles: Vec<PinnedRole>,
+        accounts: Accounts,
+        modes: Modes,
+        end: Instant,
         cap: Minutes,
         allow_external: bool,
         jwt: bool,
@@ -433,6 +472,9 @@ impl Event {
             | E::RequestDenied { .. }
             | E::DenialNoted { .. }
             | E::RequestApproved { .. }
+            | E::OfferMade { .. }
+            | E::OfferAccepted { .. }
+            | E::PartnerIdSet { .. }
             | E::GrantMade { .. }
             | E::GrantConfirmed { .. }
             | E::GrantUnattended { .. }
@@ -486,6 +528,7 @@ impl Event {
             | E::PasskeyRemoved { .. }
             | E::FactorsReset { .. }
             | E::GrantNarrowed { .. }
+            | E::GrantAmended { .. } // perhaps less of something
             | E::GrantEnded { .. }
             | E::Assigned { .. } // also who is on it already, and then perhaps with less
             | E::AssignmentTrimmed { .. }
@@ -533,6 +576,9 @@ impl Event {
             E::MemberJoined { external, .. } => each(external),
             E::RequestAsked { roles, accounts, reason, ticket, name, email, company, .. } => {
                 roles.iter_mut().chain(accounts).for_each(&mut each);
+                [reason, name, email, company].into_iter().chain(ticket).for_each(each);
+            }
+            E::OfferMade { reason, ticket, name, email, company, .. } => {
                 [reason, name, email, company].into_iter().chain(ticket).for_each(each);
             }
             E::RequestDenied { message, .. } => message.iter_mut().for_each(each),
@@ -590,7 +636,10 @@ impl Event {
             | E::RequestCancelled { .. }
             | E::CancellationNoted { .. }
             | E::RequestApproved { .. }
+            | E::OfferAccepted { .. }
+            | E::PartnerIdSet { .. }
             | E::GrantMade { .. }
+            | E::GrantAmended { .. }
             | E::GrantNarrowed { .. }
             | E::GrantConfirmed { .. }
             | E::GrantEnded { .. }
@@ -712,7 +761,12 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
             let person = state.sign_ins.get(*sign_in).map(|s| s.person);
             to.extend(person.into_iter().flat_map(|p| state.organisations_of(p)));
         }
+        E::PartnerIdSet { party, .. } => {
+            to.insert(party.organisation);
+        }
         E::RequestAsked { request, .. }
+        | E::OfferMade { request, .. }
+        | E::OfferAccepted { request, .. }
         | E::RequestCancelled { request, .. }
         | E::RequestDenied { request, .. }
         | E::RequestApproved { request, .. }
@@ -721,12 +775,14 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
                 to.extend([request.customer, request.provider.organisation]);
             }
         }
-        E::RequestAddressed { request, .. }
-        | E::DenialNoted { request, .. }
-        | E::CancellationNoted { request, .. } => {
+        E::DenialNoted { request, .. } => {
+            to.extend(state.requests.get(*request).map(crate::request::Request::decider));
+        }
+        E::RequestAddressed { request, .. } | E::CancellationNoted { request, .. } => {
             to.extend(state.requests.get(*request).map(|r| r.customer));
         }
         E::GrantMade { grant, .. }
+        | E::GrantAmended { grant, .. }
         | E::GrantNarrowed { grant, .. }
         | E::GrantConfirmed { grant, .. }
         | E::GrantEnded { grant, .. }

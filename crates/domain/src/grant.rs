@@ -10,13 +10,14 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::command::Caller;
+use crate::consent;
 use crate::draft::Draft;
 use crate::event::Event;
 use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId, RoleId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::{Accounts, Party};
 use crate::refusal::Refusal;
-use crate::request::{self, RequestCancel};
+use crate::request::{self, Direction, RequestCancel};
 use crate::role::{Mode, Modes, PinnedLevel, PinnedRole};
 use crate::state::State;
 use crate::time::{DAY, Days, Instant, Minutes, Window};
@@ -182,6 +183,87 @@ pub struct Narrowing {
     pub cap: Option<Minutes>,
 }
 
+/// What a customer makes of a grant; `None` keeps what is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Amending {
+    /// These roles, each pinned at its newest version.
+    pub roles: Option<BTreeSet<RoleId>>,
+    /// These accounts.
+    pub accounts: Option<Accounts>,
+    /// These modes.
+    pub modes: Option<Modes>,
+    /// So long from now, or from its start where that is still to come.
+    pub days: Option<Days>,
+    /// Sessions of this length from now on.
+    pub cap: Option<Minutes>,
+    /// Whether external people may be invited.
+    pub allow_external: Option<bool>,
+    /// Whether tokens may be JWTs.
+    pub jwt: Option<bool>,
+}
+
+/// Whether the customer may make something else of a grant, whatever it is: said before anything is
+/// chosen, and judged again when it is done.
+///
+/// # Errors
+/// The refusal that the caller is told.
+pub fn may_amend<'s>(
+    state: &'s State,
+    caller: &Caller,
+    id: GrantId,
+    now: Instant,
+) -> Result<&'s Grant, Refusal> {
+    let grant = may::check_grant(state, caller, Action::Amend, id, now)?;
+    let by = caller.person().ok_or(Refusal::NotFound)?;
+    let (customer, provider) = (grant.customer, grant.provider);
+    grant.standing(now)?;
+    if grant.unconfirmed.is_some() {
+        return Err(Refusal::WrongState("unconfirmed: confirm it first"));
+    }
+    request::four_eyes(state, provider.organisation, by, now)?;
+    if !state.party_is_active(customer) {
+        return Err(Refusal::NotActive("organisation"));
+    }
+    if !state.party_is_active(provider) {
+        return Err(Refusal::NotActive("partner"));
+    }
+    let locked = state.is_locked(customer.organisation, provider.organisation, None);
+    if locked || state.is_halted(id, None) { Err(Refusal::Locked) } else { Ok(grant) }
+}
+
+/// The customer makes something else of a grant, having seen the summary whose hash is echoed:
+/// wider, narrower, or for longer. People stay on it, and no session's deadline moves.
+pub(crate) fn amend(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    id: GrantId,
+    amending: &Amending,
+    echoed: Digest32,
+) -> Result<(), Refusal> {
+    let now = d.now();
+    let grant = may_amend(&d.state, caller, id, now)?.clone();
+    let by = caller.person().ok_or(Refusal::NotFound)?;
+    let summary = consent::amended(&d.state, id, &grant, amending, now)?;
+    if summary.hash() != echoed {
+        return Err(Refusal::StaleSummary);
+    }
+    let end = summary.end(now.max(grant.window.start));
+    d.acting_for(grant.customer.organisation);
+    d.emit(Event::GrantAmended {
+        grant: id,
+        by,
+        roles: summary.roles.into_iter().map(|(pinned, _)| pinned).collect(),
+        accounts: summary.accounts,
+        modes: summary.modes,
+        end,
+        cap: summary.cap,
+        allow_external: summary.allow_external,
+        jwt: summary.jwt,
+        summary: echoed,
+    });
+    Ok(())
+}
+
 /// The customer gives less, at once.
 pub(crate) fn narrow(
     d: &mut Draft<'_>,
@@ -261,7 +343,7 @@ pub(crate) fn revoke(d: &mut Draft<'_>, caller: &Caller, id: GrantId) -> Result<
     request::cancel_pending(
         d,
         customer,
-        |r| r.provider.organisation == provider,
+        |r| r.direction == Direction::PartnerRequest && r.provider.organisation == provider,
         RequestCancel::Revoked,
     );
     Ok(())
@@ -296,10 +378,7 @@ pub(crate) fn confirm(
         let Some(since) = grant.unconfirmed else {
             continue;
         };
-        let was_member = d.state.left(provider, by).is_some_and(|left| left >= since);
-        if was_member || d.state.members.contains_key(&(provider, by)) {
-            return Err(Refusal::FourEyes);
-        }
+        request::four_eyes(&d.state, provider, by, since)?;
         d.acting_for(own);
         d.emit(Event::GrantConfirmed { grant: *id, by });
     }

@@ -14,8 +14,8 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, direct, erasure, factor, first_run, grant, halt, lock, organisation,
-    person, request, role, session, settle, signing, stream, webhook,
+    application, assignment, direct, erasure, factor, first_run, grant, halt, lock, offer,
+    organisation, partner_id, person, request, role, session, settle, signing, stream, webhook,
 };
 
 pub use crate::apply::row as apply;
@@ -132,10 +132,18 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::RotateCustomerId { organisation, code } => {
             organisation::rotate(d, caller, organisation, code)
         }
+        C::RotatePartnerId { organisation, unit, code } => {
+            partner_id::rotate(d, caller, organisation, unit.as_deref(), code)
+        }
         C::ChangeSettings { organisation, settings, version } => {
             organisation::change_settings(d, caller, organisation, settings, version)
         }
         C::Ask(ask) => request::ask(d, caller, ask),
+        C::MakeOffer(made) => offer::make(d, caller, *made),
+        C::Accept { request } => offer::accept(d, caller, request),
+        C::Decline { request, reason, message } => {
+            offer::decline(d, caller, request, reason, message)
+        }
         C::CancelRequest { request } => request::cancel(d, caller, request),
         C::Approve { request, terms, summary } => {
             request::approve(d, caller, request, &terms, summary)
@@ -143,6 +151,7 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::Deny { request, reason, message } => request::deny(d, caller, request, reason, message),
         C::Confirm { customer, grants } => grant::confirm(d, caller, customer, &grants),
         C::Revoke { grant } => grant::revoke(d, caller, grant),
+        C::Amend { grant, amending, summary } => grant::amend(d, caller, grant, &amending, summary),
         C::Narrow { grant, narrowing, version } => {
             grant::narrow(d, caller, grant, narrowing, version)
         }

@@ -6,7 +6,7 @@
 //! 1. [`ids`], [`time`], [`code`], [`text`], [`permission`]: values.
 //! 2. [`organisation`], [`person`], [`factor`], [`role`], [`application`]: who there is, and what roles permit.
 //!    [`first_run`]: how an empty log gets its first ones.
-//! 3. [`request`], [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`],
+//! 3. [`request`], [`offer`], `partner_id`, [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`],
 //!    [`signing`]: one noun, one file: its states, its moves. [`webhook`], [`outbox`]: who is
 //!    told outside, and of what; [`notice`]: which people are told in their inbox and by mail.
 //! 4. [`may`]: who may do what. [`rights`]: what a session may do. [`refusal`]: every "no".
@@ -38,6 +38,8 @@ mod erasure;
 pub mod grant;
 pub mod halt;
 pub mod lock;
+pub mod offer;
+mod partner_id;
 pub mod request;
 pub mod session;
 pub mod signing;

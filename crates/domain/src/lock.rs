@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::ids::{LockId, OrganisationId, PersonId};
 use crate::may::{self, Action, Thing};
 use crate::refusal::Refusal;
-use crate::request::{self, Request, RequestCancel};
+use crate::request::{self, Direction, Request, RequestCancel};
 use crate::state::State;
 use crate::text::{self, Subject, WordId};
 use crate::time::Instant;
@@ -66,7 +66,7 @@ pub(crate) fn place(
     d.emit(Event::LockPlaced { lock, customer, target, by, reason });
     let theirs = |r: &Request| match target {
         LockTarget::Organisation(partner) => r.provider.organisation == partner,
-        LockTarget::Person(person) => r.by == person,
+        LockTarget::Person(person) => r.direction == Direction::PartnerRequest && r.by == person,
     };
     request::cancel_pending(d, customer, theirs, RequestCancel::Locked);
     Ok(())
@@ -87,7 +87,7 @@ pub fn is_known_partner(state: &State, customer: OrganisationId, target: LockTar
                     }))
         }
         LockTarget::Person(person) => {
-            requests().any(|r| r.by == person)
+            requests().any(|r| r.direction == Direction::PartnerRequest && r.by == person)
                 || state.grants_of(person).any(|(_, g)| g.customer.organisation == customer)
                 || grants.any(|g| {
                     state

@@ -67,6 +67,8 @@ actions! {
     ReadOrganisation,
     ReadCustomerId,
     RotateCustomerId,
+    ReadPartnerId,
+    RotatePartnerId,
     ReadSettings,
     ChangeSettings,
     Ask,
@@ -74,10 +76,15 @@ actions! {
     ReadRequest,
     Approve,
     Deny,
+    MakeOffer,
+    WithdrawOffer,
+    AcceptOffer,
+    DeclineOffer,
     ReadGrant,
     Confirm,
     Revoke,
     Narrow,
+    Amend,
     GiveUp,
     ReadAssignments,
     Assign,
@@ -197,11 +204,20 @@ fn needs(action: Action) -> Needs {
         A::ManageFactors => Needs::FreshOwner,
         A::ReadOrganisation => Needs::KeyOrMember(Provision),
         A::ReadCustomerId | A::ReadSettings | A::ReadLocks => Portal(Customer, Audit),
-        A::ChangeSettings | A::Deny | A::Revoke | A::Narrow | A::EndSession | A::Lock => {
-            Portal(Customer, Decide)
+        A::ReadPartnerId => Portal(Provider, Audit),
+        A::ChangeSettings
+        | A::Deny
+        | A::WithdrawOffer
+        | A::Revoke
+        | A::Narrow
+        | A::EndSession
+        | A::Lock => Portal(Customer, Decide),
+        A::RotateCustomerId | A::Approve | A::MakeOffer | A::Amend | A::Confirm | A::Unlock => {
+            Fresh(Customer, Decide)
         }
-        A::RotateCustomerId | A::Approve | A::Confirm | A::Unlock => Fresh(Customer, Decide),
         A::Ask | A::CancelRequest | A::GiveUp | A::Assign | A::Unassign => Portal(Provider, Assign),
+        A::AcceptOffer | A::DeclineOffer => Portal(Provider, Assign),
+        A::RotatePartnerId => Fresh(Provider, Assign),
         A::ReadRequest | A::ReadGrant | A::ReadHistory | A::ReadEvents => Portal(Either, Audit),
         A::ReadWebhooks | A::ReadNotices => Portal(Either, Audit),
         // Only the customer's hand: neither the builder's directory nor the partner.

@@ -17,6 +17,7 @@ use crate::ids::{GrantId, OrganisationId, PersonId, RequestId, SessionId};
 use crate::lock::LockTarget;
 use crate::organisation::Standing;
 use crate::person::{PortalPermission, PortalRole};
+use crate::request::Direction;
 use crate::role::Mode;
 use crate::state::State;
 use crate::time::{DAY, Instant};
@@ -58,10 +59,22 @@ kinds! {
     Approved => "approved",
     /// The customer said no.
     Denied => "denied",
+    /// A customer offered access.
+    Offered => "offered",
+    /// Its partner said yes.
+    Accepted => "accepted",
+    /// Its partner said no.
+    Declined => "declined",
+    /// An offer was taken back or fell away.
+    Withdrawn => "withdrawn",
     /// A request was taken back or fell away.
     Cancelled => "cancelled",
     /// Nobody decided a request in time.
     Lapsed => "request_expired",
+    /// Nobody answered an offer in time.
+    OfferLapsed => "offer_expired",
+    /// A grant gives something else, or for longer.
+    Amended => "amended",
     /// A grant gives less.
     Narrowed => "narrowed",
     /// The customer ended a grant.
@@ -122,7 +135,8 @@ impl Kind {
     pub fn mailed(self, side: Side) -> Option<PortalPermission> {
         use PortalPermission::{Audit, Manage};
         match (self, side) {
-            (Self::Asked | Self::Unconfirmed, Side::Provider)
+            (Self::Asked | Self::Unconfirmed | Self::Accepted | Self::Declined, Side::Provider)
+            | (Self::Offered | Self::Withdrawn | Self::Amended, Side::Customer)
             | (Self::ImpersonationStarted | Self::ImpersonationEnded, Side::Provider)
             | (Self::Narrowed | Self::NoRoles, Side::Customer)
             | (Self::Trimmed | Self::Confirmed, _) => None,
@@ -297,8 +311,20 @@ fn of(before: &State, row: &Row, event: &Event, after: &State) -> Option<About> 
     let of_grant = |kind, id| grant(after, kind, id);
     match event {
         E::RequestAsked { request, .. } => of_request(Kind::Asked, *request),
-        E::RequestCancelled { request, .. } => of_request(Kind::Cancelled, *request),
-        E::RequestDenied { request, .. } => of_request(Kind::Denied, *request),
+        E::OfferMade { request, .. } => of_request(Kind::Offered, *request),
+        E::OfferAccepted { request, grant, .. } => {
+            let about = of_request(Kind::Accepted, *request)?;
+            Some(About { facts: Facts { grant: Some(*grant), ..about.facts }, ..about })
+        }
+        E::RequestCancelled { request, .. } => {
+            let offer = is_offer(after, *request);
+            of_request(if offer { Kind::Withdrawn } else { Kind::Cancelled }, *request)
+        }
+        E::RequestDenied { request, .. } => {
+            let offer = is_offer(after, *request);
+            of_request(if offer { Kind::Declined } else { Kind::Denied }, *request)
+        }
+        E::GrantAmended { grant, .. } => of_grant(Kind::Amended, *grant),
         E::RequestApproved { request, grant, .. } => {
             let about = of_request(Kind::Approved, *request)?;
             Some(About { facts: Facts { grant: Some(*grant), ..about.facts }, ..about })
@@ -356,6 +382,10 @@ fn on(about: Option<About>, person: PersonId) -> Option<About> {
     about.map(|a| About { facts: Facts { person: Some(person), ..a.facts }, ..a })
 }
 
+fn is_offer(state: &State, id: RequestId) -> bool {
+    state.requests.get(id).is_some_and(|r| r.direction == Direction::CustomerOffer)
+}
+
 fn request(state: &State, kind: Kind, id: RequestId) -> Option<About> {
     let request = state.requests.get(id)?;
     let sides = Some((request.customer, request.provider.organisation));
@@ -387,7 +417,10 @@ fn due(at: Instant, what: Due, state: &State) -> Option<About> {
         (end.since(at) > least).then_some(About { facts, ..about })
     };
     match what {
-        Due::Request(id) => request(state, Kind::Lapsed, id),
+        Due::Request(id) => {
+            let kind = if is_offer(state, id) { Kind::OfferLapsed } else { Kind::Lapsed };
+            request(state, kind, id)
+        }
         Due::Grant(id) => grant(state, Kind::Expired, id),
         Due::Session(id) => session(state, Kind::ImpersonationEnded, id),
         Due::GrantWeek(id) => ending(Kind::EndsInAWeek, id, DAY_BEFORE),

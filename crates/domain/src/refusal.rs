@@ -49,6 +49,8 @@ pub enum Refusal {
     AlreadyPending,
     /// Too many requests in a day, or again and again after denials or taking back.
     AskedTooOften,
+    /// Too many offers of this customer wait for an answer.
+    TooManyOffers,
     /// The same organisation cannot be both sides.
     SameOrganisation,
     /// A removal would leave a live grant without anybody.
@@ -125,6 +127,7 @@ impl Refusal {
             Self::FourEyes => "four_eyes",
             Self::AlreadyPending => "already_pending",
             Self::AskedTooOften => "asked_too_often",
+            Self::TooManyOffers => "too_many_offers",
             Self::SameOrganisation => "same_organisation",
             Self::LastUser => "last_user",
             Self::LastAdmin => "last_admin",
@@ -165,6 +168,7 @@ impl Refusal {
             | Self::Widening(_)
             | Self::AlreadyPending
             | Self::AskedTooOften
+            | Self::TooManyOffers
             | Self::LastUser
             | Self::LastAdmin
             | Self::Locked
@@ -219,7 +223,7 @@ impl Refusal {
                 format!("{what} would be wider than what was asked or given; only narrowing is possible here.")
             }
             Self::FourEyes => {
-                "Somebody else of the customer must decide: you are, or were, on the partner's side."
+                "Somebody else of the customer must decide: who says yes for it must not be, or have been, on the partner's side."
                     .into()
             }
             Self::AlreadyPending => {
@@ -230,6 +234,9 @@ impl Refusal {
                 "Your organisation asked too often: twenty times within a day, or there three times \
                  within thirty days only to be denied or to take it back. Ask again later."
                     .into()
+            }
+            Self::TooManyOffers => {
+                "Too many of your offers wait for an answer; withdraw some of them first.".into()
             }
             Self::SameOrganisation => "An organisation cannot let itself in.".into(),
             Self::LastUser => {

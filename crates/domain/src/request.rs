@@ -1,4 +1,5 @@
-//! Access requests: the question "may we come in?".
+//! Access requests: the question "may we come in?", asked by a partner, or a customer's offer
+//! (`offer.rs`).
 //!
 //! `pending` → `approved` | `denied` | `cancelled`, or `expired` by the clock after
 //! [`PENDING_LASTS`], derived when read. A decided request never changes again. Requests stay in
@@ -11,14 +12,14 @@ use crate::consent::{self, Terms};
 use crate::draft::Draft;
 use crate::event::Event;
 use crate::halt::HaltTarget;
-use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId};
+use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId, UnitId};
 use crate::may::{self, Action, Thing};
-use crate::organisation::Party;
+use crate::organisation::{Accounts, Party};
 use crate::refusal::Refusal;
-use crate::role::{Modes, PinnedLevel};
+use crate::role::{Modes, PinnedLevel, PinnedRole};
 use crate::state::State;
 use crate::text::{self, Subject, WordId};
-use crate::time::{DAY, Days, Instant};
+use crate::time::{DAY, Days, Instant, Minutes};
 
 /// How long a request waits for a decision.
 pub const PENDING_LASTS: i64 = 30 * DAY;
@@ -36,16 +37,16 @@ pub const MOST_ASKED: usize = 20;
 /// How many roles or accounts a request may name.
 const MOST_WISHES: usize = 200;
 
-/// The question "may we come in?".
+/// The question "may we come in?", or an offer to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Who makes it.
     pub direction: Direction,
-    /// Who is asked. The asker does not learn it before a yes.
+    /// Whose things it is about. A partner that asks does not learn it before a yes.
     pub customer: OrganisationId,
-    /// Who wants in: an organisation, or one unit of it.
+    /// Who would come in: an organisation, or one unit of it.
     pub provider: Party,
-    /// The person who asked.
+    /// The person who asked or offered.
     pub by: PersonId,
     /// When.
     pub at: Instant,
@@ -63,10 +64,34 @@ pub struct Request {
     pub reason: WordId,
     /// A ticket's reference.
     pub ticket: Option<WordId>,
-    /// The asker's name, address and company at that time.
+    /// The name, address and company of whoever asked or offered, at that time.
     pub who: (WordId, WordId, WordId),
+    /// What the customer has said yes to already, where it is an offer.
+    pub offered: Option<Box<Offered>>,
     /// What became of it.
     pub state: RequestState,
+}
+
+/// What a customer offers: exactly what it said yes to. Level, modes and duration stand in the
+/// request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offered {
+    /// Only this unit of the customer.
+    pub unit: Option<UnitId>,
+    /// The roles, pinned as they were offered.
+    pub roles: Vec<PinnedRole>,
+    /// Which accounts.
+    pub accounts: Accounts,
+    /// When it starts; at the acceptance if `None`.
+    pub starts_at: Option<Instant>,
+    /// The longest session.
+    pub cap: Minutes,
+    /// Whether external people may be invited.
+    pub allow_external: bool,
+    /// Whether tokens may be JWTs.
+    pub jwt: bool,
+    /// The hash of the summary that whoever offered it saw.
+    pub summary: Digest32,
 }
 
 /// Who makes a request.
@@ -88,8 +113,8 @@ pub enum RequestState {
     Approved {
         /// When.
         at: Instant,
-        /// By whom.
-        by: PersonId,
+        /// By whom; nobody where the platform's policy accepts offers.
+        by: Option<PersonId>,
         /// What came of it.
         grant: GrantId,
     },
@@ -97,11 +122,11 @@ pub enum RequestState {
     Denied {
         /// When.
         at: Instant,
-        /// By whom, for the customer's eyes.
+        /// By whom, for the eyes of that side.
         by: Option<PersonId>,
-        /// Why, for the customer's eyes.
+        /// Why, for the eyes of that side.
         reason: Option<WordId>,
-        /// What the partner is told.
+        /// What the other side is told.
         message: Option<WordId>,
     },
     /// Taken back or fallen away.
@@ -125,6 +150,8 @@ pub enum RequestCancel {
     Locked,
     /// One of the organisations was closed.
     Closed,
+    /// A restore put an offer back that may have been withdrawn after the copy was made.
+    Restored,
 }
 
 /// The word for a request's state at an instant.
@@ -176,7 +203,32 @@ impl Request {
         self.at.plus(PENDING_LASTS)
     }
 
-    fn pending(&self, now: Instant) -> Result<&Self, Refusal> {
+    /// Who decides it: the other side than the one that made it.
+    #[must_use]
+    pub fn decider(&self) -> OrganisationId {
+        match self.direction {
+            Direction::PartnerRequest => self.customer,
+            Direction::CustomerOffer => self.provider.organisation,
+        }
+    }
+
+    /// Only if it is one of this direction: who asks never answers.
+    ///
+    /// # Errors
+    /// `wrong_state`, saying who decides it.
+    pub fn is(&self, direction: Direction) -> Result<(), Refusal> {
+        match (self.direction == direction, self.direction) {
+            (true, _) => Ok(()),
+            (false, Direction::PartnerRequest) => {
+                Err(Refusal::WrongState("a partner's request, which its customer decides"))
+            }
+            (false, Direction::CustomerOffer) => {
+                Err(Refusal::WrongState("an offer, which its partner accepts or declines"))
+            }
+        }
+    }
+
+    pub(crate) fn pending(&self, now: Instant) -> Result<&Self, Refusal> {
         match self.phase(now) {
             RequestPhase::Pending => Ok(self),
             other => Err(Refusal::WrongState(other.code())),
@@ -320,17 +372,24 @@ fn not_too_often(
     if often { Err(Refusal::AskedTooOften) } else { Ok(()) }
 }
 
-/// The asker takes a request back.
+/// Whoever made it takes it back.
 pub(crate) fn cancel(d: &mut Draft<'_>, caller: &Caller, id: RequestId) -> Result<(), Refusal> {
-    let request = may::check_request(&d.state, caller, Action::CancelRequest, id, d.now())?;
-    let provider = request.provider.organisation;
+    let action = match d.state.requests.get(id).map(|r| r.direction) {
+        Some(Direction::CustomerOffer) => Action::WithdrawOffer,
+        _ => Action::CancelRequest,
+    };
+    let request = may::check_request(&d.state, caller, action, id, d.now())?;
+    let side = match request.direction {
+        Direction::PartnerRequest => request.provider.organisation,
+        Direction::CustomerOffer => request.customer,
+    };
     request.pending(d.now())?;
-    d.acting_for(provider);
+    d.acting_for(side);
     d.emit(Event::RequestCancelled { request: id, by_asker: true });
     Ok(())
 }
 
-/// The customer says no.
+/// The customer says no to a request.
 pub(crate) fn deny(
     d: &mut Draft<'_>,
     caller: &Caller,
@@ -339,14 +398,27 @@ pub(crate) fn deny(
     message: Option<String>,
 ) -> Result<(), Refusal> {
     let request = may::check_request(&d.state, caller, Action::Deny, id, d.now())?;
-    let customer = request.customer;
+    request.is(Direction::PartnerRequest)?;
+    say_no(d, caller, id, reason, message)
+}
+
+/// No, with a reason for the own side and a message for the other.
+pub(crate) fn say_no(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    id: RequestId,
+    reason: Option<String>,
+    message: Option<String>,
+) -> Result<(), Refusal> {
+    let request = d.state.requests.get(id).ok_or(Refusal::NotFound)?;
+    let side = request.decider();
     request.pending(d.now())?;
     let by = caller.person().ok_or(Refusal::NotFound)?;
     let given = |field, text: Option<String>| {
         text.filter(|t| !t.trim().is_empty()).map(|t| text::prose(field, &t)).transpose()
     };
     let (reason, message) = (given("reason", reason)?, given("message", message)?);
-    d.acting_for(customer);
+    d.acting_for(side);
     let (about, with) = (Subject::Request(id), Subject::Person(by));
     let message = message.map(|m| d.word_with(about, with, m));
     d.emit(Event::RequestDenied { request: id, message });
@@ -367,9 +439,13 @@ pub fn may_approve<'s>(
     now: Instant,
 ) -> Result<&'s Request, Refusal> {
     let request = may::check_request(state, caller, Action::Approve, id, now)?;
+    request.is(Direction::PartnerRequest)?;
     request.pending(now)?;
     let by = caller.person().ok_or(Refusal::NotFound)?;
-    four_eyes(state, request, by)?;
+    four_eyes(state, request.provider.organisation, by, request.at)?;
+    if request.by == by {
+        return Err(Refusal::FourEyes);
+    }
     if !state.party_is_active(request.provider) {
         return Err(Refusal::NotActive("partner"));
     }
@@ -405,13 +481,17 @@ pub(crate) fn approve(
     Ok(())
 }
 
-/// Who decides stands on one side only: no member of the provider now, none at or since the
-/// asking, and not the asker (T6, inv04).
-fn four_eyes(state: &State, request: &Request, decider: PersonId) -> Result<(), Refusal> {
-    let provider = request.provider.organisation;
+/// Who decides for the customer stands on one side only: no member of the provider now, and none at
+/// or since `since` (T6, inv04).
+pub(crate) fn four_eyes(
+    state: &State,
+    provider: OrganisationId,
+    decider: PersonId,
+    since: Instant,
+) -> Result<(), Refusal> {
     let is_member = state.members.contains_key(&(provider, decider));
-    let was_member = state.left(provider, decider).is_some_and(|left| left >= request.at);
-    if is_member || was_member || request.by == decider { Err(Refusal::FourEyes) } else { Ok(()) }
+    let was_member = state.left(provider, decider).is_some_and(|left| left >= since);
+    if is_member || was_member { Err(Refusal::FourEyes) } else { Ok(()) }
 }
 
 /// Cancels what is pending between two organisations.

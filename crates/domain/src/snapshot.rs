@@ -21,7 +21,7 @@ use crate::ids::{
     RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
 use crate::lock::Lock;
-use crate::organisation::{Account, Organisation, Standing, Unit};
+use crate::organisation::{Account, Organisation, Party, Standing, Unit};
 use crate::person::{Member, Person, SignIn};
 use crate::request::{Request, RequestState};
 use crate::role::{Level, Role};
@@ -36,7 +36,7 @@ use crate::webhook::Webhook;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
 /// one that was forgotten.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 6;
 
 /// Bytes that are no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,7 @@ facts! {
     account_sets: Sets<AccountId>,
     dealt: OrdSet<(PersonId, OrganisationId, OrganisationId)>,
     erased: OrdMap<Subject, u64>,
+    partner_ids: OrdMap<Party, Digest32>,
     due: OrdSet<(Instant, Due)>,
     retire: OrdSet<(Instant, Retire)>,
     ;
@@ -108,6 +109,7 @@ facts! {
     memberships,
     assigned,
     customer_ids,
+    partner_codes,
     key_digests,
     sign_in_digests,
     sign_ins_of,
@@ -295,6 +297,7 @@ fn follow_places(state: &mut State) {
     let named = |(_, o): &(OrganisationId, &Organisation)| o.customer_id != Digest32([0; 32]);
     state.customer_ids =
         map(state.organisations.rows().filter(named).map(|(id, o)| (o.customer_id, id)));
+    state.partner_codes = map(state.partner_ids.iter().map(|(party, digest)| (*digest, *party)));
     state.key_digests = map(state.keys.rows().map(|(id, k)| (k.digest, id)));
     let live = state.roles.rows().filter(|(_, r)| !r.deleted);
     state.roles_by_code = live.map(|(id, r)| ((r.organisation, r.code.clone()), id)).collect();

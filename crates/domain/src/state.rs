@@ -106,6 +106,9 @@ pub struct State {
     pub(crate) dealt: OrdSet<(PersonId, OrganisationId, OrganisationId)>,
     /// Whose words were erased, and by which row.
     pub(crate) erased: OrdMap<Subject, u64>,
+    /// The digests of partner IDs in force, by whom they name.
+    pub(crate) partner_ids: OrdMap<Party, Digest32>,
+    pub(crate) partner_codes: OrdMap<Digest32, Party>,
     pub(crate) requests_to: OrdSet<(OrganisationId, RequestId)>,
     pub(crate) requests_from: OrdSet<(OrganisationId, RequestId)>,
     pub(crate) grants_by: OrdSet<(OrganisationId, GrantId)>,
@@ -183,6 +186,8 @@ impl Default for State {
             inactive_units: OrdSet::new(),
             dealt: OrdSet::new(),
             erased: OrdMap::new(),
+            partner_ids: OrdMap::new(),
+            partner_codes: OrdMap::new(),
             requests_to: OrdSet::new(),
             requests_from: OrdSet::new(),
             grants_by: OrdSet::new(),
@@ -263,6 +268,18 @@ impl State {
     #[must_use]
     pub fn customer_by_code(&self, code: Digest32) -> Option<OrganisationId> {
         self.customer_ids.get(&code).copied()
+    }
+
+    /// Whom a partner ID names.
+    #[must_use]
+    pub fn party_by_code(&self, code: Digest32) -> Option<Party> {
+        self.partner_codes.get(&code).copied()
+    }
+
+    /// The digest of a party's partner ID; `None` until one is made.
+    #[must_use]
+    pub fn partner_id(&self, party: Party) -> Option<Digest32> {
+        self.partner_ids.get(&party).copied()
     }
 
     /// The key with this digest.

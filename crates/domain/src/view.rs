@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::grant::{Grant, GrantPhase};
 use crate::ids::{GrantId, OrganisationId, PersonId, RequestId};
-use crate::request::{Request, RequestPhase};
+use crate::request::{Direction, Request, RequestPhase};
 use crate::state::State;
 use crate::time::Instant;
 
@@ -16,7 +16,7 @@ pub mod roles;
 
 pub use partner_access::{Counts, Stops, Word, counts, past_with, stops, stops_by_lock, words};
 
-/// Requests that a customer has to decide (R3), oldest first.
+/// Requests that a customer has to decide (R3), oldest first; its own offers are none.
 pub fn pending_requests(
     state: &State,
     customer: OrganisationId,
@@ -25,7 +25,36 @@ pub fn pending_requests(
     state
         .requests_to(customer)
         .filter_map(|id| Some((id, state.requests.get(id)?)))
+        .filter(move |(_, r)| r.direction == Direction::PartnerRequest)
         .filter(move |(_, r)| r.phase(now) == RequestPhase::Pending)
+}
+
+/// The requests that an organisation decides: of partners to it, and offers to it; oldest first.
+#[must_use]
+pub fn received_requests(state: &State, id: OrganisationId) -> Vec<RequestId> {
+    between(state, id, Direction::PartnerRequest, Direction::CustomerOffer)
+}
+
+/// The requests that an organisation has made: as a partner, and its own offers; oldest first.
+#[must_use]
+pub fn sent_requests(state: &State, id: OrganisationId) -> Vec<RequestId> {
+    between(state, id, Direction::CustomerOffer, Direction::PartnerRequest)
+}
+
+fn between(
+    state: &State,
+    id: OrganisationId,
+    as_customer: Direction,
+    as_provider: Direction,
+) -> Vec<RequestId> {
+    let of = |request: &RequestId, direction| {
+        state.requests.get(*request).is_some_and(|r| r.direction == direction)
+    };
+    let own = state.requests_to(id).filter(|r| of(r, as_customer));
+    let others = state.requests_from(id).filter(|r| of(r, as_provider));
+    let mut all: Vec<RequestId> = own.chain(others).collect();
+    all.sort();
+    all
 }
 
 /// A grant on the customer's page of active access.

@@ -74,6 +74,7 @@ const TABLES: &[Table] = &[
     table("credential", "person", &[("person", Bytes), ("hash", Text)]),
     table("factor", "person, factor", &[("person", Bytes), ("factor", Bytes), ("sealed", Bytes)]),
     table("customer_id", "organisation", &[("organisation", Bytes), ("sealed", Bytes)]),
+    table("partner_id", "party", &[("party", Bytes), ("sealed", Bytes)]),
     table("signing_key", "kid", &[("kid", Bytes), ("sealed", Bytes)]),
     table(
         "recipient_secret",

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use comity_domain::event::Row;
 use comity_domain::ids::{Digest32, GrantId, OrganisationId, PersonId, SessionId};
+use comity_domain::organisation::Party;
 use comity_domain::role::Mode;
 use comity_domain::session::SessionStatus;
 use comity_domain::text::{About, Reference, Word};
@@ -19,7 +20,7 @@ use crate::codec::{self, Stored};
 use crate::log::{Head, Place, StoreError};
 use crate::merkle::{Edge, Hash};
 use crate::postgres::{Pool, Server, read as pg};
-use crate::sqlite::{head, id, open_read_only, scan, signed, subject_of};
+use crate::sqlite::{head, holder, id, open_read_only, scan, signed, subject_of};
 use crate::words;
 
 /// How many connections are kept open.
@@ -285,6 +286,21 @@ impl Reader {
             let mut ask =
                 c.prepare_cached("SELECT sealed FROM customer_id WHERE organisation = ?1")?;
             Ok(ask.query_row([id(organisation.0)], |r| r.get(0)).optional()?)
+        })
+    }
+
+    /// A party's sealed partner ID; `None` until one is made.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn partner_id(&self, party: Party) -> Result<Option<Vec<u8>>, StoreError> {
+        let files = match &self.0 {
+            Engine::Sqlite(files) => files,
+            Engine::Postgres(pool) => return pool.with(|c| pg::partner_id(c, party)),
+        };
+        files.with(|c| {
+            let mut ask = c.prepare_cached("SELECT sealed FROM partner_id WHERE party = ?1")?;
+            Ok(ask.query_row([id(holder(party))], |r| r.get(0)).optional()?)
         })
     }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Event, Row};
 use comity_domain::ids::{CommandId, Ids};
+use comity_domain::organisation::Party;
 use comity_domain::text::{Subject, Word};
 use comity_domain::time::Instant;
 use rusqlite::{
@@ -29,6 +30,12 @@ pub(crate) struct Log {
 }
 
 pub(crate) const SCHEMA: i64 = 1;
+
+/// The one that a partner ID is kept under: the unit where it names only one. Identifiers of units
+/// and organisations never meet.
+pub(crate) fn holder(party: Party) -> u128 {
+    party.unit.map_or(party.organisation.0, |unit| unit.0)
+}
 
 pub(crate) fn id(value: u128) -> [u8; 16] {
     value.to_be_bytes()
@@ -348,6 +355,9 @@ fn beside(tx: &Transaction<'_>, row: &Row, write: &SideWrite) -> Result<(), Stor
         SideWrite::CustomerId(organisation, sealed) => tx
             .prepare_cached("INSERT INTO customer_id (organisation, sealed) VALUES (?1, ?2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed")?
             .execute(params![id(organisation.0), sealed.0])?,
+        SideWrite::PartnerId(party, sealed) => tx
+            .prepare_cached("INSERT INTO partner_id (party, sealed) VALUES (?1, ?2) ON CONFLICT (party) DO UPDATE SET sealed = excluded.sealed")?
+            .execute(params![id(holder(*party)), sealed.0])?,
         SideWrite::SigningKey(kid, sealed) => tx
             .prepare_cached("INSERT INTO signing_key (kid, sealed) VALUES (?1, ?2)")?
             .execute(params![kid.0, sealed.0])?,

@@ -39,6 +39,7 @@ pub const CODES: &[Code] = &[
     code("widening", 409, "only narrowing is possible here"),
     code("already_pending", 409, "one request of this partner is waiting"),
     code("asked_too_often", 409, "three denials within thirty days"),
+    code("too_many_offers", 409, "two hundred offers wait for an answer"),
     code("last_user", 409, "nobody would be left on the grant"),
     code("last_admin", 409, "no Admin would be left"),
     code("locked", 409, "only the customer unlocks; what the checker halted, only the operator"),

@@ -98,7 +98,8 @@ words!(RequestPhase, "What became of a request.",
     "expired": "nobody decided in time");
 words!(RequestCancel, "Why a request was cancelled.",
     "by_asker": "taken back", "revoked": "the customer revoked a grant of the same partner",
-    "locked": "the customer locked the partner or person", "closed": "an organisation was closed");
+    "locked": "the customer locked the partner or person", "closed": "an organisation was closed",
+    "restored": "a restore put an offer back that may have been withdrawn");
 words!(GrantPhase, "Where a grant stands.",
     "scheduled": "not yet", "unconfirmed": "put back by a restore, and not confirmed yet",
     "active": "now", "expired": "its time is over", "ended": "somebody ended it");
@@ -121,6 +122,8 @@ words!(AssignmentState, "Whether an assignment gives access.",
 words!(NoticeKind, "What a notice is about.",
     "asked": "somebody asks for access", "approved": "the customer said yes", "denied": "it said no",
     "cancelled": "a request was taken back or fell away", "request_expired": "nobody decided in time",
+    "offered": "a customer offers access", "accepted": "a partner accepted it", "declined": "a partner declined it",
+    "withdrawn": "an offer was taken back", "offer_expired": "nobody answered an offer in time", "amended": "a grant gives something else",
     "narrowed": "a grant gives less", "revoked": "the customer ended a grant", "given_up": "the partner did",
     "closed": "it ended with an organisation", "expired": "it came to its end",
     "ends_in_7_days": "it ends within a week", "ends_in_1_day": "it ends within a day",

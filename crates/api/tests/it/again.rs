@@ -12,7 +12,7 @@ use crate::harness::{Reply, request};
 use crate::may_routes::{CALLERS, Call, calls, make_room, routed, token};
 
 /// Routes that give no command of a known caller, with why.
-const NO_COMMAND: [(&str, &str, &str); 27] = [
+const NO_COMMAND: [(&str, &str, &str); 29] = [
     ("POST", "/v1/sign-in", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/second-factor", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/passkey/begin", "nobody is signed in for it"),
@@ -28,6 +28,8 @@ const NO_COMMAND: [(&str, &str, &str); 27] = [
     ("POST", "/v1/enrol", "nobody is signed in for it"),
     ("POST", "/oauth/token", "nobody is signed in for it"),
     ("POST", "/v1/requests/{request}/summary", "reads"),
+    ("POST", "/v1/organisations/{organisation}/offers/summary", "reads"),
+    ("POST", "/v1/grants/{grant}/amend/summary", "reads"),
     ("POST", "/oauth/introspect", "reads, and by what it is sent"),
     ("POST", "/oauth/revoke", "nobody is signed in for it"),
     ("POST", "/access/v1/evaluation", "asks"),
@@ -43,7 +45,7 @@ const NO_COMMAND: [(&str, &str, &str); 27] = [
 ];
 
 /// Routes whose answer holds a secret, or after which the caller is nobody any more.
-const OTHERWISE: [(&str, &str, u16, &str); 11] = [
+const OTHERWISE: [(&str, &str, u16, &str); 12] = [
     ("POST", "/v1/platform/webhooks", 409, "already_done"),
     ("POST", "/v1/platform/webhooks/{webhook}/rotate", 409, "already_done"),
     ("POST", "/v1/organisations/{organisation}/webhooks", 409, "already_done"),
@@ -51,6 +53,7 @@ const OTHERWISE: [(&str, &str, u16, &str); 11] = [
     ("POST", "/v1/platform/keys", 409, "already_done"),
     ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", 409, "already_done"),
     ("POST", "/v1/organisations/{organisation}/customer-id/rotate", 409, "already_done"),
+    ("POST", "/v1/organisations/{organisation}/partner-id/rotate", 409, "already_done"),
     ("POST", "/v1/sign-out", 401, "unauthenticated"),
     ("POST", "/v1/me/step-up", 401, "unauthenticated"),
     ("PUT", "/v1/me/password", 401, "unauthenticated"),

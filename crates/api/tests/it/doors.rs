@@ -59,6 +59,12 @@ pub struct There {
     pub stream: String,
     /// The hash of what Ana would give for `asked` by [`terms`].
     pub summary: String,
+    /// What Marina Bay offers Harbor Help, which has not answered.
+    pub offer: String,
+    /// The hash of what Ana would offer Harbor Help by [`terms`].
+    pub offering: String,
+    /// The hash of what Ana would make of `grant` by [`amending`].
+    pub amending: String,
     /// The version of Marina Bay's settings.
     pub version: String,
     pub fjord_code: String,
@@ -123,6 +129,15 @@ impl Scene {
         there.enrolment = text(&town.call(&town.known.provision, "POST", at, None).ok()["token"]);
         let path = format!("/v1/requests/{}/summary", there.asked);
         there.summary = text(&town.post(ana, &path, &self::terms()).ok()["summary"]);
+        let mut offer =
+            json!({ "partner": town.known.organisations["harbor-help"], "terms": self::terms() });
+        let path = "/v1/organisations/marina/offers";
+        there.offering = text(&town.post(ana, &format!("{path}/summary"), &offer).ok()["summary"]);
+        offer["summary"] = json!(there.offering);
+        offer["reason"] = json!("You look after our boats");
+        there.offer = text(&town.post(ana, path, &offer).ok()["id"]);
+        let path = format!("/v1/grants/{}/amend/summary", there.grant);
+        there.amending = text(&town.post(ana, &path, &self::amending()).ok()["summary"]);
         let settings = town.get(ana, "/v1/organisations/marina/settings");
         there.version = settings.header(axum::http::header::ETAG).to_owned();
         let freya = town.at("freya@fjord");
@@ -150,6 +165,11 @@ impl Scene {
 /// What an approver gives.
 pub fn terms() -> Value {
     json!({ "roles": ["skipper"], "accounts": ["boat-1"] })
+}
+
+/// What becomes of a grant.
+pub fn amending() -> Value {
+    json!({ "days": 90 })
 }
 
 /// Asks to come in.

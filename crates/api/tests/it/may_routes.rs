@@ -12,7 +12,7 @@ use comity_domain::command::{Door, Principal};
 use comity_domain::ids::{PasskeyId, SignInId};
 use serde_json::{Value, json};
 
-use crate::doors::{Scene, terms};
+use crate::doors::{Scene, amending, terms};
 use crate::harness::{PASSWORD, request};
 
 /// One call: a route with what a fitting caller would send.
@@ -151,6 +151,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/v1/organisations/{organisation}/webhooks/{webhook}/test", None),
         ("GET", "/v1/organisations/{organisation}/webhooks/{webhook}/deliveries", None),
         ("POST", "/v1/organisations/{organisation}/webhooks/{webhook}/redeliver", Some(json!({ "since": "2026-01-01T00:00:00Z" }))),
+        ("GET", "/v1/organisations/{organisation}/partner-id", None),
+        ("POST", "/v1/organisations/{organisation}/partner-id/rotate", None),
         ("GET", "/v1/organisations/{organisation}/requests", None),
         ("POST", "/v1/organisations/{organisation}/requests", Some(json!({ "customer_id": there.fjord_code, "level": "partner",
             "modes": ["direct"], "reason": "Hull" }))),
@@ -159,12 +161,19 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/v1/requests/{request}/approve", Some(json!({ "summary": there.summary, "terms": terms }))),
         ("POST", "/v1/requests/{request}/deny", Some(json!({ "reason": "No" }))),
         ("POST", "/v1/requests/{request}/cancel", None),
+        ("POST", "/v1/organisations/{organisation}/offers", Some(json!({ "partner": harbor_help, "terms": terms,
+            "summary": there.offering, "reason": "You look after our boats" }))),
+        ("POST", "/v1/organisations/{organisation}/offers/summary", Some(json!({ "partner": harbor_help, "terms": terms }))),
+        ("POST", "/v1/requests/{request}/accept", None),
+        ("POST", "/v1/requests/{request}/decline", Some(json!({ "reason": "No", "message": "Not this year" }))),
         ("GET", "/v1/organisations/{organisation}/grants", None),
         ("GET", "/v1/grants/{grant}", None),
         ("POST", "/v1/organisations/{organisation}/grants/confirm", Some(json!({ "grants": [there.grant] }))),
         ("POST", "/v1/grants/{grant}/confirm", None),
         ("POST", "/v1/grants/{grant}/revoke", None),
         ("POST", "/v1/grants/{grant}/narrow", Some(json!({ "modes": ["view"] }))),
+        ("POST", "/v1/grants/{grant}/amend", Some(json!({ "summary": there.amending, "terms": amending() }))),
+        ("POST", "/v1/grants/{grant}/amend/summary", Some(amending())),
         ("POST", "/v1/grants/{grant}/give-up", None),
         ("GET", "/v1/grants/{grant}/assignments", None),
         ("PUT", "/v1/grants/{grant}/assignments", Some(json!({ "people": [
@@ -205,7 +214,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/.well-known/ssf-configuration", None),
     ];
     rows.into_iter().map(|(method, route, body)| {
-        let asks = (method, route) == ("POST", "/v1/organisations/{organisation}/requests");
+        let asks = (method, route) == ("POST", "/v1/organisations/{organisation}/requests") || route.contains("/partner-id");
         let id = ["units", "accounts", "roles", "members"].into_iter().zip(["north-pier", "boat-3", "clerk", "sue"])
             .find(|(noun, _)| route.contains(&format!("/{noun}/"))).map_or("?", |(_, id)| id);
         let id = if route.ends_with("enrolment") { "nina" } else { id };
@@ -221,7 +230,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{sign_in}", &own_sign_in(scene, "ana@marina"))
             .replace("{passkey}", &PasskeyId(9).to_string())
             .replace("{lock}", &there.lock)
-            .replace("{request}", &there.asked)
+            .replace("{request}", if answers_offer(route) { &there.offer } else { &there.asked })
             .replace("{grant}", &there.grant)
             .replace("{person}", scene.person("hana@harbor-help"))
             .replace("{session}", &there.session)
@@ -238,6 +247,10 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         };
         Call { method, route, path, body, version }
     }).collect()
+}
+
+fn answers_offer(route: &str) -> bool {
+    route.ends_with("/accept") || route.ends_with("/decline")
 }
 
 /// An application has one stream at most: before it makes one, the one that is there goes.

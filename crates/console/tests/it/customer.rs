@@ -315,7 +315,7 @@ fn r9_what_changed_since_it_was_shown_is_not_given_but_shown_anew() {
     let page = shown(&house, &ana, request);
     house.role("clerk", "Clerk", &["bookings:read", "bookings:write", "money:send"]);
     let again = approve(&house, &ana, request, &page);
-    again.is(409).says("Nothing was approved").says("money:send");
+    again.is(409).says("Nothing was given").says("money:send");
     again.says("<strong>Different now:</strong> With this role: Clerk");
     assert_eq!(again.text.matches("Different now").count(), 1);
     assert!(is_pending(&house, request));

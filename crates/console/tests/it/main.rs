@@ -17,6 +17,7 @@ mod engine;
 mod first_run;
 mod frame;
 mod furnished;
+mod giving;
 mod house;
 mod inbox;
 mod me;

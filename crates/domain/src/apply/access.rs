@@ -6,7 +6,8 @@ use crate::grant::{self, Grant, GrantState};
 use crate::ids::{GrantId, OrganisationId, PersonId, RequestId};
 use crate::notice::{DAY_BEFORE, WEEK_BEFORE};
 use crate::organisation::Accounts;
-use crate::request::{Direction, KEPT_AFTER_MAKING, Request, RequestCancel, RequestState};
+use crate::request::{Direction, KEPT_AFTER_MAKING, Offered, Request, RequestCancel, RequestState};
+use crate::role::PinnedRole;
 use crate::state::{Retire, State};
 use crate::time::{Instant, Window};
 
@@ -49,13 +50,12 @@ pub(super) fn requests(state: &mut State, c: &Context<'_>, event: &Event) {
                 reason: c.word(state, *reason),
                 ticket: ticket.map(|w| c.word(state, w)),
                 who: (c.word(state, *name), c.word(state, *email), c.word(state, *company)),
+                offered: None,
                 state: RequestState::Pending,
             };
-            state.due.insert((made.expires(), Due::Request(*request)));
-            state.retire.insert((c.at.plus(KEPT_AFTER_MAKING), Retire::Request(*request)));
-            state.requests.insert(*request, made);
-            state.requests_from.insert((provider.organisation, *request));
+            remember(state, *request, made);
         }
+        Event::OfferMade { .. } => offer(state, c, event),
         Event::RequestAddressed { request, customer } => {
             state.requests.change(*request, |r| r.customer = *customer);
             state.requests_to.insert((*customer, *request));
@@ -89,10 +89,76 @@ pub(super) fn requests(state: &mut State, c: &Context<'_>, event: &Event) {
             });
         }
         Event::RequestApproved { request, grant, by, .. } => {
+            set(state, *request, RequestState::Approved { at: c.at, by: Some(*by), grant: *grant });
+        }
+        Event::OfferAccepted { request, grant, by } => {
             set(state, *request, RequestState::Approved { at: c.at, by: *by, grant: *grant });
         }
         _ => {}
     }
+}
+
+fn remember(state: &mut State, id: RequestId, made: Request) {
+    state.due.insert((made.expires(), Due::Request(id)));
+    state.retire.insert((made.at.plus(KEPT_AFTER_MAKING), Retire::Request(id)));
+    state.requests_from.insert((made.provider.organisation, id));
+    state.requests.insert(id, made);
+}
+
+fn offer(state: &mut State, c: &Context<'_>, event: &Event) {
+    let Event::OfferMade {
+        request,
+        customer,
+        provider,
+        by,
+        level,
+        roles,
+        accounts,
+        modes,
+        starts_at,
+        days,
+        cap,
+        allow_external,
+        jwt,
+        summary,
+        reason,
+        ticket,
+        name,
+        email,
+        company,
+    } = event
+    else {
+        return;
+    };
+    let made = Request {
+        direction: Direction::CustomerOffer,
+        customer: customer.organisation,
+        provider: *provider,
+        by: *by,
+        at: c.at,
+        level: level.clone(),
+        modes: *modes,
+        days: *days,
+        roles: Vec::new(),
+        accounts: Vec::new(),
+        reason: c.word(state, *reason),
+        ticket: ticket.map(|w| c.word(state, w)),
+        who: (c.word(state, *name), c.word(state, *email), c.word(state, *company)),
+        offered: Some(Box::new(Offered {
+            unit: customer.unit,
+            roles: roles.clone(),
+            accounts: accounts.clone(),
+            starts_at: *starts_at,
+            cap: *cap,
+            allow_external: *allow_external,
+            jwt: *jwt,
+            summary: *summary,
+        })),
+        state: RequestState::Pending,
+    };
+    remember(state, *request, made);
+    state.requests_to.insert((customer.organisation, *request));
+    state.dealt.insert((*by, customer.organisation, provider.organisation));
 }
 
 pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched: &mut Touched) {
@@ -141,24 +207,33 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
             grant
         }
         Event::GrantNarrowed { grant, roles, accounts, modes, end, cap, .. } => {
-            let before = state.grants.get(*grant).map(|g| g.window.end);
-            let had: Vec<_> = state.grants.get(*grant).map(|g| g.roles.clone()).unwrap_or_default();
-            for gone in had.iter().filter(|p| !roles.contains(p)) {
-                state.grants_with.remove(&(gone.role, *grant));
-            }
+            set_roles(state, *grant, roles);
+            set_end(state, *grant, *end, c.at);
             state.grants.change(*grant, |g| {
-                (g.roles, g.accounts, g.modes) = (roles.clone(), accounts.clone(), *modes);
-                (g.window.end, g.cap) = (*end, *cap);
+                (g.accounts, g.modes, g.cap) = (accounts.clone(), *modes, *cap);
                 g.version = g.version.saturating_add(1);
             });
-            if let Some(before) = before.filter(|b| b != end) {
-                forget_end(state, *grant, before);
-                if let Some(window) = state.grants.get(*grant).map(|g| g.window) {
-                    note_end(state, *grant, window, c.at);
-                }
-                state.retire.remove(&(before.plus(grant::KEPT_AFTER_END), Retire::Grant(*grant)));
-                keep_until(state, *grant, *end);
-            }
+            grant
+        }
+        Event::GrantAmended {
+            grant,
+            roles,
+            accounts,
+            modes,
+            end,
+            cap,
+            allow_external,
+            jwt,
+            summary,
+            ..
+        } => {
+            set_roles(state, *grant, roles);
+            set_end(state, *grant, *end, c.at);
+            state.grants.change(*grant, |g| {
+                (g.accounts, g.modes, g.cap) = (accounts.clone(), *modes, *cap);
+                (g.allow_external, g.jwt, g.summary) = (*allow_external, *jwt, *summary);
+                g.version = g.version.saturating_add(1);
+            });
             grant
         }
         Event::GrantConfirmed { grant, .. } => {
@@ -185,6 +260,32 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
         _ => return,
     };
     touched.grants.insert(*id);
+}
+
+/// The ceiling of roles, and which grants a role is in.
+fn set_roles(state: &mut State, grant: GrantId, roles: &[PinnedRole]) {
+    let had: Vec<_> = state.grants.get(grant).map(|g| g.roles.clone()).unwrap_or_default();
+    for gone in &had {
+        state.grants_with.remove(&(gone.role, grant));
+    }
+    for role in roles {
+        state.grants_with.insert((role.role, grant));
+    }
+    state.grants.change(grant, |g| g.roles = roles.to_vec());
+}
+
+/// Another end, and with it what falls due and how long it is remembered.
+fn set_end(state: &mut State, grant: GrantId, end: Instant, at: Instant) {
+    let Some(before) = state.grants.get(grant).map(|g| g.window.end).filter(|b| *b != end) else {
+        return;
+    };
+    state.grants.change(grant, |g| g.window.end = end);
+    forget_end(state, grant, before);
+    if let Some(window) = state.grants.get(grant).map(|g| g.window) {
+        note_end(state, grant, window, at);
+    }
+    state.retire.remove(&(before.plus(grant::KEPT_AFTER_END), Retire::Grant(grant)));
+    keep_until(state, grant, end);
 }
 
 /// What falls due as a grant comes to its end: the end, and before it each time at which people are

@@ -1,6 +1,8 @@
 //! Erasures, and what a restore makes worthless.
 
+use crate::event::Due;
 use crate::organisation::Standing;
+use crate::request::{RequestCancel, RequestPhase, RequestState};
 use crate::state::State;
 use crate::text::Subject;
 
@@ -44,6 +46,18 @@ pub(super) fn restored(
         state.grants.iter().filter(|(_, g)| g.stands(c.at)).map(|(id, _)| id).collect();
     for id in standing {
         state.grants.change(id, |g| g.unconfirmed = Some(c.at));
+    }
+    // What a customer offered counts until it withdraws it, and that may have been forgotten.
+    let waiting: Vec<_> = state
+        .requests
+        .iter()
+        .filter(|(_, r)| r.offered.is_some() && r.phase(c.at) == RequestPhase::Pending)
+        .map(|(id, r)| (id, r.expires()))
+        .collect();
+    for (id, expires) in waiting {
+        state.due.remove(&(expires, Due::Request(id)));
+        let cause = Some(RequestCancel::Restored);
+        state.requests.change(id, |r| r.state = RequestState::Cancelled { at: c.at, cause });
     }
     if !people_kept {
         void_people(state);

@@ -126,6 +126,12 @@ pub(super) fn organisations(
                 o.version = o.version.saturating_add(1);
             });
         }
+        Event::PartnerIdSet { party, digest } => {
+            if let Some(old) = state.partner_ids.insert(*party, *digest) {
+                state.partner_codes.remove(&old);
+            }
+            state.partner_codes.insert(*digest, *party);
+        }
         Event::SettingsChanged { organisation, settings } => {
             state.organisations.change(*organisation, |o| {
                 o.settings = settings.clone();

@@ -128,6 +128,7 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::OrganisationRenamed { .. }
         | E::OrganisationStanding { .. }
         | E::CustomerIdSet { .. }
+        | E::PartnerIdSet { .. }
         | E::SettingsChanged { .. }
         | E::UnitMade { .. }
         | E::UnitRenamed { .. }
@@ -166,8 +167,11 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::CancellationNoted { .. }
         | E::RequestDenied { .. }
         | E::DenialNoted { .. }
+        | E::OfferMade { .. }
+        | E::OfferAccepted { .. }
         | E::RequestApproved { .. } => access::requests(state, c, event),
         E::GrantMade { .. }
+        | E::GrantAmended { .. }
         | E::GrantNarrowed { .. }
         | E::GrantConfirmed { .. }
         | E::GrantEnded { .. }

@@ -22,6 +22,7 @@ use crate::ids::{GrantId, KeyId, OrganisationId, PersonId, SessionId};
 use crate::state::State;
 use crate::time::Instant;
 
+mod giving;
 mod object;
 mod rows;
 mod same;

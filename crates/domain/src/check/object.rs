@@ -175,11 +175,13 @@ impl<'s> Facts<'s> {
         let distinct = g.customer.organisation != g.provider.organisation;
         self.must(distinct, 2, on, "customer and provider are the same");
         self.provenance(id, g);
-        let length = g.window.end.since(g.window.start);
+        // A renewal counts from its decision: what is still to come is what has a limit.
+        let whole = g.window.end.since(g.window.start);
+        let length = g.window.end.since(g.window.start.max(self.now));
         let level = g.level.version.checked_sub(1);
         let level = level.and_then(|v| self.state.levels.get(&g.level.code)?.get(v as usize));
         let most = level.map_or(LONGEST_GRANT, |l| l.longest_grant.min(LONGEST_GRANT));
-        self.must(length > 0 && length <= most.millis(), 7, on, "the window is empty or too long");
+        self.must(whole > 0 && length <= most.millis(), 7, on, "the window is empty or too long");
         if !stands(g, self.now) {
             let nobody =
                 g.state == GrantState::Running || self.state.assigned_to(id).next().is_none();
@@ -219,7 +221,7 @@ impl<'s> Facts<'s> {
         self.must(grant == id, 3, on, "its request was approved for another grant");
         let sides = (request.customer, request.provider) == (g.customer.organisation, g.provider);
         self.must(sides, 3, on, "it is between others than its request");
-        self.must(by != request.by, 4, on, "who asked has approved");
+        self.must(by != Some(request.by), 4, on, "who asked has approved");
     }
 
     fn assignment(&mut self, id: GrantId, g: &Grant, person: PersonId, a: &Assignment) {

@@ -15,10 +15,10 @@ use crate::request::{PENDING_LASTS, RequestState};
 use crate::state::State;
 use crate::time::{Instant, Window};
 
-struct Step<'a> {
-    before: &'a State,
-    row: &'a Row,
-    after: &'a State,
+pub(super) struct Step<'a> {
+    pub(super) before: &'a State,
+    pub(super) row: &'a Row,
+    pub(super) after: &'a State,
     found: Vec<Breach>,
 }
 
@@ -38,7 +38,7 @@ pub fn step(before: &State, row: &Row, after: &State) -> Vec<Breach> {
 }
 
 impl Step<'_> {
-    fn must(&mut self, holds: bool, invariant: u8, about: On, what: &'static str) {
+    pub(super) fn must(&mut self, holds: bool, invariant: u8, about: On, what: &'static str) {
         if !holds {
             self.found.push(Breach { invariant, about: Some(about), what });
         }
@@ -64,6 +64,11 @@ impl Step<'_> {
             Event::GrantMade { grant, request, window, summary, .. } => {
                 self.made(*grant, *request, *window, *summary);
             }
+            Event::OfferMade { customer, provider, by, .. } => {
+                self.offered(*customer, *provider, *by);
+            }
+            Event::OfferAccepted { request, grant, by } => self.accepted(*request, *grant, *by),
+            Event::GrantAmended { grant, by, .. } => self.amended(*grant, *by),
             Event::GrantNarrowed { grant, .. } => self.narrowed(*grant, event),
             Event::GrantConfirmed { grant, by } => self.confirmed(*grant, *by),
             Event::Restored { people_kept, .. } => self.restored(*people_kept),
@@ -142,7 +147,13 @@ impl Step<'_> {
 
     fn made(&mut self, grant: GrantId, request: RequestId, window: Window, summary: Digest32) {
         let on = On::Grant(grant);
-        let approved = |e: &Event| matches!(e, Event::RequestApproved { grant: g, request: r, summary: s, .. } if (*g, *r, *s) == (grant, request, summary));
+        let approved = |e: &Event| match e {
+            Event::RequestApproved { grant: g, request: r, summary: s, .. } => {
+                (*g, *r, *s) == (grant, request, summary)
+            }
+            Event::OfferAccepted { grant: g, request: r, .. } => (*g, *r) == (grant, request),
+            _ => false,
+        };
         let once = self.row.events.iter().filter(|r| approved(&r.event)).count() == 1;
         self.must(once, 3, on, "no approval made it");
         let length = window.end.since(window.start);
@@ -194,6 +205,11 @@ impl Step<'_> {
         for (id, g) in after.grants.iter().filter(|(_, g)| stands(g, at)) {
             self.must(g.unconfirmed == Some(at), 32, On::Grant(id), "a restore left it in force");
         }
+        for (_, r) in after.requests.iter().filter(|(_, r)| r.offered.is_some()) {
+            let waits = r.state == RequestState::Pending && at < r.at.plus(PENDING_LASTS);
+            let on = On::Organisation(r.customer);
+            self.must(!waits, 32, on, "an offer outlived a restore");
+        }
         for (id, s) in after.sessions.iter() {
             self.must(!runs(s, at), 32, On::Session(id), "it outlived a restore");
         }
@@ -221,6 +237,7 @@ impl Step<'_> {
         match event {
             Event::RequestCancelled { request, .. }
             | Event::RequestDenied { request, .. }
+            | Event::OfferAccepted { request, .. }
             | Event::RequestApproved { request, .. } => {
                 let Some(asked) = self.before.requests.get(*request) else {
                     return;
@@ -231,6 +248,7 @@ impl Step<'_> {
                 self.must(pending, 8, on, "a decided request changed");
             }
             Event::GrantNarrowed { grant, .. }
+            | Event::GrantAmended { grant, .. }
             | Event::GrantConfirmed { grant, .. }
             | Event::GrantEnded { grant, .. }
             | Event::GrantUnattended { grant }
@@ -283,7 +301,7 @@ impl Step<'_> {
 
 /// Whether a person is an Admin who can act, apart from the organisation's own standing: that is the
 /// operator's to set.
-fn leads(state: &State, organisation: OrganisationId, person: PersonId) -> bool {
+pub(super) fn leads(state: &State, organisation: OrganisationId, person: PersonId) -> bool {
     let Some(member) = state.members.get(&(organisation, person)) else {
         return false;
     };

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 use super::Terms;
-use crate::ids::{AccountId, OrganisationId, UnitId};
+use crate::grant::{Amending, DEFAULT_DAYS};
+use crate::ids::{AccountId, OrganisationId, RoleId, UnitId};
 use crate::organisation::Accounts;
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::role::Modes;
+use crate::role::{Mode, Modes};
 use crate::state::State;
 use crate::text::{Lookup, WordId};
 use crate::time::{Days, Instant, Minutes};
@@ -64,27 +65,49 @@ impl NamedAccounts {
 }
 
 impl NamedTerms {
+    /// As they are for an offer of this customer: roles and accounts are named, as nothing was asked.
+    ///
+    /// # Errors
+    /// `invalid` naming the field that names nothing.
+    pub fn offer(&self, state: &State, customer: OrganisationId) -> Result<Terms, Refusal> {
+        let roles = self.roles.as_deref().unwrap_or_default();
+        let accounts = self.accounts.as_ref().ok_or_else(|| {
+            Refusal::invalid("accounts", "must be \"all\" or name at least one account")
+        })?;
+        Ok(Terms {
+            roles: roles_named(state, customer, roles)?,
+            accounts: accounts.resolve(state, customer)?,
+            unit: self.unit_named(state, customer)?,
+            modes: self.modes.unwrap_or_else(|| [Mode::Direct].into_iter().collect()),
+            starts_at: self.starts_at,
+            days: self.days.unwrap_or(DEFAULT_DAYS),
+            cap: self.cap,
+            allow_external: self.allow_external,
+            jwt: self.jwt,
+        })
+    }
+
+    fn unit_named(
+        &self,
+        state: &State,
+        customer: OrganisationId,
+    ) -> Result<Option<UnitId>, Refusal> {
+        let one = |u: &str| {
+            let found = state.words.find(Lookup::Unit(customer), u).map(UnitId);
+            found.ok_or_else(|| Refusal::invalid("unit", "names no unit of yours"))
+        };
+        self.unit.as_deref().map(one).transpose()
+    }
+
     /// As they are for this request.
     ///
     /// # Errors
     /// `invalid` naming the field that names nothing.
     pub fn resolve(&self, state: &State, request: &Request) -> Result<Terms, Refusal> {
         let customer = request.customer;
-        let unit = self.unit.as_deref().map(|u| {
-            let found = state.words.find(Lookup::Unit(customer), u).map(UnitId);
-            found.ok_or_else(|| Refusal::invalid("unit", "names no unit of yours"))
-        });
         let roles = match &self.roles {
             None => wished_roles(state, request).collect(),
-            Some(codes) => codes
-                .iter()
-                .map(|code| {
-                    state.role_by_code(customer, code).ok_or_else(|| {
-                        let why = format!("holds {code:?}, which is no role of yours");
-                        Refusal::invalid("roles", why)
-                    })
-                })
-                .collect::<Result<BTreeSet<_>, _>>()?,
+            Some(codes) => roles_named(state, customer, codes)?,
         };
         let accounts = match &self.accounts {
             Some(named) => named.resolve(state, customer)?,
@@ -93,7 +116,7 @@ impl NamedTerms {
         Ok(Terms {
             roles,
             accounts,
-            unit: unit.transpose()?,
+            unit: self.unit_named(state, customer)?,
             modes: self.modes.unwrap_or(request.modes),
             starts_at: self.starts_at,
             days: self.days.unwrap_or(request.days),
@@ -104,8 +127,60 @@ impl NamedTerms {
     }
 }
 
+/// What a customer names of a grant that it makes something else of. `None` is what is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NamedAmending {
+    /// Codes of roles.
+    pub roles: Option<Vec<String>>,
+    /// Accounts.
+    pub accounts: Option<NamedAccounts>,
+    /// Modes.
+    pub modes: Option<Modes>,
+    /// For how long from now.
+    pub days: Option<Days>,
+    /// The longest session.
+    pub cap: Option<Minutes>,
+    /// Whether external people may be invited.
+    pub allow_external: Option<bool>,
+    /// Whether tokens may be JWTs.
+    pub jwt: Option<bool>,
+}
+
+impl NamedAmending {
+    /// As it is for a grant of this customer.
+    ///
+    /// # Errors
+    /// `invalid` naming the field that names nothing.
+    pub fn resolve(&self, state: &State, customer: OrganisationId) -> Result<Amending, Refusal> {
+        let roles = self.roles.as_deref().map(|codes| roles_named(state, customer, codes));
+        let accounts = self.accounts.as_ref().map(|named| named.resolve(state, customer));
+        Ok(Amending {
+            roles: roles.transpose()?,
+            accounts: accounts.transpose()?,
+            modes: self.modes,
+            days: self.days,
+            cap: self.cap,
+            allow_external: self.allow_external,
+            jwt: self.jwt,
+        })
+    }
+}
+
+fn roles_named(
+    state: &State,
+    customer: OrganisationId,
+    codes: &[String],
+) -> Result<BTreeSet<RoleId>, Refusal> {
+    let one = |code: &String| {
+        state.role_by_code(customer, code).ok_or_else(|| {
+            Refusal::invalid("roles", format!("holds {code:?}, which is no role of yours"))
+        })
+    };
+    codes.iter().map(one).collect()
+}
+
 /// Which of the wished roles there are. Wishes may name roles that do not exist.
-pub fn wished_roles(state: &State, request: &Request) -> impl Iterator<Item = crate::ids::RoleId> {
+pub fn wished_roles(state: &State, request: &Request) -> impl Iterator<Item = RoleId> {
     let customer = request.customer;
     request.roles.iter().filter_map(move |w| state.role_by_code(customer, state.words.get(*w)?))
 }

@@ -1,7 +1,7 @@
 //! A summary in plain words: what the approver reads before they say yes. Every name in it is one
 //! that the hash covers, so what was read is what was given (R9, T4).
 
-use super::Summary;
+use super::{Decides, Lasts, Summary};
 use crate::grant;
 use crate::ids::AccountId;
 use crate::organisation::{Accounts, Party};
@@ -20,17 +20,28 @@ impl Summary {
         let customer = name(self.customer.organisation);
         let partner = name(self.provider.organisation);
         let (given, sent) = (of_unit(state, self.customer), of_unit(state, self.provider));
-        let asker = self.names.get(2).map_or("?", |w| state.words.show(*w));
-        let accounts = accounts(state, &self.accounts);
-        let start = self.starts_at.map_or("at once".to_owned(), |t| format!("on {}", time(t)));
-        let end = match self.starts_at {
-            Some(start) => format!("ends on {}", time(start.plus(self.days.millis()))),
-            None => format!("ends {} later", count(self.days.0, "day")),
+        let entry = match self.decides {
+            Decides::Request(_) => {
+                let asker = self.names.get(2).map_or("?", |w| state.words.show(*w));
+                format!("People{sent} of {partner} may enter {customer}, as {asker} asked.")
+            }
+            Decides::Offer { at_once: true } => {
+                format!(
+                    "People{sent} of {partner} may enter {customer}, without being asked first."
+                )
+            }
+            Decides::Offer { at_once: false } => {
+                format!("People{sent} of {partner} may enter {customer}, once {partner} accepts.")
+            }
+            Decides::Amendment { .. } => {
+                format!("People{sent} of {partner} may enter {customer}, as they may already.")
+            }
         };
+        let accounts = accounts(state, &self.accounts);
         let external = if self.allow_external { "may" } else { "may not" };
         let offline = if self.jwt { "may go on for up to 60 seconds" } else { "stop at once" };
         vec![
-            format!("People{sent} of {partner} may enter {customer}, as {asker} asked."),
+            entry,
             roles(state, &self.roles),
             format!("On {accounts}{given}."),
             as_themselves(self.modes).into(),
@@ -39,12 +50,33 @@ impl Summary {
             } else {
                 format!("They may not act as {customer}.")
             },
-            format!("It starts {start} and {end}; you can end it at any moment."),
+            format!("It {}; you can end it at any moment.", self.lasting(time)),
             format!("Each stay lasts at most {}.", count(self.cap.0, "minute")),
             format!(
                 "{partner} {external} invite people from outside; after an ending, services {offline}."
             ),
         ]
+    }
+
+    fn lasting(&self, time: impl Fn(Instant) -> String) -> String {
+        let begun = matches!(self.decides, Decides::Amendment { .. }) && self.starts_at.is_none();
+        let start = match self.starts_at {
+            _ if begun => String::new(),
+            Some(start) => format!("starts on {} and ", time(start)),
+            None if matches!(self.decides, Decides::Offer { at_once: false }) => {
+                "starts with that yes and ".into()
+            }
+            None => "starts at once and ".into(),
+        };
+        let end = match (self.lasts, self.starts_at) {
+            (Lasts::Until(end), _) => format!("ends on {}", time(end)),
+            (Lasts::For(_), Some(start)) => format!("ends on {}", time(self.end(start))),
+            (Lasts::For(days), None) if begun => {
+                format!("ends {} from now", count(days.0, "day"))
+            }
+            (Lasts::For(days), None) => format!("ends {} later", count(days.0, "day")),
+        };
+        start + &end
     }
 
     /// The names that the sentences hold beside those of the two sides and the asker.

@@ -7,7 +7,7 @@ use super::{Access, active_access, active_partners, pending_requests};
 use crate::grant::GrantPhase;
 use crate::ids::{GrantId, OrganisationId, PersonId, RequestId, SessionId};
 use crate::lock::LockTarget;
-use crate::request::Request;
+use crate::request::{Direction, Request};
 use crate::state::State;
 use crate::time::Instant;
 
@@ -99,6 +99,7 @@ pub fn past_with(
         .rev()
         .filter(move |id| *id != but)
         .filter_map(|id| Some((id, state.requests.get(id)?)))
+        .filter(move |(_, r)| r.direction == Direction::PartnerRequest)
         .filter(move |(_, r)| r.provider.organisation == partner)
 }
 

@@ -13,7 +13,7 @@ use comity_domain::ids::{
 use comity_domain::kernel;
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Accounts, Standing};
-use comity_domain::role::{Mode, Modes};
+use comity_domain::role::{Mode, Modes, PinnedRole};
 use comity_domain::state::State;
 use comity_domain::time::{DAY, HOUR, Instant, MINUTE, Minutes};
 
@@ -174,7 +174,7 @@ fn inv03_a_grant_without_its_approval_is_found() {
 fn inv04_who_asked_or_belonged_to_the_provider_and_approved_is_found() {
     use comity_domain::request::RequestState;
     let mut t = town();
-    let state = RequestState::Approved { at: t.w.now, by: t.chief, grant: t.grant };
+    let state = RequestState::Approved { at: t.w.now, by: Some(t.chief), grant: t.grant };
     let found = t.broken(|s| seam::request(s, t.request, |r| r.state = state));
     names(&found, 4, HaltTarget::Grant(t.grant));
     t.w.must(&t.by_boss, Command::Revoke { grant: t.grant });
@@ -186,6 +186,78 @@ fn inv04_who_asked_or_belonged_to_the_provider_and_approved_is_found() {
             t.stepped(caller, vec![Event::RequestApproved { request, grant: on, by, summary }]);
         names(&found, 4, HaltTarget::Grant(on));
     }
+}
+
+#[test]
+fn inv03_inv04_an_offer_that_nobody_made_or_that_gives_more_is_found() {
+    let mut t = town();
+    let to = t.w.partner_id(&t.by_chief, t.brokers);
+    let terms = t.w.terms(&[t.keeper]);
+    let request = t.w.offer(&t.by_boss, (t.harbour, to), terms);
+    let on = GrantId(77);
+    let grant = t.w.clone().accept(&t.by_chief, request);
+    let made = {
+        let mut w = t.w.clone();
+        let id = w.accept(&t.by_chief, request);
+        w.state.grants.get(id).unwrap().clone()
+    };
+    assert_ne!(grant, on);
+    let event = |roles: Vec<_>, cap| Event::GrantMade {
+        grant: on,
+        request,
+        customer: made.customer,
+        provider: made.provider,
+        level: made.level.clone(),
+        roles,
+        accounts: made.accounts.clone(),
+        modes: made.modes,
+        window: made.window,
+        cap,
+        allow_external: made.allow_external,
+        jwt: made.jwt,
+        summary: made.summary,
+    };
+    let accepted = |by| Event::OfferAccepted { request, grant: on, by };
+    let just = event(made.roles.clone(), made.cap);
+    let found = t.stepped(&t.by_chief, vec![accepted(Some(t.chief)), just.clone()]);
+    assert!(!found.iter().any(|b| [3, 4, 5].contains(&b.invariant)), "{found:?}");
+    // By the one who offered, by nobody, by somebody without the say; more than was offered.
+    for (caller, by) in [(&t.by_boss, Some(t.boss)), (&t.by_rita, Some(t.rita))] {
+        names(&t.stepped(caller, vec![accepted(by), just.clone()]), 4, HaltTarget::Grant(on));
+    }
+    let found = t.stepped(&t.by_chief, vec![accepted(None), just]);
+    names(&found, 3, HaltTarget::Grant(on));
+    let mut roles = made.roles.clone();
+    roles.push(PinnedRole { role: RoleId(7), version: 1 });
+    for wide in [event(roles, made.cap), event(made.roles.clone(), Minutes(481))] {
+        let found = t.stepped(&t.by_chief, vec![accepted(Some(t.chief)), wide]);
+        names(&found, 3, HaltTarget::Grant(on));
+    }
+}
+
+#[test]
+fn inv04_inv05_an_amendment_by_the_wrong_hand_is_found() {
+    let t = town();
+    let g = t.w.state.grants.get(t.grant).unwrap().clone();
+    let amended = |by, end| Event::GrantAmended {
+        grant: t.grant,
+        by,
+        roles: g.roles.clone(),
+        accounts: g.accounts.clone(),
+        modes: g.modes,
+        end,
+        cap: g.cap,
+        allow_external: false,
+        jwt: g.jwt,
+        summary: g.summary,
+    };
+    let (end, on) = (g.window.end, HaltTarget::Grant(t.grant));
+    let found = t.stepped(&t.by_boss, vec![amended(t.boss, end)]);
+    assert!(!found.iter().any(|b| [4, 5, 7].contains(&b.invariant)), "{found:?}");
+    names(&t.stepped(&t.by_chief, vec![amended(t.chief, end)]), 4, on);
+    names(&t.stepped(&t.by_chief, vec![amended(t.boss, end)]), 4, on);
+    let far = t.w.now.plus(731 * DAY);
+    names(&t.stepped(&t.by_boss, vec![amended(t.boss, far)]), 7, on);
 }
 
 #[test]

@@ -57,12 +57,13 @@ fn on(action: Action) -> On {
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
         | RemoveMember | RestoreMembership | MakeEnrolment | ResetFactors | ReadMembers
         | ReadRoles | ReadAccounts | ReadOrganisation | ReadCustomerId | RotateCustomerId
-        | ReadSettings | ChangeSettings | ReadLocks | Lock | Unlock | ReadEvents | ReadNotices
-        | ReadWebhooks | ManageWebhooks => On::Customer,
-        Ask => On::Provider,
+        | MakeOffer | ReadSettings | ChangeSettings | ReadLocks | Lock | Unlock | ReadEvents
+        | ReadNotices | ReadWebhooks | ManageWebhooks => On::Customer,
+        Ask | ReadPartnerId | RotatePartnerId => On::Provider,
         SignOut | StepUp | ManageFactors | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
-        CancelRequest | ReadRequest | Approve | Deny | ReadGrant | Confirm | Revoke | Narrow
-        | GiveUp | ReadAssignments | Assign | Unassign | ReadHistory | EndSession => On::Between,
+        CancelRequest | ReadRequest | Approve | Deny | WithdrawOffer | AcceptOffer
+        | DeclineOffer | ReadGrant | Confirm | Revoke | Narrow | Amend | GiveUp
+        | ReadAssignments | Assign | Unassign | ReadHistory | EndSession => On::Between,
     }
 }
 

@@ -4,6 +4,7 @@
 mod asking;
 mod cast;
 mod deeds;
+mod giving;
 mod sights;
 mod stage;
 mod story;
@@ -43,6 +44,7 @@ scenarios! {
     r18_what_was_authorised => "r18-what-was-authorised.toml",
     r19_why_it_fails => "r19-why-it-fails.toml",
     r20_report_and_lock => "r20-report-and-lock.toml",
+    n04_offers => "n04-offers.toml",
     n06_who_gets_in => "n06-who-gets-in.toml",
     x_clock => "x-clock.toml",
     x_erasure => "x-erasure.toml",

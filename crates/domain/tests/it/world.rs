@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 
 use comity_domain::application::KeyUse;
 use comity_domain::command::{
-    Ask, AssignmentSpec, Caller, Command, Door, Enter, FreshCode, Principal, PutMember, Sealed,
+    Ask, AssignmentSpec, Caller, Command, Door, Enter, FreshCode, Offer, Partner, Principal,
+    PutMember, Sealed,
 };
 use comity_domain::consent::{self, Terms};
 use comity_domain::draft::{Decided, SideWrite};
 use comity_domain::event::{Event, Row};
+use comity_domain::grant::Amending;
 use comity_domain::ids::{
     AccountId, ApplicationId, CommandId, Digest32, GrantId, Ids, KeyId, OrganisationId, PersonId,
     RequestId, RoleId, SessionId, UnitId,
@@ -464,6 +466,53 @@ impl World {
             _ => None,
         };
         row.events.iter().find_map(made).unwrap()
+    }
+
+    /// A partner ID of a whole organisation.
+    pub fn partner_id(&mut self, caller: &Caller, organisation: OrganisationId) -> Digest32 {
+        let (code, unit) = (self.fresh_code(), None);
+        let digest = code.digest;
+        self.must(caller, Command::RotatePartnerId { organisation, unit, code });
+        digest
+    }
+
+    /// Offers what the summary shows, at level `partner`.
+    pub fn offer(
+        &mut self,
+        caller: &Caller,
+        (customer, to): (OrganisationId, Digest32),
+        terms: Terms,
+    ) -> RequestId {
+        let (level, partner) = ("partner".to_owned(), Partner::Code(to));
+        let party = comity_domain::offer::partner(&self.state, customer, &partner).unwrap();
+        let shown =
+            consent::offered(&self.state, customer, party, &level, &terms, self.now).unwrap();
+        let (summary, reason) = (shown.hash(), "You look after us".into());
+        let offer = Offer { customer, partner, level, terms, reason, ticket: None, summary };
+        let row = self.must(caller, Command::MakeOffer(Box::new(offer))).unwrap();
+        let made = |r: &comity_domain::event::Recorded| match r.event {
+            Event::OfferMade { request, .. } => Some(request),
+            _ => None,
+        };
+        row.events.iter().find_map(made).unwrap()
+    }
+
+    /// Accepts an offer.
+    pub fn accept(&mut self, caller: &Caller, request: RequestId) -> GrantId {
+        let row = self.must(caller, Command::Accept { request }).unwrap();
+        let made = |r: &comity_domain::event::Recorded| match r.event {
+            Event::GrantMade { grant, .. } => Some(grant),
+            _ => None,
+        };
+        row.events.iter().find_map(made).unwrap()
+    }
+
+    /// Makes of a grant what the summary shows.
+    pub fn amend(&mut self, caller: &Caller, grant: GrantId, amending: Amending) {
+        let known = self.state.grants.get(grant).unwrap();
+        let now = self.now.max(self.state.at);
+        let shown = consent::amended(&self.state, grant, known, &amending, now).unwrap();
+        self.must(caller, Command::Amend { grant, amending, summary: shown.hash() });
     }
 
     /// All accounts of a grant with these roles. Change fields as needed.

@@ -521,6 +521,10 @@ fn beside(session: &mut Session, row: &Row, write: &SideWrite) -> Result<(), Sto
             "INSERT INTO customer_id (organisation, sealed) VALUES ($1, $2) ON CONFLICT (organisation) DO UPDATE SET sealed = excluded.sealed",
             &[&id(organisation.0).as_slice(), &sealed.0],
         )?,
+        SideWrite::PartnerId(party, sealed) => session.execute(
+            "INSERT INTO partner_id (party, sealed) VALUES ($1, $2) ON CONFLICT (party) DO UPDATE SET sealed = excluded.sealed",
+            &[&id(crate::sqlite::holder(*party)).as_slice(), &sealed.0],
+        )?,
         SideWrite::SigningKey(kid, sealed) => session.execute(
             "INSERT INTO signing_key (kid, sealed) VALUES ($1, $2)",
             &[&kid.0.as_slice(), &sealed.0],

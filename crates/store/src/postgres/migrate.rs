@@ -22,6 +22,7 @@ pub(super) const RIGHTS: &[(&str, &str)] = &[
     ("SELECT, INSERT, UPDATE, DELETE", "credential"),
     ("SELECT, INSERT, UPDATE, DELETE", "factor"),
     ("SELECT, INSERT, UPDATE, DELETE", "customer_id"),
+    ("SELECT, INSERT, UPDATE, DELETE", "partner_id"),
     ("SELECT, INSERT, DELETE", "signing_key"),
     ("SELECT, INSERT, UPDATE, DELETE", "command"),
     ("SELECT, INSERT, UPDATE, DELETE", "recipient_secret"),

@@ -2,6 +2,7 @@
 
 use comity_domain::event::Row;
 use comity_domain::ids::{Digest32, GrantId, OrganisationId, PersonId, SessionId};
+use comity_domain::organisation::Party;
 use comity_domain::role::Mode;
 use comity_domain::text::Word;
 use comity_domain::time::Instant;
@@ -45,6 +46,15 @@ pub(crate) fn customer_id(
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let sql = "SELECT sealed FROM customer_id WHERE organisation = $1";
     let rows = session.query(sql, &[&id(organisation.0).as_slice()])?;
+    Ok(rows.first().map(|r| r.try_get(0)).transpose()?)
+}
+
+pub(crate) fn partner_id(
+    session: &mut Session,
+    party: Party,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "SELECT sealed FROM partner_id WHERE party = $1";
+    let rows = session.query(sql, &[&id(crate::sqlite::holder(party)).as_slice()])?;
     Ok(rows.first().map(|r| r.try_get(0)).transpose()?)
 }
 

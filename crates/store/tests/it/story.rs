@@ -8,14 +8,14 @@ use comity_domain::command::{Caller, Command, Door, FreshSecret, Principal, Seal
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Due, Event, Recorded, Row};
 use comity_domain::factor::{FreshPasskey, Proof};
-use comity_domain::grant::{GrantEnd, Narrowing};
+use comity_domain::grant::{Amending, GrantEnd, Narrowing};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
     AccountId, CommandId, Digest32, GrantId, HaltId, Ids, KeyId, OrganisationId, PersonId,
-    RequestId, SessionId, UnitId,
+    RequestId, RoleId, SessionId, UnitId,
 };
 use comity_domain::lock::LockTarget;
-use comity_domain::organisation::{Accounts, Settings, Standing};
+use comity_domain::organisation::{Accounts, Party, Settings, Standing};
 use comity_domain::request::RequestCancel;
 use comity_domain::role::{Level, Mode};
 use comity_domain::session::SessionEnd;
@@ -108,6 +108,7 @@ pub fn long_story() -> World {
     let again = w.approve(&by_boss, fourth, terms);
     w.assign(&by_chief, again, chief, &[reader]);
     w.must(&by_boss, Command::Revoke { grant: again });
+    given(&mut w, (harbour, &by_boss), (brokers, &by_chief), reader);
     w.must(&by_boss, Command::SignOut);
     w.must(&by_chief, Command::SignOutEverywhere);
     w.must(
@@ -289,6 +290,27 @@ fn places(w: &mut World, harbour: OrganisationId, brokers: OrganisationId) {
     }
 }
 
+/// Offered, taken back, declined, accepted, amended.
+fn given(
+    w: &mut World,
+    (customer, by_customer): (OrganisationId, &Caller),
+    (provider, by_provider): (OrganisationId, &Caller),
+    role: RoleId,
+) {
+    let to = w.partner_id(by_provider, provider);
+    let terms = w.terms(&[role]);
+    let first = w.offer(by_customer, (customer, to), terms.clone());
+    w.must(by_customer, Command::CancelRequest { request: first });
+    let request = w.offer(by_customer, (customer, to), terms.clone());
+    let (reason, message) = (Some("No boats".into()), Some("Not this year".into()));
+    w.must(by_provider, Command::Decline { request, reason, message });
+    let third = w.offer(by_customer, (customer, to), terms);
+    let grant = w.accept(by_provider, third);
+    let amending = Amending { days: Some(Days(90)), ..Amending::default() };
+    w.amend(by_customer, grant, amending);
+    w.must(by_provider, Command::GiveUp { grant });
+}
+
 /// Rows for values that a story reaches only with effort, so that their stored form is fixed too.
 pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
     let (grant, person, session, request) =
@@ -315,12 +337,18 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
         ]
         .map(|target| Event::Halted { halt: HaltId(17), target }),
     );
+    let (party, digest) =
+        (Party { organisation: OrganisationId(15), unit: None }, Digest32([19; 32]));
+    events.push(Event::OfferAccepted { request, grant, by: None });
+    let unit = Some(UnitId(20));
+    events.push(Event::PartnerIdSet { party: Party { unit, ..party }, digest });
     events.extend(
         [
             RequestCancel::ByAsker,
             RequestCancel::Revoked,
             RequestCancel::Locked,
             RequestCancel::Closed,
+            RequestCancel::Restored,
         ]
         .map(|cause| Event::CancellationNoted { request, cause }),
     );

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::names::{Fault, Played, Saved, Stage, Stay, sorted, wire, wrong};
-use super::story::{AccountNames, Act, Asked, Given, Shows, Successor};
+use super::story::{AccountNames, Act, Amended, Asked, Given, Offered, Shows, Successor};
 use crate::harness::{text, time};
 use crate::town::Member;
 
@@ -108,6 +108,10 @@ impl Stage {
             | Act::CancelRequest { .. }
             | Act::Look(_)
             | Act::Approve(_)
+            | Act::RotatePartnerId { .. }
+            | Act::Offer(_)
+            | Act::Accept { .. }
+            | Act::Decline { .. }
             | Act::Deny { .. } => {
                 return self.about_requests(who, token, act);
             }
@@ -125,11 +129,17 @@ impl Stage {
                 let path = format!("/v1/organisations/{organisation}/standing");
                 self.say(token, "PUT", &path, Some(json!({ "standing": standing })))?;
             }
-            Act::SetPolicy { never_delegable, session_minutes, longest_grant_days } => {
+            Act::SetPolicy {
+                never_delegable,
+                session_minutes,
+                longest_grant_days,
+                offers_need_acceptance,
+            } => {
                 let mut policy = self.say(token, "GET", "/v1/platform/policy", None)?;
                 put(&mut policy, "never_delegable", never_delegable);
                 put(&mut policy, "session_minutes", session_minutes);
                 put(&mut policy, "longest_grant_days", longest_grant_days);
+                put(&mut policy, "offers_need_acceptance", offers_need_acceptance);
                 let there = Some("*".to_owned());
                 self.with_version(token, "PUT", "/v1/platform/policy", &policy, there)?;
             }
@@ -259,6 +269,23 @@ impl Stage {
                 Ok(Some(Saved::Hash(text(&summary["summary"]))))
             }
             Act::Approve(given) => self.approve(token, given),
+            Act::RotatePartnerId { organisation, unit } => {
+                let unit = unit.as_ref().map_or_else(String::new, |u| format!("?unit={u}"));
+                let path = format!("/v1/organisations/{organisation}/partner-id/rotate{unit}");
+                let made = self.say(token, "POST", &path, None)?;
+                Ok(Some(Saved::Code(text(&made["partner_id"]))))
+            }
+            Act::Offer(offered) => self.offer(who, token, offered).map(Some),
+            Act::Accept { request } => {
+                let path = format!("/v1/requests/{}/accept", self.request(request)?);
+                let accepted = self.say(token, "POST", &path, None)?;
+                Ok(accepted["grant"].as_str().map(|g| Saved::Grant(g.into())))
+            }
+            Act::Decline { request, reason, message } => {
+                let path = format!("/v1/requests/{}/decline", self.request(request)?);
+                let body = json!({ "reason": reason, "message": message });
+                self.say(token, "POST", &path, Some(body)).map(|_| None)
+            }
             other => wrong(format!("{other:?} is not played here")),
         }
     }
@@ -287,6 +314,42 @@ impl Stage {
         let path = format!("/v1/organisations/{}/requests", self.home(who)?);
         let made = self.say(token, "POST", &path, Some(body))?;
         Ok(Saved::Request(text(&made["id"])))
+    }
+
+    fn offer(&self, who: &str, token: &str, offered: &Offered) -> Played<Saved> {
+        let mut terms = json!({ "roles": offered.roles, "accounts": wire(&offered.accounts) });
+        put(&mut terms, "unit", &offered.unit);
+        put(&mut terms, "modes", &offered.modes);
+        put(&mut terms, "days", &offered.days);
+        put(&mut terms, "starts_at", &offered.starts_in.map(|s| time(self.town.now().plus(s.0))));
+        put(&mut terms, "session_minutes", &offered.session_minutes);
+        let mut body = json!({ "terms": terms });
+        let code = offered.partner_id.as_ref().map(|c| self.code_text(c)).transpose()?;
+        put(&mut body, "partner_id", &code);
+        put(&mut body, "partner", &offered.partner.as_ref().map(|p| self.organisation(p)));
+        put(&mut body, "partner_unit", &offered.partner_unit);
+        put(&mut body, "level", &offered.level);
+        let path = format!("/v1/organisations/{}/offers", self.home(who)?);
+        let seen = self.say(token, "POST", &format!("{path}/summary"), Some(body.clone()))?;
+        body["summary"] =
+            if offered.unseen { json!("0".repeat(64)) } else { seen["summary"].clone() };
+        body["reason"] = json!(offered.reason.as_deref().unwrap_or("You look after our boats"));
+        let made = self.say(token, "POST", &path, Some(body))?;
+        Ok(Saved::Request(text(&made["id"])))
+    }
+
+    fn amend(&self, token: &str, amended: &Amended) -> Played {
+        let path = format!("/v1/grants/{}/amend", self.grant(&amended.grant)?);
+        let mut terms = json!({});
+        put(&mut terms, "roles", &amended.roles);
+        put(&mut terms, "accounts", &amended.accounts.as_ref().map(wire));
+        put(&mut terms, "modes", &amended.modes);
+        put(&mut terms, "days", &amended.days);
+        put(&mut terms, "session_minutes", &amended.session_minutes);
+        let seen = self.say(token, "POST", &format!("{path}/summary"), Some(terms.clone()))?;
+        let summary = if amended.unseen { json!("0".repeat(64)) } else { seen["summary"].clone() };
+        let body = json!({ "summary": summary, "terms": terms });
+        self.say(token, "POST", &path, Some(body)).map(|_| ())
     }
 
     /// The terms that an approver sends: what is left out is what was asked.
@@ -339,6 +402,7 @@ impl Stage {
                     (None, _) => return wrong("several are confirmed by their organisation"),
                 }
             }
+            Act::Amend(amended) => self.amend(token, amended)?,
             Act::Revoke { grant } => {
                 self.say(
                     token,

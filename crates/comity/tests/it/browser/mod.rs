@@ -145,6 +145,23 @@ fn the_whole_story_works_without_script() {
     story("off");
 }
 
+/// An offer, accepted, with three people on it, with script or without, and by keyboard.
+fn both_sides(script: &str) {
+    let out = run(include_str!("both.mjs"), &[("SCRIPT", script)]);
+    println!("{out}");
+    assert!(out.ends_with("both sides are through\n"), "{out}");
+}
+
+#[test]
+fn n3_n4_n6_n7_n8_both_sides_of_a_partnership_are_clicked_by_visible_labels() {
+    both_sides("on");
+}
+
+#[test]
+fn n6_both_sides_of_a_partnership_work_without_script() {
+    both_sides("off");
+}
+
 /// Not a test: `make pictures` runs it.
 #[test]
 #[ignore = "writes docs/pictures"]

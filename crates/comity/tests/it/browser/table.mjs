@@ -24,6 +24,10 @@ const sent = await api("POST", "/v1/organisations/harbor-help/requests", pia, wi
 const asking = (await api("GET", "/v1/organisations/marina-bay/requests", ana)).items;
 const insurer = asking.find((r) => r.partner.company === "North Insure").partner.organisation;
 const lock = await api("POST", "/v1/organisations/marina-bay/locks", ana, { organisation: insurer, reason: "A test" });
+// Marina Bay offers Harbor Help something that nobody has answered.
+const offering = { partner: harbor, terms: { roles: ["bookings"], accounts: "all" } };
+const seen = await api("POST", "/v1/organisations/marina-bay/offers/summary", ana, offering);
+const offer = await api("POST", "/v1/organisations/marina-bay/offers", ana, { ...offering, summary: seen.summary, reason: "Keys" });
 const customer = { organisation: marina, request: request.id, grant: grant.id, session: session.id, role: role.id };
 const provider = { organisation: harbor, request: sent.id, grant: grant.id, person: assigned.id };
 
@@ -44,6 +48,11 @@ const pages = [
   ["/console/o/{organisation}/access/history", ANA, customer],
   ["/console/o/{organisation}/access/settings", ANA, customer],
   ["/console/o/{organisation}/access/block", ANA, customer, `?partner=${harbor}`],
+  ["/console/o/{organisation}/access/give", ANA, customer],
+  ["/console/o/{organisation}/access/give/new", ANA, customer],
+  ["/console/o/{organisation}/access/give/terms", ANA, customer, `?to=${harbor}&chosen=yes&level=partner&roles=bookings&which=all&modes=direct&days=30`],
+  ["/console/o/{organisation}/offers/{request}/withdraw", ANA, { ...customer, request: offer.id }],
+  ["/console/o/{organisation}/grants/{grant}/amend", ANA, customer],
   ["/console/o/{organisation}/requests/{request}", ANA, customer],
   ["/console/o/{organisation}/requests/{request}/approve", ANA, customer],
   ["/console/o/{organisation}/requests/{request}/deny", ANA, customer],
@@ -61,6 +70,10 @@ const pages = [
   ["/console/o/{organisation}/asking", PIA, provider],
   ["/console/o/{organisation}/asking/new", PIA, provider],
   ["/console/o/{organisation}/asking/{request}/cancel", PIA, provider],
+  ["/console/o/{organisation}/partner-id", PIA, provider],
+  ["/console/o/{organisation}/offered/{request}", PIA, { ...provider, request: offer.id }],
+  ["/console/o/{organisation}/offered/{request}/decline", PIA, { ...provider, request: offer.id }],
+  ["/console/o/{organisation}/grants-received/{grant}/manage", PIA, provider],
   ["/console/o/{organisation}/grants-received", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}", PIA, provider],
   ["/console/o/{organisation}/grants-received/{grant}/give-up", PIA, provider],

@@ -215,7 +215,7 @@ impl Plain {
     pub(super) fn is_known_partner(&self, customer: OrganisationId, target: LockTarget) -> bool {
         let asked = |r: &Request| match target {
             LockTarget::Organisation(org) => r.provider == org,
-            LockTarget::Person(person) => r.by == person,
+            LockTarget::Person(person) => r.offered.is_none() && r.by == person,
         };
         let requests = self.requests.iter().any(|(id, r)| {
             r.customer == customer && asked(r) && self.known_request(*id, self.now).is_some()

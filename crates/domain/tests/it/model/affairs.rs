@@ -244,7 +244,13 @@ impl Moves<'_> {
         let never =
             perms(self.rng.pick(&[&[][..], &["money:pay"], &["money:*"], &["*:write"]]).unwrap());
         let session_cap = Minutes(self.rng.pick(&[480, 480, 120, 20]).unwrap());
-        let policy = Policy { never_delegable: never, session_cap, ..Policy::default() };
+        let offers_need_acceptance = self.rng.percent(80);
+        let policy = Policy {
+            never_delegable: never,
+            session_cap,
+            offers_need_acceptance,
+            ..Policy::default()
+        };
         step(By::This(self.w.operate()), Command::SetPolicy { policy })
     }
 

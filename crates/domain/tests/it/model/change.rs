@@ -8,7 +8,7 @@ use comity_domain::consent::Terms;
 use comity_domain::event::{Event, Row};
 use comity_domain::grant::GrantEnd;
 use comity_domain::ids::{GrantId, LockId, PersonId, RequestId, SessionId, SignInId};
-use comity_domain::organisation::Standing;
+use comity_domain::organisation::{Party, Standing};
 use comity_domain::person::SIGN_IN_LASTS;
 use comity_domain::refusal::Reason;
 use comity_domain::text::Subject;
@@ -39,6 +39,7 @@ impl Plain {
             C::SetPolicy { policy } => {
                 self.never = patterns(&policy.never_delegable);
                 self.policy_cap = policy.session_cap.0;
+                self.at_once = !policy.offers_need_acceptance;
             }
             C::PutOrganisation { external, .. } => {
                 let id = self.org_named(external);
@@ -229,6 +230,7 @@ impl Plain {
                     days: ask.days.0,
                     roles: ask.roles.clone(),
                     accounts: ask.accounts.clone(),
+                    offered: None,
                     fate: Fate::Pending,
                 };
                 self.requests.insert(id, request);
@@ -246,6 +248,9 @@ impl Plain {
                 };
                 self.make_grant(made(row, new).unwrap(), *request, terms);
             }
+            C::MakeOffer(_) | C::Accept { .. } | C::Decline { .. } | C::Amend { .. } => {
+                self.change_giving(caller, command, row);
+            }
             C::Confirm { grants, .. } => {
                 for id in grants {
                     self.grants.get_mut(id).unwrap().unconfirmed = None;
@@ -259,7 +264,9 @@ impl Plain {
                 let (customer, provider) =
                     (self.grants[grant].customer, self.grants[grant].provider);
                 self.end_grant(*grant, GrantEnd::Revoked);
-                self.cancel_pending(|r| (r.customer, r.provider) == (customer, provider));
+                self.cancel_pending(|r| {
+                    r.offered.is_none() && (r.customer, r.provider) == (customer, provider)
+                });
             }
             C::GiveUp { grant } => self.end_grant(*grant, GrantEnd::GivenUp),
             C::Narrow { grant, narrowing, .. } => {
@@ -329,7 +336,7 @@ impl Plain {
                     use comity_domain::lock::LockTarget as T;
                     let theirs = |r: &Request| match target {
                         T::Organisation(org) => r.provider == *org,
-                        T::Person(person) => r.by == *person,
+                        T::Person(person) => r.offered.is_none() && r.by == *person,
                     };
                     self.cancel_pending(|r| r.customer == *customer && theirs(r));
                 }
@@ -467,6 +474,14 @@ impl Plain {
             last: s.at,
             never: patterns(&s.policy.never_delegable),
             policy_cap: s.policy.session_cap.0,
+            at_once: !s.policy.offers_need_acceptance,
+            partner_ids: s
+                .organisations
+                .iter()
+                .filter_map(|(organisation, _)| {
+                    Some((s.partner_id(Party { organisation, unit: None })?, organisation))
+                })
+                .collect(),
             keys: keys.into_iter().collect(),
             orgs: s.organisations.iter().map(|(id, o)| (id, org(o))).collect(),
             units: s.units.iter().map(|(id, u)| (id, unit(u))).collect(),

@@ -17,6 +17,10 @@ const MOVES: &[(&str, u64)] = &[
     ("clock_days", 56),
     ("clock_edge", 342),
     ("clock_minutes", 1587),
+    ("offer", 150),
+    ("accept", 65),
+    ("decline", 14),
+    ("amend", 190),
     ("clock_weeks", 20),
     ("close", 71),
     ("close_organisation", 3),
@@ -112,6 +116,9 @@ const REASONS: &[(&str, u64)] = &[
     ("wrong_resource", 11558),
 ];
 const EVENTS: &[(&str, u64)] = &[
+    ("offer_made", 150),
+    ("offer_accepted", 80),
+    ("grant_amended", 190),
     ("account_made", 31),
     ("account_removed", 53),
     ("assigned", 971),

@@ -108,7 +108,7 @@ impl Moves<'_> {
         if self.rng.percent(80) { Some(By::This(self.w.provision())) } else { self.admin(org) }
     }
 
-    fn standing(&mut self) -> Option<(GrantId, Grant)> {
+    pub fn standing(&mut self) -> Option<(GrantId, Grant)> {
         let all = self.rng.percent(5);
         let some = self.m.grants.iter().filter(|(_, g)| all || self.m.stands(g));
         let some: Vec<_> = some.map(|(id, g)| (*id, g.clone())).collect();
@@ -138,7 +138,7 @@ impl Moves<'_> {
         self.rng.pick(&some)
     }
 
-    fn modes_of(&mut self, of: Modes) -> Modes {
+    pub fn modes_of(&mut self, of: Modes) -> Modes {
         let all: Vec<Mode> = of.iter().collect();
         if self.rng.percent(55) { of } else { self.rng.some(&all).into_iter().collect() }
     }
@@ -204,7 +204,8 @@ impl Moves<'_> {
 
     pub fn cancel(&mut self) -> Option<Step> {
         let request = self.request()?;
-        let by = self.admin(self.m.requests[&request].provider)?;
+        let r = &self.m.requests[&request];
+        let by = self.admin(if r.offered.is_some() { r.customer } else { r.provider })?;
         step(by, Command::CancelRequest { request })
     }
 
@@ -277,7 +278,7 @@ impl Moves<'_> {
 
     /// Looks at terms, to say yes to them now or later.
     fn look(&mut self) -> Option<Looked> {
-        let id = self.request()?;
+        let id = self.request().filter(|id| self.m.requests[id].offered.is_none())?;
         let terms = self.terms(id);
         let asked = self.w.state.requests.get(id)?;
         let shown = consent::summarise(&self.w.state, id, asked, &terms, self.m.now);

@@ -52,7 +52,9 @@ impl History {
                     let provider = state.requests.get(*request).unwrap().provider.organisation;
                     self.asked.insert((*customer, provider));
                 }
-                Event::GrantMade { customer, provider, .. } => {
+                // Who offers tells who they are.
+                Event::GrantMade { customer, provider, .. }
+                | Event::OfferMade { customer, provider, .. } => {
                     self.granted.insert((customer.organisation, provider.organisation));
                 }
                 _ => {}
@@ -61,7 +63,7 @@ impl History {
     }
 
     /// Whether `reader` has a tie by which it may know `other`: a customer knows who asked, and
-    /// both sides of a grant know each other.
+    /// both sides of a grant or an offer know each other.
     fn tie(&self, reader: OrganisationId, other: OrganisationId) -> bool {
         reader == other
             || self.asked.contains(&(reader, other))
@@ -201,6 +203,18 @@ impl Taken<'_> {
             let Some(after) = self.after.grants.get(id) else {
                 continue;
             };
+            let amended =
+                |e: &Event| matches!(e, Event::GrantAmended { grant, .. } if *grant == id);
+            if self.events().any(amended) {
+                assert!(matches!(self.command, Command::Amend { grant, .. } if *grant == id));
+                let same = (before.customer, before.provider, &before.level, before.window.start);
+                assert_eq!(
+                    (after.customer, after.provider, &after.level, after.window.start),
+                    same
+                );
+                assert!(after.version > before.version);
+                continue;
+            }
             assert!(after.roles.iter().all(|r| before.roles.contains(r)), "{id} roles");
             assert!(before.accounts.covers(&after.accounts), "{id} accounts");
             assert!(before.modes.covers(after.modes), "{id} modes");
@@ -271,7 +285,9 @@ impl Taken<'_> {
                 Event::RequestCancelled { request, .. }
                 | Event::RequestDenied { request, .. }
                 | Event::RequestApproved { request, .. } => pending(*request),
+                Event::OfferAccepted { request, by: Some(_), .. } => pending(*request),
                 Event::GrantNarrowed { grant, .. }
+                | Event::GrantAmended { grant, .. }
                 | Event::GrantEnded { grant, .. }
                 | Event::GrantUnattended { grant }
                 | Event::Assigned { grant, .. }

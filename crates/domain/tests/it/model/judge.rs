@@ -204,13 +204,17 @@ impl Plain {
             C::Ask(ask) => self.judge_ask(caller, ask),
             C::CancelRequest { request } => {
                 let r = self.known_request(*request, self.now).ok_or("not_found")?;
-                self.admin(caller, Provider, r.customer, r.provider)?;
+                let side = if r.offered.is_some() { Customer } else { Provider };
+                self.admin(caller, side, r.customer, r.provider)?;
                 unless(!self.pending(r), "wrong_state")
             }
             C::Deny { request, .. } => {
                 let r = self.known_request(*request, self.now).ok_or("not_found")?;
                 self.admin(caller, Customer, r.customer, r.provider)?;
-                unless(!self.pending(r), "wrong_state")
+                unless(r.offered.is_some() || !self.pending(r), "wrong_state")
+            }
+            C::MakeOffer(_) | C::Accept { .. } | C::Decline { .. } | C::Amend { .. } => {
+                self.judge_giving(caller, command)
             }
             C::Approve { request, terms, .. } => self.judge_approve(caller, *request, terms, seen),
             C::Confirm { customer, grants } => self.judge_confirm(caller, *customer, grants),
@@ -395,7 +399,8 @@ impl Plain {
         let (_, modes, days, _) = level(&ask.level);
         unless(ask.modes.is_empty() || !modes.covers(ask.modes), "invalid")?;
         unless(ask.days.0 == 0 || ask.days.0 > days, "invalid")?;
-        let today = self.requests.values().filter(|r| r.provider == ask.provider);
+        let asked = |r: &&Request| r.offered.is_none() && r.provider == ask.provider;
+        let today = self.requests.values().filter(asked);
         unless(today.filter(|r| self.now.0 - r.at.0 < DAY).count() >= 20, "asked_too_often")?;
         let customer = self.orgs.iter().find(|(_, o)| o.code == ask.code).map(|(id, _)| *id);
         let customer = customer.ok_or("not_found")?;
@@ -407,7 +412,8 @@ impl Plain {
         unless(!open, "not_found")?;
         unless(customer == ask.provider, "same_organisation")?;
         let earlier = || {
-            self.requests.values().filter(|r| (r.customer, r.provider) == (customer, ask.provider))
+            let pair = |r: &&Request| (r.customer, r.provider) == (customer, ask.provider);
+            self.requests.values().filter(pair).filter(|r| r.offered.is_none())
         };
         unless(earlier().any(|r| self.pending(r)), "already_pending")?;
         let recent =
@@ -428,7 +434,7 @@ impl Plain {
         let r = self.known_request(id, self.now).ok_or("not_found")?;
         self.admin(caller, Customer, r.customer, r.provider)?;
         self.fresh(caller)?;
-        unless(!self.pending(r), "wrong_state")?;
+        unless(r.offered.is_some() || !self.pending(r), "wrong_state")?;
         let by = caller.person().unwrap();
         let was = self.left.get(&(r.provider, by)).is_some_and(|left| *left >= r.at);
         unless(self.members.contains_key(&(r.provider, by)) || was || by == r.by, "four_eyes")?;
@@ -442,7 +448,15 @@ impl Plain {
 
     /// What somebody would see who looks at these terms now.
     pub fn look(&self, id: RequestId, terms: &Terms) -> Result<Seen, &'static str> {
-        let r = &self.requests[&id];
+        self.look_at(id, &self.requests[&id], terms)
+    }
+
+    pub(super) fn look_at(
+        &self,
+        id: RequestId,
+        r: &Request,
+        terms: &Terms,
+    ) -> Result<Seen, &'static str> {
         let own = &self.orgs[&r.customer];
         let (_, level_modes, level_days, level_cap) = level(&r.level);
         unless(terms.unit.is_some_and(|u| self.units[&u].org != r.customer), "invalid")?;

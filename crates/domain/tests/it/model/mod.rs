@@ -10,6 +10,7 @@ mod change;
 pub(crate) mod coverage;
 mod erasure;
 mod generate;
+mod giving;
 mod invariants;
 mod judge;
 mod plain;
@@ -39,13 +40,17 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 54] = [
+const MOVES: [(&str, usize, Move); 58] = [
     ("ask", 34, |m| m.ask()),
     ("cancel", 2, |m| m.cancel()),
     ("deny", 10, |m| m.deny()),
     ("approve", 44, |m| m.approve()),
     ("approve_looked", 5, |m| m.approve_looked()),
     ("restore", 1, |m| m.restore()),
+    ("offer", 14, |m| m.offer()),
+    ("accept", 16, |m| m.accept()),
+    ("decline", 3, |m| m.decline()),
+    ("amend", 18, |m| m.amend()),
     ("confirm", 40, |m| m.confirm()),
     ("revoke", 4, |m| m.revoke()),
     ("give_up", 3, |m| m.give_up()),
@@ -124,6 +129,12 @@ pub(crate) fn set_up() -> World {
             let person = w.person(org, external);
             w.sign_in(person);
         }
+    }
+    let all: Vec<_> = w.state.organisations.iter().map(|(id, _)| id).collect();
+    for organisation in all {
+        let boss = w.person(organisation, "boss");
+        let (caller, code) = (w.sign_in(boss), w.fresh_code());
+        w.must(&caller, Command::RotatePartnerId { organisation, unit: None, code });
     }
     w.later(9 * 60 * MINUTE); // those sign-ins are over
     w

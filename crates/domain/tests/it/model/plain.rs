@@ -122,7 +122,17 @@ pub struct Request {
     pub days: u32,
     pub roles: Vec<String>,
     pub accounts: Vec<String>,
+    /// What the customer has said yes to, where it is an offer.
+    pub offered: Option<Offered>,
     pub fate: Fate,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offered {
+    pub roles: BTreeMap<RoleId, u32>,
+    pub accounts: Option<BTreeSet<AccountId>>,
+    pub starts_at: Option<Instant>,
+    pub cap: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -184,6 +194,10 @@ pub struct Plain {
     pub last: Instant,
     pub never: Patterns,
     pub policy_cap: u32,
+    /// Whether offers need no acceptance.
+    pub at_once: bool,
+    /// Whom each partner ID names.
+    pub partner_ids: BTreeMap<Digest32, OrganisationId>,
     pub keys: BTreeMap<KeyId, KeyUse>,
     pub orgs: BTreeMap<OrganisationId, Org>,
     pub units: BTreeMap<UnitId, Unit>,

@@ -10,6 +10,7 @@ use comity_domain::ids::{GrantId, OrganisationId, PersonId, SessionId};
 use comity_domain::organisation::Standing;
 use comity_domain::person::ENROLMENT_LASTS;
 use comity_domain::refusal::Reason;
+use comity_domain::time::DAY;
 
 use super::Run;
 use super::change::made;
@@ -17,7 +18,7 @@ use super::coverage::Coverage;
 use super::generate::{By, Moves, Step, step};
 use super::judge::Side::Customer;
 use super::judge::{Verdict, unless};
-use super::plain::Plain;
+use super::plain::{Fate, Plain};
 use crate::world::{anonymous, by_key};
 
 impl Plain {
@@ -112,6 +113,11 @@ impl Plain {
         for g in self.grants.values_mut() {
             if g.ended.is_none() && now < g.end {
                 g.unconfirmed = Some(now);
+            }
+        }
+        for r in self.requests.values_mut() {
+            if r.offered.is_some() && r.fate == Fate::Pending && now < r.at.plus(30 * DAY) {
+                r.fate = Fate::Cancelled;
             }
         }
         for p in self.people.values_mut() {

@@ -2,7 +2,7 @@
 
 use comity_domain::code::CustomerCode;
 use comity_domain::command::{Ask, Caller, Command};
-use comity_domain::consent::{self, Summary, Terms};
+use comity_domain::consent::{self, Lasts, Summary, Terms};
 use comity_domain::event::{Event, Row};
 use comity_domain::ids::{Digest32, OrganisationId};
 use comity_domain::may::{self, Action};
@@ -25,7 +25,7 @@ impl Stage {
             Act::Ask(asked) => self.ask(who, caller, asked),
             Act::Look(given) => self.look(caller, given).map(|hash| Some(Saved::Hash(hash))),
             Act::Approve(given) => self.approve(caller, given),
-            _ => return None,
+            _ => return self.giving_deed(who, caller, act),
         })
     }
 
@@ -121,7 +121,7 @@ impl Stage {
             "modes",
             shows.modes.as_ref().is_none_or(|m| modes(m).is_ok_and(|m| m == summary.modes)),
         )?;
-        shown("days", shows.days.is_none_or(|d| d == summary.days.0))?;
+        shown("days", shows.days.is_none_or(|d| summary.lasts == Lasts::For(Days(d))))?;
         shown("session_minutes", shows.session_minutes.is_none_or(|m| m == summary.cap.0))?;
         shown("never_delegable", shows.never_delegable.as_ref().is_none_or(|n| *n == never))
     }
@@ -142,7 +142,7 @@ impl Stage {
     }
 }
 
-fn made(row: Option<Row>, what: impl Fn(&Event) -> Option<Saved>) -> Option<Saved> {
+pub fn made(row: Option<Row>, what: impl Fn(&Event) -> Option<Saved>) -> Option<Saved> {
     row.into_iter().flat_map(|r| r.events).find_map(|r| what(&r.event))
 }
 

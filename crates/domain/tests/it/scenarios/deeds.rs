@@ -180,11 +180,18 @@ impl Stage {
                 };
                 Command::SetStanding { organisation: self.organisation(organisation), standing }
             }
-            Act::SetPolicy { never_delegable, session_minutes, longest_grant_days } => {
+            Act::SetPolicy {
+                never_delegable,
+                session_minutes,
+                longest_grant_days,
+                offers_need_acceptance,
+            } => {
                 let mut policy = self.w.state.policy.clone();
                 if let Some(never) = never_delegable {
                     policy.never_delegable = permissions(never)?;
                 }
+                policy.offers_need_acceptance =
+                    offers_need_acceptance.unwrap_or(policy.offers_need_acceptance);
                 policy.session_cap = session_minutes.map_or(policy.session_cap, Minutes);
                 policy.longest_grant = longest_grant_days.map_or(policy.longest_grant, Days);
                 Command::SetPolicy { policy }

@@ -217,7 +217,7 @@ impl Stage {
         let show = |w: Option<_>| w.map_or_else(String::new, |w| self.w.state.words.show(w).into());
         same("message", message.as_ref(), &show(said))?;
         let home = self.home(who)?;
-        let for_their_eyes = if home == r.customer { show(why) } else { String::new() };
+        let for_their_eyes = if home == r.decider() { show(why) } else { String::new() };
         same("reason", reason.as_ref(), &for_their_eyes)?;
         self.hidden(home, hides)
     }

@@ -90,6 +90,7 @@ pub enum Act {
         never_delegable: Option<Vec<String>>,
         session_minutes: Option<u32>,
         longest_grant_days: Option<u32>,
+        offers_need_acceptance: Option<bool>,
     },
     PutLevel {
         level: String,
@@ -174,6 +175,21 @@ pub enum Act {
         reason: Option<String>,
         message: Option<String>,
     },
+    // -- offers and amendments
+    RotatePartnerId {
+        organisation: String,
+        unit: Option<String>,
+    },
+    Offer(Box<Offered>),
+    Accept {
+        request: String,
+    },
+    Decline {
+        request: String,
+        reason: Option<String>,
+        message: Option<String>,
+    },
+    Amend(Amended),
     // -- grants and assignments
     Confirm {
         organisation: Option<String>,
@@ -323,6 +339,44 @@ pub struct Asked {
     pub accounts: Vec<String>,
     pub reason: Option<String>,
     pub ticket: Option<String>,
+}
+
+/// What a customer offers, to whom.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offered {
+    pub partner_id: Option<String>,
+    /// An organisation that is known, in place of its partner ID.
+    pub partner: Option<String>,
+    pub partner_unit: Option<String>,
+    pub level: Option<String>,
+    pub roles: Vec<String>,
+    #[serde(default)]
+    pub accounts: AccountNames,
+    pub unit: Option<String>,
+    pub modes: Option<Vec<String>>,
+    pub days: Option<u32>,
+    pub starts_in: Option<Span>,
+    pub session_minutes: Option<u32>,
+    pub reason: Option<String>,
+    /// A wrong hash in place of the one that is shown.
+    #[serde(default)]
+    pub unseen: bool,
+}
+
+/// What a customer makes of a grant; what is not named stays.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Amended {
+    pub grant: String,
+    pub roles: Option<Vec<String>>,
+    pub accounts: Option<AccountNames>,
+    pub modes: Option<Vec<String>>,
+    pub days: Option<u32>,
+    pub session_minutes: Option<u32>,
+    /// A wrong hash in place of the one that is shown.
+    #[serde(default)]
+    pub unseen: bool,
 }
 
 /// What an approver gives; what is not named is as asked.

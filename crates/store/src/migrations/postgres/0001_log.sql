@@ -46,6 +46,11 @@ CREATE TABLE customer_id (
     organisation BYTEA PRIMARY KEY,
     sealed       BYTEA NOT NULL
 );
+-- Of an organisation, or of the unit where it names only one.
+CREATE TABLE partner_id (
+    party  BYTEA PRIMARY KEY,
+    sealed BYTEA NOT NULL
+);
 
 -- Projection: every session there ever was, for the history.
 CREATE TABLE session_history (

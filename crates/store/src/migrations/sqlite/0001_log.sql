@@ -46,6 +46,11 @@ CREATE TABLE customer_id (
     organisation BLOB PRIMARY KEY,
     sealed       BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- Of an organisation, or of the unit where it names only one.
+CREATE TABLE partner_id (
+    party  BLOB PRIMARY KEY,
+    sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Projection: every session there ever was, for the history.
 CREATE TABLE session_history (
