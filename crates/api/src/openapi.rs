@@ -53,7 +53,7 @@ use crate::{
         organisations::units, organisations::put_unit,
         organisations::accounts, organisations::put_account, organisations::remove_account,
         roles::roles, roles::put_role, roles::delete_role,
-        members::members, members::put_member, members::remove_member, members::make_enrolment, factors::reset,
+        members::members, members::put_member, members::remove_member, members::make_enrolment, members::restore, factors::reset,
         erasures::erase,
         sign_in::sign_in, sign_in::second_factor, sign_in::begin_passkey, sign_in::finish_passkey,
         sign_in::step_up, sign_in::change_password, sign_in::sign_ins, sign_in::end_sign_in,

@@ -234,6 +234,17 @@ pub fn sentence(notice: &Notice, names: &Names) -> String {
         Kind::AdminsChanged => {
             format!("{} became Admin, or is none any more.", who.unwrap_or("Somebody"))
         }
+        Kind::Superseded if n > 1 => {
+            format!("{n} people are on this access and no longer sign in at the customer directly.")
+        }
+        Kind::Superseded => format!(
+            "{} is on this access and no longer signs in at the customer directly.",
+            who.unwrap_or("Somebody")
+        ),
+        Kind::MembershipRestored => format!(
+            "{} is your own member again, and off the access that you gave.",
+            who.unwrap_or("Somebody")
+        ),
         Kind::WebhooksChanged => {
             "A webhook of your organisation was made, changed, turned off or removed.".into()
         }

@@ -78,6 +78,8 @@ pub enum AssignmentEnd {
     LeftUnit,
     /// None of its accounts is left.
     AccountsGone,
+    /// The customer took the person back as its own member.
+    MembershipRestored,
 }
 
 /// Puts a person on a grant, or changes what they have there.

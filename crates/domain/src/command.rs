@@ -318,6 +318,8 @@ pub enum Command {
     PutMember(PutMember),
     /// Take a member out of the organisation.
     RemoveMember { organisation: OrganisationId, external: String },
+    /// Take a person back as a member whose membership an assignment superseded.
+    RestoreMembership { organisation: OrganisationId, external: String },
     /// Make a token by which a member sets a first password.
     MakeEnrolment { organisation: OrganisationId, external: String, digest: Digest32 },
     /// Take away everything but the password of a member who has lost their devices.
@@ -484,6 +486,7 @@ impl Command {
             Self::DeleteRole { .. } => "delete_role",
             Self::PutMember(_) => "put_member",
             Self::RemoveMember { .. } => "remove_member",
+            Self::RestoreMembership { .. } => "restore_membership",
             Self::MakeEnrolment { .. } => "make_enrolment",
             Self::ResetFactors { .. } => "reset_factors",
             Self::Enrol { .. } => "enrol",

@@ -51,6 +51,7 @@ actions! {
     DeleteRole,
     PutMember,
     RemoveMember,
+    RestoreMembership,
     MakeEnrolment,
     ResetFactors,
     ReadMembers,
@@ -219,6 +220,8 @@ fn needs(action: Action) -> Needs {
         A::RotatePartnerId => Fresh(Provider, Assign),
         A::ReadRequest | A::ReadGrant | A::ReadHistory | A::ReadEvents => Portal(Either, Audit),
         A::ReadWebhooks | A::ReadNotices => Portal(Either, Audit),
+        // Only the customer's hand: neither the builder's directory nor the partner.
+        A::RestoreMembership => Fresh(Customer, Manage),
         // Who adds one takes the organisation's part of the log away with it.
         A::ManageWebhooks => Fresh(Either, Manage),
         A::ReadAssignments => Portal(Either, Audit),

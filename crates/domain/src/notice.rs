@@ -113,6 +113,10 @@ kinds! {
     HaltLifted => "halt_lifted",
     /// Somebody became Admin, or is none any more.
     AdminsChanged => "admins_changed",
+    /// Somebody who was a member themselves works for a partner now, and enters only that way.
+    Superseded => "membership_superseded",
+    /// The organisation took them back as its own member.
+    MembershipRestored => "membership_restored",
     /// A webhook was made, changed, turned off or removed.
     WebhooksChanged => "webhooks_changed",
 }
@@ -357,6 +361,13 @@ fn of(before: &State, row: &Row, event: &Event, after: &State) -> Option<About> 
         | E::MemberLeft { organisation, person } => {
             admins(before, row, (*organisation, *person), after)
         }
+        E::MembershipSuperseded { person, grant, .. } => {
+            on(of_grant(Kind::Superseded, *grant), *person)
+        }
+        E::MembershipRestored { person, .. } => {
+            let facts = Facts { person: Some(*person), ..Facts::default() };
+            Some(About::own(Kind::MembershipRestored, facts))
+        }
         E::WebhookMade { .. } | E::WebhookChanged { .. } | E::WebhookRemoved { .. } => {
             Some(About::own(Kind::WebhooksChanged, Facts::default()))
         }
@@ -451,10 +462,11 @@ fn admins(
     after: &State,
 ) -> Option<About> {
     let is = |state: &State| {
-        state
-            .members
-            .get(&(organisation, person))
-            .is_some_and(|m| m.portal == Some(PortalRole::Admin) && m.standing == Standing::Active)
+        state.members.get(&(organisation, person)).is_some_and(|m| {
+            m.portal == Some(PortalRole::Admin)
+                && m.standing == Standing::Active
+                && m.superseded.is_none()
+        })
     };
     let quiet = matches!(row.caller.principal, Principal::Key(_));
     let facts = Facts { person: Some(person), ..Facts::default() };

@@ -36,7 +36,7 @@ use crate::webhook::Webhook;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
 /// one that was forgotten.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// Bytes that are no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

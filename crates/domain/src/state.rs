@@ -227,11 +227,13 @@ impl State {
             .map(|(_, organisation)| *organisation)
     }
 
-    /// The membership, if the member, its unit and its organisation are all active.
+    /// The membership, if the member, its unit and its organisation are all active and no work for a
+    /// partner supersedes it.
     #[must_use]
     pub fn active_member(&self, organisation: OrganisationId, person: PersonId) -> Option<&Member> {
         let member = self.members.get(&(organisation, person))?;
         (member.standing == Standing::Active
+            && member.superseded.is_none()
             && self.unit_is_active(member.unit)
             && self.organisation_is_active(organisation))
         .then_some(member)

@@ -134,6 +134,8 @@ words!(NoticeKind, "What a notice is about.",
     "impersonation_ended": "it is over", "locked": "a partner or person was locked out", "unlocked": "the lock was lifted",
     "halted": "Comity halted something", "halt_lifted": "the operator lifted the halt",
     "admins_changed": "somebody became Admin, or is none any more",
+    "membership_superseded": "a member works for a partner now, and enters only that way",
+    "membership_restored": "the organisation took them back as its own member",
     "webhooks_changed": "a webhook was made, changed, turned off or removed");
 words!(NoticeSide, "Where the organisation that is told stands.",
     "customer": "it is the customer", "provider": "it is the partner", "own": "it is its own affair");

@@ -105,6 +105,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("DELETE", "/v1/organisations/{organisation}/members/{id}", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/reset-factors", None),
+        ("POST", "/v1/organisations/{organisation}/members/{id}/restore", None),
         ("POST", "/v1/erasures", Some(json!({ "account": comity_domain::ids::AccountId(7) }))),
         ("GET", "/v1/imports", None),
         ("POST", "/v1/imports", None),

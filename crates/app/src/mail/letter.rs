@@ -84,6 +84,8 @@ pub fn subject(kind: Kind) -> &'static str {
         Kind::Halted => "Comity has halted something",
         Kind::HaltLifted => "A halt was lifted",
         Kind::AdminsChanged => "Your organisation's Admins have changed",
+        Kind::Superseded => "A direct membership was replaced",
+        Kind::MembershipRestored => "A direct membership was restored",
         Kind::WebhooksChanged => "A webhook of your organisation has changed",
     }
 }

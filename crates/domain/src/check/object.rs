@@ -48,6 +48,7 @@ pub(super) fn acts(state: &State, organisation: OrganisationId, person: PersonId
     let member = state.members.get(&(organisation, person));
     member.is_some_and(|m| {
         m.standing == Standing::Active
+            && m.superseded.is_none()
             && takes_part(state, Party { organisation, unit: Some(m.unit) })
     })
 }
@@ -249,6 +250,9 @@ impl<'s> Facts<'s> {
             _ => false,
         };
         self.must(mirrored, 14, on, "somebody is on it who does not know");
+        let direct = self.state.members.get(&(g.customer.organisation, person));
+        let double = direct.is_some_and(|m| m.superseded.is_none());
+        self.must(!double, 31, On::Person(person), "has a door of their own beside a grant");
         if a.basis != Basis::Invited {
             let provider = g.provider;
             let member = self.state.members.get(&(provider.organisation, person));

@@ -512,6 +512,17 @@ fn inv25_a_row_that_is_not_the_next_one_is_found() {
 }
 
 #[test]
+fn inv31_a_door_beside_a_grant_is_found() {
+    let mut t = town();
+    let mut put = t.w.member_spec(t.harbour, "rita-too", None);
+    put.email = t.w.member_spec(t.brokers, "rita", None).email;
+    t.w.must(&t.w.provision(), Command::PutMember(put));
+    assert_eq!(t.broken(|_| {}), []);
+    let found = t.broken(|s| seam::member(s, t.harbour, t.rita, |m| m.superseded = None));
+    names(&found, 31, HaltTarget::Person(t.rita));
+}
+
+#[test]
 fn inv32_what_a_restore_left_in_force_is_found() {
     let mut t = town();
     let waits = Some(t.w.now);

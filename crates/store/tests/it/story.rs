@@ -340,6 +340,9 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
     let (party, digest) =
         (Party { organisation: OrganisationId(15), unit: None }, Digest32([19; 32]));
     events.push(Event::OfferAccepted { request, grant, by: None });
+    let organisation = OrganisationId(15);
+    events.push(Event::MembershipSuperseded { organisation, person, grant });
+    events.push(Event::MembershipRestored { organisation, person, by: PersonId(21) });
     let unit = Some(UnitId(20));
     events.push(Event::PartnerIdSet { party: Party { unit, ..party }, digest });
     events.extend(
@@ -365,6 +368,7 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             AssignmentEnd::LeftProvider,
             AssignmentEnd::LeftUnit,
             AssignmentEnd::AccountsGone,
+            AssignmentEnd::MembershipRestored,
         ]
         .map(|cause| Event::AssignmentEnded { grant, person, cause }),
     );
