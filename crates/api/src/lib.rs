@@ -23,6 +23,7 @@ mod erasures;
 mod factors;
 mod feed;
 mod figures;
+pub mod gate;
 mod grants;
 mod halts;
 mod imports;
