@@ -192,6 +192,7 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 jwt: *jwt,
                 summary: *summary,
                 version: 1,
+                auto: None,
                 unattended: false,
                 unconfirmed: None,
                 state: GrantState::Running,
@@ -251,6 +252,7 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 g.unconfirmed = None;
             });
             drop_assignments(state, *grant);
+            super::auto::forget(state, *grant);
             grant
         }
         Event::GrantUnattended { grant } => {
