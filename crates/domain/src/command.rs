@@ -635,6 +635,7 @@ impl Command {
                 | Self::Narrow { .. }
                 | Self::GiveUp { .. }
                 | Self::RemoveMember { .. }
+                | Self::EndAccess { .. }
                 | Self::RemoveAccount { .. }
                 | Self::DeleteRole { .. }
                 | Self::RetireKey { .. }

@@ -24,7 +24,7 @@ pub(super) fn rules(state: &mut State, c: &Context<'_>, event: &Event, touched: 
             if let Some(provider) = state.grants.get(*grant).map(|g| g.provider.organisation) {
                 state.auto_to.insert((provider, *grant));
             }
-            if state.is_attended(*grant, c.at) {
+            if lets_somebody_in(state, *grant, c.at) {
                 state.grants.change(*grant, |g| g.unattended = false);
             }
             grant
@@ -53,6 +53,15 @@ pub(super) fn rules(state: &mut State, c: &Context<'_>, event: &Event, touched: 
     };
     state.grants.change(*grant, |g| g.version = g.version.saturating_add(1));
     touched.grants.insert(*grant);
+}
+
+/// Whether the rule gives access to anybody, whatever rows there still are beside it.
+fn lets_somebody_in(state: &State, grant: GrantId, at: Instant) -> bool {
+    let provider = state.grants.get(grant).map(|g| g.provider.organisation);
+    let mut members = provider.into_iter().flat_map(|provider| state.members_of(provider));
+    members.any(|(person, _)| {
+        state.rule_row(grant, person).is_some_and(|row| state.attends(grant, person, row, at))
+    })
 }
 
 fn change(state: &mut State, grant: GrantId, change: impl FnOnce(&mut AutoRule)) {

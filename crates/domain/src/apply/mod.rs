@@ -180,7 +180,7 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         E::Assigned { .. }
         | E::AssignmentTrimmed { .. }
         | E::AssignmentSuspended { .. }
-        | E::AssignmentEnded { .. } => access::assignments(state, event, touched),
+        | E::AssignmentEnded { .. } => access::assignments(state, c, event, touched),
         E::AutoSet { .. }
         | E::AutoTrimmed { .. }
         | E::AutoSuspended { .. }

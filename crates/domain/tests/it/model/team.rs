@@ -113,7 +113,9 @@ impl Plain {
         }
         let grant = self.grants.get_mut(&id).unwrap();
         grant.version += 1 + kept;
-        grant.unattended &= kept == 0;
+        if self.active_on(id) > 0 {
+            self.grants.get_mut(&id).unwrap().unattended = false;
+        }
     }
 
     // -- who leaves, and who takes part -----------------------------------------------------------
@@ -207,7 +209,7 @@ impl Moves<'_> {
             _ => None,
         };
         let spec = AutoSpec { roles: self.rng.some(&roles), only };
-        let on = if g.auto.is_some() { 40 } else { 92 };
+        let on = if g.auto.is_some() { 35 } else { 92 };
         let auto = self.rng.percent(on).then_some(spec);
         let planned =
             auto::plan(&self.w.state, grant, &g_of(self, grant)?, auto.as_ref(), self.m.now);
