@@ -10,10 +10,10 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    access, again, amendments, authzen, auto, checkpoints, confirm, docs, erasures, factors, feed,
-    grants, halts, imports, input, levels, limits, locks, me, members, notices, oauth, observe,
-    offers, openapi, organisations, platform, problem, requests, roles, sessions, settings,
-    sign_in, signing_keys, ssf, webhooks,
+    access, again, amendments, authzen, auto, checkpoints, confirm, docs, doors, erasures, factors,
+    feed, grants, halts, imports, input, levels, limits, locks, me, members, notices, oauth,
+    observe, offers, openapi, organisations, platform, problem, requests, roles, sessions,
+    settings, sign_in, signing_keys, ssf, staged, webhooks,
 };
 
 /// The largest body, in bytes.
@@ -69,6 +69,7 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/organisations/{organisation}/members", get(members::members))
         .route("/v1/organisations/{organisation}/members/{id}", put(members::put_member).delete(members::remove_member))
         .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(members::make_enrolment))
+        .route("/v1/organisations/{organisation}/members/{id}/doors", get(doors::doors))
         .route("/v1/organisations/{organisation}/members/{id}/restore", post(members::restore))
         .route("/v1/organisations/{organisation}/members/{id}/access", get(access::read))
         .route("/v1/organisations/{organisation}/members/{id}/access/end", post(access::end))
@@ -137,6 +138,7 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/grants/{grant}/assignments", get(grants::assignments).put(grants::set_assignments))
         .route("/v1/grants/{grant}/auto", get(auto::read).put(auto::set))
         .route("/v1/grants/{grant}/auto/preview", post(auto::preview))
+        .route("/v1/grants/{grant}/assignments/preview", post(staged::preview))
         .route("/v1/grants/{grant}/assignments/{person}", put(grants::assign).delete(grants::unassign))
         // sessions
         .route("/v1/organisations/{organisation}/sessions", get(sessions::history))

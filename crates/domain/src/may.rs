@@ -56,6 +56,7 @@ actions! {
     MakeEnrolment,
     ResetFactors,
     ReadMembers,
+    ReadDoors,
     ReadRoles,
     ReadAccounts,
     ReadAllEvents,
@@ -193,6 +194,7 @@ fn needs(action: Action) -> Needs {
         | A::MakeEnrolment
         | A::ResetFactors
         | A::ReadAllEvents
+        | A::ReadDoors
         | A::EraseWords => Key(Provision),
         A::PutUnit
         | A::PutAccount

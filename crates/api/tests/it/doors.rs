@@ -8,6 +8,7 @@ mod edges;
 mod erased;
 mod feed;
 mod foreign;
+mod gate;
 mod halts;
 mod inside;
 pub mod oauth;

@@ -77,7 +77,8 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         }
         let limits = if flags.no_limits { limits::Settings::off() } else { Default::default() };
         let console = comity_console::Settings { demo: true };
-        serve::run(app, listener, None, &limits, console, stop).await;
+        let doors = serve::Doors { limits, console, gate: None };
+        serve::run(app, listener, None, doors, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }
