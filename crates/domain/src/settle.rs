@@ -211,9 +211,13 @@ fn unattended(d: &mut Draft<'_>, before: &State) {
         grants.extend(ways.map(|(id, _)| id));
     }
     for id in &grants {
-        let alone_before = before.grants.get(*id).is_some_and(|g| g.unattended);
+        let had = before.grants.get(*id).filter(|g| g.auto.is_some());
+        let alone_before = had.is_some_and(|g| g.unattended);
         // Also where somebody joined, which cleared the flag, and was left out in the same row.
-        let by_rule = || d.took_from_rule(*id) && (alone_before || before.is_attended(*id, now));
+        let by_rule = || {
+            let left = || alone_before || before.is_attended(*id, now);
+            had.is_some() && d.took_from_rule(*id) && left()
+        };
         let alone = (d.took_somebody_off(*id) || by_rule()) && !d.state.is_attended(*id, now);
         if alone && d.state.grants.get(*id).is_some_and(|g| !g.unattended && g.stands(now)) {
             d.emit(Event::GrantUnattended { grant: *id });
