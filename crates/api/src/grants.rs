@@ -162,7 +162,7 @@ pub struct Narrow {
 
 /// Roles of a grant by their codes. A role that the customer has and did not give looks the same
 /// as one that it does not have (T12).
-fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId>, Problem> {
+pub fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId>, Problem> {
     let by_code = |code: &String| {
         let has = |r: &RoleId| state.roles.get(*r).is_some_and(|role| *role.code == **code);
         grant.roles.iter().map(|p| p.role).find(has)
@@ -322,7 +322,7 @@ impl SetAssignments {
     params(("If-Match" = String, Header, description = "The `ETag` of the list that was read.", example = "\"1\"")),
     request_body = SetAssignments,
     responses((status = 200, description = "Everybody who is on it now.", body = Items<ShownAssignment>, headers(("ETag" = String, description = "The version of the whole set, for `If-Match`.")))),
-    extensions(("x-refusals" = json!("last_admin last_user widening locked not_active wrong_state version_conflict if_match_required"))))]
+    extensions(("x-refusals" = json!("last_admin auto_assign_enabled last_user widening locked not_active wrong_state version_conflict if_match_required"))))]
 pub async fn set_assignments(
     State(app): State<Arc<App>>,
     who: Who,
@@ -395,7 +395,7 @@ fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonId, P
 #[utoipa::path(put, path = "/v1/grants/{grant}/assignments/{person}", operation_id = "assign", tag = "Grants", security(("signIn" = [])),
     request_body = Assign,
     responses((status = 200, description = "The assignment.", body = ShownAssignment, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
-    extensions(("x-refusals" = json!("last_admin widening locked not_active wrong_state last_user four_eyes version_conflict if_match_required"))))]
+    extensions(("x-refusals" = json!("last_admin auto_assign_enabled widening locked not_active wrong_state last_user four_eyes version_conflict if_match_required"))))]
 pub async fn assign(
     State(app): State<Arc<App>>,
     who: Who,
@@ -443,7 +443,7 @@ pub struct Unassign {
 #[utoipa::path(delete, path = "/v1/grants/{grant}/assignments/{person}", operation_id = "unassign", tag = "Grants", security(("signIn" = [])),
     request_body = Unassign,
     responses((status = 204, description = "The person is off it.")),
-    extensions(("x-refusals" = json!("last_user widening locked not_active wrong_state version_conflict"))))]
+    extensions(("x-refusals" = json!("last_user auto_assign_enabled widening locked not_active wrong_state version_conflict"))))]
 pub async fn unassign(
     State(app): State<Arc<App>>,
     who: Who,

@@ -11,10 +11,12 @@
 //! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
 
+mod access;
 mod again;
 mod amendments;
 mod auth;
 mod authzen;
+mod auto;
 mod checkpoints;
 mod confirm;
 mod docs;

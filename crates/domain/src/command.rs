@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::application::{KeyUse, Policy};
+use crate::auto::AutoSpec;
 use crate::consent::Terms;
 use crate::event::{Event, Row};
 use crate::factor::{FreshPasskey, Proof};
@@ -318,6 +319,8 @@ pub enum Command {
     PutMember(PutMember),
     /// Take a member out of the organisation.
     RemoveMember { organisation: OrganisationId, external: String },
+    /// End everything that a person may enter through an organisation, and its own tenant.
+    EndAccess { organisation: OrganisationId, person: PersonId },
     /// Take a person back as a member whose membership an assignment superseded.
     RestoreMembership { organisation: OrganisationId, external: String },
     /// Make a token by which a member sets a first password.
@@ -393,6 +396,9 @@ pub enum Command {
     Unassign { grant: GrantId, person: PersonId, successor: Option<AssignmentSpec> },
     /// Put exactly these people on a grant, and take the others off it.
     SetAssignments { grant: GrantId, people: Vec<AssignmentSpec> },
+    /// Turn *Automatically add partner users* on, change it, or turn it off; `token` is the
+    /// preview's.
+    SetAuto { grant: GrantId, auto: Option<AutoSpec>, token: Digest32 },
     // -- sessions -------------------------------------------------------------------------------
     /// Enter a customer.
     Enter(Enter),
@@ -487,6 +493,7 @@ impl Command {
             Self::PutMember(_) => "put_member",
             Self::RemoveMember { .. } => "remove_member",
             Self::RestoreMembership { .. } => "restore_membership",
+            Self::EndAccess { .. } => "end_access",
             Self::MakeEnrolment { .. } => "make_enrolment",
             Self::ResetFactors { .. } => "reset_factors",
             Self::Enrol { .. } => "enrol",
@@ -520,6 +527,7 @@ impl Command {
             Self::Assign { .. } => "assign",
             Self::Unassign { .. } => "unassign",
             Self::SetAssignments { .. } => "set_assignments",
+            Self::SetAuto { .. } => "set_auto",
             Self::Enter(_) => "enter",
             Self::CloseSession { .. } => "close_session",
             Self::EndSession { .. } => "end_session",
@@ -627,6 +635,7 @@ impl Command {
                 | Self::Narrow { .. }
                 | Self::GiveUp { .. }
                 | Self::RemoveMember { .. }
+                | Self::EndAccess { .. }
                 | Self::RemoveAccount { .. }
                 | Self::DeleteRole { .. }
                 | Self::RetireKey { .. }

@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, direct, erasure, factor, first_run, grant, halt, lock, offer,
+    application, assignment, auto, direct, erasure, factor, first_run, grant, halt, lock, offer,
     organisation, partner_id, person, request, role, session, settle, signing, stream, webhook,
 };
 
@@ -38,7 +38,7 @@ pub fn decide(
     may::authentic(state, caller, now.max(state.at))?;
     let mut draft = Draft::new(state, caller, id, command.kind(), now, ids);
     dispatch(&mut draft, caller, command)?;
-    settle::consequences(&mut draft)?;
+    settle::consequences(&mut draft, state)?;
     Ok(draft.finish(state))
 }
 
@@ -104,6 +104,7 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::RestoreMembership { organisation, external } => {
             direct::restore(d, caller, organisation, &external)
         }
+        C::EndAccess { organisation, person } => auto::end_access(d, caller, organisation, person),
         C::MakeEnrolment { organisation, external, digest } => {
             person::make_enrolment(d, caller, organisation, &external, digest)
         }
@@ -161,6 +162,7 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
             assignment::unassign(d, caller, grant, person, successor)
         }
         C::SetAssignments { grant, people } => assignment::set(d, caller, grant, people),
+        C::SetAuto { grant, auto, token } => auto::set(d, caller, grant, auto, token),
         C::Enter(enter) => session::enter(d, caller, enter),
         C::CloseSession { session } => session::close(d, caller, session),
         C::EndSession { session } => session::end(d, caller, session),

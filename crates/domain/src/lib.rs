@@ -32,6 +32,7 @@ pub mod person;
 pub mod role;
 
 pub mod assignment;
+pub mod auto;
 pub mod consent;
 pub mod direct;
 mod erasure;

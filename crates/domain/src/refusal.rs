@@ -55,6 +55,8 @@ pub enum Refusal {
     SameOrganisation,
     /// A removal would leave a live grant without anybody.
     LastUser,
+    /// All members are on the grant by a rule, so nobody is added, changed or removed alone.
+    AutoAssignEnabled,
     /// A removal would leave an organisation without an administrator.
     LastAdmin,
     /// A lock stands in the way.
@@ -130,6 +132,7 @@ impl Refusal {
             Self::TooManyOffers => "too_many_offers",
             Self::SameOrganisation => "same_organisation",
             Self::LastUser => "last_user",
+            Self::AutoAssignEnabled => "auto_assign_enabled",
             Self::LastAdmin => "last_admin",
             Self::Locked => "locked",
             Self::NotActive(_) => "not_active",
@@ -170,6 +173,7 @@ impl Refusal {
             | Self::AskedTooOften
             | Self::TooManyOffers
             | Self::LastUser
+            | Self::AutoAssignEnabled
             | Self::LastAdmin
             | Self::Locked
             | Self::NotActive(_)
@@ -243,6 +247,11 @@ impl Refusal {
             Self::SameOrganisation => "An organisation cannot let itself in.".into(),
             Self::LastUser => {
                 "This would leave the grant without anybody; assign a successor first.".into()
+            }
+            Self::AutoAssignEnabled => {
+                "All members are on this access automatically, so nobody is added, changed or removed alone; \
+                 turn \"Automatically add partner users\" off first: everybody keeps access, and can be removed one by one then."
+                    .into()
             }
             Self::LastAdmin => {
                 "This would leave the organisation without an Admin; name another first.".into()

@@ -66,6 +66,8 @@ pub struct There {
     pub offering: String,
     /// The hash of what Ana would make of `grant` by [`amending`].
     pub amending: String,
+    /// The token of what Pia would have by turning the rule on for `grant`.
+    pub auto: String,
     /// The version of Marina Bay's settings.
     pub version: String,
     pub fjord_code: String,
@@ -139,6 +141,9 @@ impl Scene {
         there.offer = text(&town.post(ana, path, &offer).ok()["id"]);
         let path = format!("/v1/grants/{}/amend/summary", there.grant);
         there.amending = text(&town.post(ana, &path, &amending()).ok()["summary"]);
+        let path = format!("/v1/grants/{}/auto/preview", there.grant);
+        let rule = json!({ "auto": { "roles": ["clerk"] } });
+        there.auto = text(&town.post(pia, &path, &rule).ok()["token"]);
         let settings = town.get(ana, "/v1/organisations/marina/settings");
         there.version = settings.header(axum::http::header::ETAG).to_owned();
         let freya = town.at("freya@fjord");

@@ -16,6 +16,7 @@ mod judge;
 mod plain;
 mod restore;
 mod stays;
+mod team;
 
 use std::collections::BTreeMap;
 
@@ -40,10 +41,10 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 58] = [
+const MOVES: [(&str, usize, Move); 60] = [
     ("ask", 34, |m| m.ask()),
     ("cancel", 2, |m| m.cancel()),
-    ("deny", 10, |m| m.deny()),
+    ("deny", 14, |m| m.deny()),
     ("approve", 44, |m| m.approve()),
     ("approve_looked", 5, |m| m.approve_looked()),
     ("restore", 1, |m| m.restore()),
@@ -59,6 +60,8 @@ const MOVES: [(&str, usize, Move); 58] = [
     ("unassign", 18, |m| m.unassign()),
     ("set_assignments", 14, |m| m.set_assignments()),
     ("leave", 8, |m| m.leave()),
+    ("set_auto", 7, |m| m.set_auto()),
+    ("end_access", 1, |m| m.end_access()),
     ("enter_direct", 70, |m| m.enter(Mode::Direct)),
     ("enter_view", 34, |m| m.enter(Mode::View)),
     ("enter_act_as", 44, |m| m.enter(Mode::ActAs)),

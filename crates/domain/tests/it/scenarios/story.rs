@@ -232,6 +232,21 @@ pub enum Act {
         grant: String,
         people: Vec<Successor>,
     },
+    /// *Automatically add partner users*; without roles, off. `stale` is with a token of nothing.
+    SetAuto {
+        grant: String,
+        roles: Option<Vec<String>>,
+        only: Option<Vec<String>>,
+        #[serde(default)]
+        stale: bool,
+        /// What the preview says.
+        gains: Option<Vec<String>>,
+        loses: Option<Vec<String>>,
+    },
+    /// All that a member may enter is ended at once.
+    EndAccess {
+        member: String,
+    },
     // -- sessions
     Enter {
         customer: String,
@@ -535,6 +550,7 @@ pub struct HistoryRow {
 pub struct AssignedRow {
     pub member: String,
     pub status: Option<String>,
+    pub basis: Option<String>,
     pub roles: Option<Vec<String>>,
     pub accounts: Option<AccountNames>,
 }
