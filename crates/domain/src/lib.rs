@@ -36,6 +36,7 @@ pub mod consent;
 mod erasure;
 pub mod grant;
 pub mod halt;
+pub mod invitation;
 pub mod lock;
 pub mod offer;
 mod partner_id;

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::assignment::{AssignmentEnd, AssignmentState, Basis};
+use crate::assignment::{self, AssignmentEnd, AssignmentState, Basis};
 use crate::draft::Draft;
 use crate::event::Event;
 use crate::grant::Grant;
 use crate::ids::{AccountId, GrantId, PersonId, RoleId, SessionId};
+use crate::invitation;
 use crate::organisation::Accounts;
 use crate::rights;
 use crate::session::SessionState;
@@ -23,6 +24,7 @@ pub(crate) fn consequences(d: &mut Draft<'_>) {
     }
     let grants = touched_grants(d);
     assignments(d, &grants);
+    invitation::settle(d, grants.iter().copied());
     sessions(d);
     unattended(d, &grants);
 }
@@ -51,10 +53,13 @@ fn assignments(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
         };
         let people: Vec<PersonId> = d.state.assigned_to(*id).map(|(p, _)| p).collect();
         for person in people {
-            if let Some(assignment) = d.state.assignment(*id, person)
-                && let Some(event) = fit(&d.state, &grant, &assignment)
-            {
-                d.emit(event);
+            // Twice: who has joined the provider is looked at again as the member that they are.
+            for _ in 0..2 {
+                if let Some(assignment) = d.state.assignment(*id, person)
+                    && let Some(event) = fit(&d.state, &grant, &assignment)
+                {
+                    d.emit(event);
+                }
             }
         }
     }
@@ -89,28 +94,20 @@ fn lives(state: &State, grant: &Grant, account: AccountId) -> bool {
 fn fit(state: &State, grant: &Grant, a: &AssignmentView) -> Option<Event> {
     let (id, person) = (a.grant, a.person);
     let provider = grant.provider.organisation;
-    if a.row.basis != Basis::Invited {
-        let ended = |cause| Some(Event::AssignmentEnded { grant: id, person, cause });
-        match state.members.get(&(provider, person)) {
-            None => return ended(AssignmentEnd::LeftProvider),
-            Some(m) if !grant.provider.includes(provider, m.unit) => {
-                return ended(AssignmentEnd::LeftUnit);
-            }
-            Some(_) => {}
+    let ended = |cause| Some(Event::AssignmentEnded { grant: id, person, cause });
+    match (a.row.basis, state.members.get(&(provider, person))) {
+        (Basis::Invited, None) if !grant.lets_outsiders_in(state) => {
+            return ended(AssignmentEnd::ExternalBarred);
         }
+        (Basis::Invited, None) => {}
+        (_, None) => return ended(AssignmentEnd::LeftProvider),
+        (_, Some(m)) if !grant.provider.includes(provider, m.unit) => {
+            return ended(AssignmentEnd::LeftUnit);
+        }
+        (Basis::Invited, Some(_)) => return Some(Event::ExternalJoined { grant: id, person }),
+        (_, Some(_)) => {}
     }
-    let accounts = match &a.accounts {
-        Accounts::All if grant.accounts.is_empty() => Accounts::List(BTreeSet::new()),
-        Accounts::All => Accounts::All,
-        Accounts::List(list) => Accounts::List(
-            list.iter()
-                .copied()
-                .filter(|x| {
-                    lives(state, grant, *x) && grant.accounts.covers(&Accounts::List([*x].into()))
-                })
-                .collect(),
-        ),
-    };
+    let accounts = assignment::left_of(state, grant, &a.accounts);
     if accounts.is_empty() {
         return Some(Event::AssignmentEnded {
             grant: id,

@@ -53,6 +53,7 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
             };
             state.members.insert((*organisation, *person), member);
             state.memberships.insert((*person, *organisation));
+            touched.people.insert(*person); // who came from outside is one of them now
         }
         Event::MemberChanged { organisation, person, unit, portal } => {
             if let Some(member) = state.members.get_mut(&(*organisation, *person)) {
