@@ -162,7 +162,7 @@ pub struct Narrow {
 
 /// Roles of a grant by their codes. A role that the customer has and did not give looks the same
 /// as one that it does not have (T12).
-fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId>, Problem> {
+pub fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId>, Problem> {
     let by_code = |code: &String| {
         let has = |r: &RoleId| state.roles.get(*r).is_some_and(|role| *role.code == **code);
         grant.roles.iter().map(|p| p.role).find(has)
@@ -357,21 +357,25 @@ fn spec(
     person: PersonId,
     body: Assign,
 ) -> Result<AssignmentSpec, Problem> {
-    // The same for accounts: one that nobody has is not in the grant either.
+    Ok(AssignmentSpec {
+        person,
+        roles: roles_of(state, grant, &body.roles)?,
+        accounts: accounts_of(state, grant, body.accounts),
+        ends_at: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
+    })
+}
+
+/// The accounts that somebody names; all unless any are. One that nobody has is not in the grant
+/// either.
+pub fn accounts_of(state: &World, grant: &Grant, named: Option<WireAccounts>) -> Accounts {
     let by_name = |name: &String| {
         let found = state.words.find(Lookup::Account(grant.customer.organisation), name);
         found.map_or(AccountId::MAX, AccountId)
     };
-    let accounts = match body.accounts {
+    match named {
         None | Some(WireAccounts::All(_)) => Accounts::All,
         Some(WireAccounts::List(list)) => Accounts::List(list.iter().map(by_name).collect()),
-    };
-    Ok(AssignmentSpec {
-        person,
-        roles: roles_of(state, grant, &body.roles)?,
-        accounts,
-        ends_at: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
-    })
+    }
 }
 
 /// A person of the provider, by Comity's identifier or the builder's.

@@ -24,7 +24,7 @@ use crate::input;
 use crate::problem::Problem;
 
 /// What ends access, or shuts a door: the commands that the writer takes first, and denials.
-const ENDINGS: [(Method, &str); 15] = [
+const ENDINGS: [(Method, &str); 16] = [
     (Method::DELETE, "/v1/platform/keys/{key}"),
     (Method::PUT, "/v1/organisations/{organisation}/standing"),
     (Method::DELETE, "/v1/organisations/{organisation}/accounts/{id}"),
@@ -38,6 +38,7 @@ const ENDINGS: [(Method, &str); 15] = [
     (Method::POST, "/v1/grants/{grant}/revoke"),
     (Method::POST, "/v1/grants/{grant}/narrow"),
     (Method::POST, "/v1/grants/{grant}/give-up"),
+    (Method::DELETE, "/v1/grants/{grant}/invitations/{invitation}"),
     (Method::POST, "/v1/sessions/{session}/close"),
     (Method::POST, "/v1/sessions/{session}/end"),
 ];
