@@ -107,6 +107,9 @@ impl Scope {
                 Event::KeyMade { key, .. } | Event::KeyRetired { key } => {
                     self.keys.insert(*key);
                 }
+                Event::InvitationMade { grant, .. } => {
+                    self.grants.insert(*grant);
+                }
                 Event::SignedIn { person, .. }
                 | Event::PersonMade { person, .. }
                 | Event::SignedOutEverywhere { person }

@@ -8,6 +8,7 @@ mod erasure;
 mod factors;
 mod first_run;
 mod halts;
+mod invitations;
 mod may;
 mod model;
 mod notices;

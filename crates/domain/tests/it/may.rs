@@ -60,10 +60,12 @@ fn on(action: Action) -> On {
         | ChangeSettings | ReadLocks | Lock | Unlock | ReadEvents | ReadNotices | ReadWebhooks
         | ManageWebhooks => On::Customer,
         Ask | ReadPartnerId | RotatePartnerId => On::Provider,
-        SignOut | StepUp | ManageFactors | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
+        SignOut | StepUp | ManageFactors | ReadSelf | Enter | LeaveGrant | CloseSession
+        | AnswerInvitation => On::Own,
         CancelRequest | ReadRequest | Approve | Deny | WithdrawOffer | AcceptOffer
         | DeclineOffer | ReadGrant | Confirm | Revoke | Narrow | Amend | GiveUp
-        | ReadAssignments | Assign | Unassign | ReadHistory | EndSession => On::Between,
+        | ReadAssignments | Assign | Unassign | ReadHistory | EndSession | ReadInvitations
+        | Invite => On::Between,
     }
 }
 
