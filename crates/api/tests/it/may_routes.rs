@@ -46,7 +46,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
     let audience = &scene.known.applications["boats"].0;
     let member = scene.known.members["sue@marina"].wire();
     let assign = json!({ "roles": ["skipper"], "accounts": ["boat-1"] });
-    let settings = json!({ "customer_id_on": true, "session_minutes": 60, "longest_grant_days": 90, "retention_days": 400, "allow_external": true,
+    let settings = json!({ "customer_id_on": true, "session_minutes": 55, "longest_grant_days": 90, "retention_days": 400, "allow_external": true,
         "blocked_partners": [] });
     let policy = json!({ "never_delegable": ["staff:*", "money:payout"], "offers_need_acceptance": true, "session_minutes": 480,
         "longest_grant_days": 366 });
