@@ -7,7 +7,8 @@ use axum::extract::State;
 use comity_app::App;
 use comity_domain::command::Command;
 use comity_domain::ids::{
-    AccountId, InvitationId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId, WebhookId,
+    AccountId, InvitationId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId,
+    WebhookId,
 };
 use comity_domain::text::Subject;
 use serde::{Deserialize, Serialize};

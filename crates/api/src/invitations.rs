@@ -306,9 +306,10 @@ pub struct LookedAt {
 /// A link that opens nothing is a wrong field, as with enrolments.
 fn of_link(failure: Failure) -> Problem {
     match failure {
-        Failure::Refused(Refusal::NotFound) => {
-            Problem::field("token", "is unknown or was replaced; ask for the invitation to be sent again")
-        }
+        Failure::Refused(Refusal::NotFound) => Problem::field(
+            "token",
+            "is unknown or was replaced; ask for the invitation to be sent again",
+        ),
         other => other.into(),
     }
 }

@@ -58,7 +58,7 @@ pub struct WireMember {
 /// A person in an organisation.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Member, examples(json!({ "person": "per_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "nina", "name": "Nina Nau",
-    "email": "nina@marina.example", "email_verified": true, "unit": null, "portal_role": "admin", "roles": ["skipper"], "standing": "active", "enrolled": true, "etag": "\"1\"" })))]
+    "email": "nina@marina.example", "email_verified": true, "unit": null, "portal_role": "admin", "roles": ["skipper"], "standing": "active", "superseded": false, "enrolled": true, "etag": "\"1\"" })))]
 pub struct ShownMember {
     #[schema(value_type = values::PersonId)]
     person: PersonId,
@@ -79,6 +79,8 @@ pub struct ShownMember {
     roles: Vec<String>,
     #[schema(value_type = values::Standing)]
     standing: Standing,
+    /// Whether the person works here for a partner, and enters only that way until restored.
+    superseded: bool,
     /// Whether the person has set a password.
     enrolled: bool,
     /// The version, as `ETag` and for `If-Match`.
@@ -147,6 +149,7 @@ fn shown_member(state: &World, organisation: OrganisationId, id: PersonId) -> Op
         portal_role: m.portal,
         roles: m.roles.iter().filter_map(|r| Some(state.roles.get(*r)?.code.to_string())).collect(),
         standing: m.standing,
+        superseded: m.superseded.is_some(),
         enrolled: p.has_password,
         etag: etag(state, &Versioned::Member(organisation, id)),
     })
@@ -168,6 +171,26 @@ pub async fn remove_member(
     let of = found.map_or(Versioned::Nothing, |p| Versioned::Member(id, p));
     who.edit(&app, of, Command::RemoveMember { organisation: id, external }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Take a superseded person back as a member.
+///
+/// Who may: an Admin of the organisation, freshly signed in; no key. In the same step the person is off every grant of
+/// this organisation and out of every session under one.
+#[utoipa::path(post, path = "/v1/organisations/{organisation}/members/{id}/restore", operation_id = "restoreMembership", tag = "Provisioning", security(("signIn" = [])),
+    responses((status = 200, description = "The member.", body = ShownMember)),
+    extensions(("x-refusals" = json!("fresh_sign_in_required not_active wrong_state"))))]
+pub async fn restore(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((named, external)): Path<(String, String)>,
+) -> Result<Json<ShownMember>, Problem> {
+    let id = organisation(&app.state(), &named)?;
+    let find = |state: &World| state.words.find(Lookup::Member(id), external.trim()).map(PersonId);
+    let restore = Command::RestoreMembership { organisation: id, external: external.clone() };
+    let done = who.run(&app, restore).await?;
+    let shown = find(&done.state).and_then(|person| shown_member(&done.state, id, person));
+    Ok(Json(shown.ok_or_else(Problem::not_found)?))
 }
 
 /// The members of an organisation.

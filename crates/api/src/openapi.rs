@@ -16,9 +16,10 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
-    amendments, authzen, checkpoints, confirm, docs, erasures, factors, feed, grants, halts,
-    imports, invitations, levels, locks, me, members, notices, oauth, offers, organisations, platform, problem,
-    requests, roles, sessions, settings, sign_in, signing_keys, ssf, webhooks,
+    amendments, authzen, checkpoints, confirm, docs, doors, erasures, factors, feed, grants, halts,
+    imports, invitations, levels, locks, me, members, notices, oauth, offers, organisations,
+    platform, problem, requests, roles, sessions, settings, sign_in, signing_keys, ssf, staged,
+    webhooks,
 };
 
 /// What stands beside the handlers.
@@ -54,7 +55,7 @@ use crate::{
         organisations::units, organisations::put_unit,
         organisations::accounts, organisations::put_account, organisations::remove_account,
         roles::roles, roles::put_role, roles::delete_role,
-        members::members, members::put_member, members::remove_member, members::make_enrolment, factors::reset,
+        members::members, members::put_member, members::remove_member, members::make_enrolment, members::restore, doors::doors, factors::reset,
         erasures::erase,
         sign_in::sign_in, sign_in::second_factor, sign_in::begin_passkey, sign_in::finish_passkey,
         sign_in::step_up, sign_in::change_password, sign_in::sign_ins, sign_in::end_sign_in,
@@ -69,7 +70,7 @@ use crate::{
         amendments::summary, amendments::amend,
         grants::list, grants::one, grants::revoke, grants::narrow, grants::give_up,
         confirm::one, confirm::several,
-        grants::assignments, grants::set_assignments, grants::assign, grants::unassign,
+        grants::assignments, grants::set_assignments, staged::preview, grants::assign, grants::unassign,
         invitations::list, invitations::invite, invitations::change, invitations::cancel, invitations::resend, invitations::approve,
         invitations::look, invitations::accept, invitations::decline, invitations::register, invitations::stop,
         sessions::history, sessions::one, sessions::close, sessions::end,

@@ -234,6 +234,17 @@ pub fn sentence(notice: &Notice, names: &Names) -> String {
         Kind::AdminsChanged => {
             format!("{} became Admin, or is none any more.", who.unwrap_or("Somebody"))
         }
+        Kind::Superseded if n > 1 => {
+            format!("{n} people are on this access and no longer sign in at the customer directly.")
+        }
+        Kind::Superseded => format!(
+            "{} is on this access and no longer signs in at the customer directly.",
+            who.unwrap_or("Somebody")
+        ),
+        Kind::MembershipRestored => format!(
+            "{} is your own member again, and off the access that you gave.",
+            who.unwrap_or("Somebody")
+        ),
         Kind::Invited if customer => {
             format!("{begin} invited somebody from outside to the access that you gave.")
         }
@@ -259,16 +270,38 @@ pub fn sentence(notice: &Notice, names: &Names) -> String {
             format!("Nobody answered an invitation of {within} in time. It has expired.")
         }
         Kind::InvitationLapsed => {
-            format!("Nobody answered an invitation to the access at {within} in time. It has expired.")
+            format!(
+                "Nobody answered an invitation to the access at {within} in time. It has expired."
+            )
         }
         Kind::InvitationHeld if n > 1 => {
-            format!("{n} invitations to the access at {within} wait until another Admin approves them: who invited is no Admin any more.")
+            format!(
+                "{n} invitations to the access at {within} wait until another Admin approves them: who invited is no Admin any more."
+            )
         }
         Kind::InvitationHeld => {
-            format!("An invitation to the access at {within} waits until another Admin approves it: who invited is no Admin any more.")
+            format!(
+                "An invitation to the access at {within} waits until another Admin approves it: who invited is no Admin any more."
+            )
         }
         Kind::WebhooksChanged => {
             "A webhook of your organisation was made, changed, turned off or removed.".into()
+        }
+    }
+}
+
+/// The same, said to the person whom it is about; `own` is the organisation as whose member they
+/// are told.
+#[must_use]
+pub fn to_concerned(notice: &Notice, names: &Names, own: &str) -> String {
+    match notice.kind {
+        Kind::MembershipRestored => format!("You are a member of {own} in your own right again."),
+        _ => {
+            let customer = names.other.as_deref().unwrap_or("a customer");
+            format!(
+                "You may go into {customer} for {own} from now on. It replaces the membership there that was your \
+                 own: you enter only by Switch Tenant, until {customer} restores it."
+            )
         }
     }
 }

@@ -30,14 +30,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
-        Self::SignIn,
-        Self::Session,
-        Self::Enrolment,
-        Self::Key,
-        Self::FirstRun,
-        Self::Invitation,
-    ];
+    const ALL: [Self; 6] =
+        [Self::SignIn, Self::Session, Self::Enrolment, Self::Key, Self::FirstRun, Self::Invitation];
 
     fn prefix(self) -> &'static str {
         match self {

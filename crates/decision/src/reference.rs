@@ -86,7 +86,8 @@ pub fn decide(
         member.is_none()
     } else {
         member.is_some_and(|m| {
-            m.standing == Standing::Active && unit(m.unit) && organisation(provider)
+            let works = m.standing == Standing::Active && m.superseded.is_none();
+            works && unit(m.unit) && organisation(provider)
         })
     };
     let sides_ok = [grant.customer, grant.provider]
@@ -182,6 +183,7 @@ pub fn decide_own(
     let unit_works = |id| state.units.get(id).is_some_and(|u| u.standing == Standing::Active);
     let here = state.organisations.get(owner).map(|o| o.standing);
     let all_work = [Some(member.standing), here].iter().all(|s| *s == Some(Standing::Active));
+    let all_work = all_work && member.superseded.is_none();
     if !all_work || !unit_works(member.unit) || unit.is_some_and(|u| !unit_works(u)) {
         return Reason::Suspended;
     }

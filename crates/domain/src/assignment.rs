@@ -79,6 +79,8 @@ pub enum AssignmentEnd {
     LeftUnit,
     /// None of its accounts is left.
     AccountsGone,
+    /// The customer took the person back as its own member.
+    MembershipRestored,
     /// The customer lets nobody from outside in any more.
     ExternalBarred,
 }

@@ -13,8 +13,8 @@ use crate::first_run::Claim;
 use crate::grant::{Amending, Narrowing};
 use crate::halt::HaltTarget;
 use crate::ids::{
-    ApplicationId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId, OrganisationId, PasskeyId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, StreamId, WebhookId,
+    ApplicationId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId, OrganisationId,
+    PasskeyId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, WebhookId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Party, Settings, Standing};
@@ -346,6 +346,8 @@ pub enum Command {
     PutMember(PutMember),
     /// Take a member out of the organisation.
     RemoveMember { organisation: OrganisationId, external: String },
+    /// Take a person back as a member whose membership an assignment superseded.
+    RestoreMembership { organisation: OrganisationId, external: String },
     /// Make a token by which a member sets a first password.
     MakeEnrolment { organisation: OrganisationId, external: String, digest: Digest32 },
     /// Take away everything but the password of a member who has lost their devices.
@@ -423,12 +425,7 @@ pub enum Command {
     /// Invite somebody from outside to a grant.
     Invite(Box<Invite>),
     /// Send an invitation again with another link.
-    ResendInvitation {
-        grant: GrantId,
-        invitation: InvitationId,
-        token: Digest32,
-        sealed: Sealed,
-    },
+    ResendInvitation { grant: GrantId, invitation: InvitationId, token: Digest32, sealed: Sealed },
     /// Give something else by one that waits.
     ChangeInvitation { grant: GrantId, invitation: InvitationId, giving: Inviting },
     /// Take one back.
@@ -536,6 +533,7 @@ impl Command {
             Self::DeleteRole { .. } => "delete_role",
             Self::PutMember(_) => "put_member",
             Self::RemoveMember { .. } => "remove_member",
+            Self::RestoreMembership { .. } => "restore_membership",
             Self::MakeEnrolment { .. } => "make_enrolment",
             Self::ResetFactors { .. } => "reset_factors",
             Self::Enrol { .. } => "enrol",

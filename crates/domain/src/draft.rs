@@ -206,6 +206,11 @@ impl<'a> Draft<'a> {
             Event::MemberStanding { person, standing: Standing::Suspended, .. } => {
                 self.state.assignment_row(id, *person).is_some()
             }
+            Event::MembershipSuperseded { organisation, person, .. } => {
+                let grant = self.state.grants.get(id);
+                grant.is_some_and(|g| g.provider.organisation == *organisation)
+                    && self.state.assignment_row(id, *person).is_some()
+            }
             _ => false,
         })
     }

@@ -163,8 +163,7 @@ fn is_evidence(state: &State, subject: Subject) -> bool {
                 _ => i.by,
             };
             let grant = state.grants.get(i.grant);
-            grant
-                .is_some_and(|g| between(g.customer.organisation, g.provider.organisation, by))
+            grant.is_some_and(|g| between(g.customer.organisation, g.provider.organisation, by))
         }),
         Subject::Session(id) => state.sessions.get(id).is_some_and(|s| {
             let grant = state.grants.get(s.grant);
@@ -284,7 +283,12 @@ fn end(d: &mut Draft<'_>, subject: Subject) {
                 d.emit(Event::MemberLeft { organisation, person });
             }
             // Off what they were invited to as well: nobody without a name is on a grant.
-            let on: Vec<GrantId> = d.state.grants_of(person).filter(|(_, g)| g.stands(d.now())).map(|(id, _)| id).collect();
+            let on: Vec<GrantId> = d
+                .state
+                .grants_of(person)
+                .filter(|(_, g)| g.stands(d.now()))
+                .map(|(id, _)| id)
+                .collect();
             for grant in on {
                 let cause = AssignmentEnd::LeftProvider;
                 d.emit(Event::AssignmentEnded { grant, person, cause });
@@ -297,7 +301,7 @@ fn end(d: &mut Draft<'_>, subject: Subject) {
                 d.emit(Event::RequestCancelled { request, by_asker: false });
             }
         }
-        Subject::Session(_) => {} // every session was ended just now
+        Subject::Session(_) => {}    // every session was ended just now
         Subject::Invitation(_) => {} // every one that waited was cancelled just now
         Subject::Webhook(id) => webhook::end(d, id),
         Subject::Stream(id) => stream::end(d, id),

@@ -17,8 +17,9 @@ use crate::factor::Proof;
 use crate::grant::GrantEnd;
 use crate::halt::{self, HaltTarget};
 use crate::ids::{
-    AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId, OrganisationId,
-    PasskeyId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
+    AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId,
+    OrganisationId, PasskeyId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId,
+    WebhookId,
 };
 use crate::invitation::InvitationCancel;
 use crate::lock::LockTarget;
@@ -169,6 +170,10 @@ pub enum Event {
     MemberStanding { organisation: OrganisationId, person: PersonId, standing: Standing },
     /// A member holds these roles of the own organisation from now on, and no others.
     MemberRolesSet { organisation: OrganisationId, person: PersonId, roles: Vec<RoleId> },
+    /// A member works there for a partner, and has no power of their own in it meanwhile.
+    MembershipSuperseded { organisation: OrganisationId, person: PersonId, grant: GrantId },
+    /// The organisation took them back as its own member.
+    MembershipRestored { organisation: OrganisationId, person: PersonId, by: PersonId },
     /// A member left.
     MemberLeft { organisation: OrganisationId, person: PersonId },
     /// A token was made by which a first password can be set.
@@ -525,6 +530,7 @@ impl Event {
             | E::InvitationRegistered { .. }
             | E::InvitationAccepted { .. }
             | E::AddressSuppressed { .. }
+            | E::MembershipRestored { .. }
             // No right hangs on who is told.
             | E::WebhookMade { .. }
             | E::WebhookChanged { .. }
@@ -556,6 +562,7 @@ impl Event {
             | E::RoleDeleted { .. }
             | E::MemberChanged { .. }
             | E::MemberRolesSet { .. } // perhaps fewer than before
+            | E::MembershipSuperseded { .. }
             | E::MemberLeft { .. }
             | E::FirstRunOffered { .. } // as with enrolments
             | E::EnrolmentMade { .. } // an older token opens nothing any more
@@ -668,6 +675,8 @@ impl Event {
             | E::MemberChanged { .. }
             | E::MemberStanding { .. }
             | E::MemberRolesSet { .. }
+            | E::MembershipSuperseded { .. }
+            | E::MembershipRestored { .. }
             | E::MemberLeft { .. }
             | E::EnrolmentMade { .. }
             | E::PasswordSet { .. }
@@ -785,8 +794,14 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::MemberChanged { organisation, .. }
         | E::MemberStanding { organisation, .. }
         | E::MemberRolesSet { organisation, .. }
+        | E::MembershipRestored { organisation, .. }
         | E::MemberLeft { organisation, .. } => {
             to.insert(*organisation);
+        }
+        // The partner was warned of it before, and its own person enters another way from now on.
+        E::MembershipSuperseded { organisation, grant, .. } => {
+            to.insert(*organisation);
+            to.extend(state.grants.get(*grant).map(|g| g.provider.organisation));
         }
         E::UnitRenamed { unit, .. } | E::UnitStanding { unit, .. } => {
             to.extend(state.units.get(*unit).map(|u| u.organisation));

@@ -49,6 +49,8 @@ names! {
     MemberChanged => "member_changed",
     MemberStanding => "member_standing",
     MemberRolesSet => "member_roles_set",
+    MembershipSuperseded => "membership_superseded",
+    MembershipRestored => "membership_restored",
     MemberLeft => "member_left",
     EnrolmentMade => "enrolment_made",
     PasswordSet => "password_set",

@@ -235,7 +235,13 @@ pub fn address(state: &State, id: InvitationId, now: Instant) -> Option<&str> {
 }
 
 /// What has to hold whenever somebody is let in from outside by a grant.
-fn open(state: &State, id: GrantId, grant: &Grant, person: Option<PersonId>, now: Instant) -> Result<(), Refusal> {
+fn open(
+    state: &State,
+    id: GrantId,
+    grant: &Grant,
+    person: Option<PersonId>,
+    now: Instant,
+) -> Result<(), Refusal> {
     if !grant.stands(now) {
         return Err(Refusal::WrongState(grant.phase(now).code()));
     }
@@ -273,8 +279,7 @@ pub(crate) fn invite(d: &mut Draft<'_>, caller: &Caller, invite: Invite) -> Resu
     let today = d.state.invitations_from(provider).rev();
     let today = today.filter_map(|i| d.state.invitations.get(i));
     let today = today.take_while(|i| now.since(i.at) < DAY).take(MOST_A_DAY).count();
-    if today >= MOST_A_DAY
-        || mailed(&d.state, recipient, Some(provider), now) >= MOST_TO_ONE_A_DAY
+    if today >= MOST_A_DAY || mailed(&d.state, recipient, Some(provider), now) >= MOST_TO_ONE_A_DAY
     {
         return Err(Refusal::TooManyInvitations);
     }

@@ -14,8 +14,9 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, erasure, factor, first_run, grant, halt, invitation, lock, offer, organisation,
-    partner_id, person, request, role, session, settle, signing, stream, webhook,
+    application, assignment, direct, erasure, factor, first_run, grant, halt, invitation, lock,
+    offer, organisation, partner_id, person, request, role, session, settle, signing, stream,
+    webhook,
 };
 
 pub use crate::apply::row as apply;
@@ -38,7 +39,7 @@ pub fn decide(
     may::authentic(state, caller, now.max(state.at))?;
     let mut draft = Draft::new(state, caller, id, command.kind(), now, ids);
     dispatch(&mut draft, caller, command)?;
-    settle::consequences(&mut draft);
+    settle::consequences(&mut draft)?;
     Ok(draft.finish(state))
 }
 
@@ -100,6 +101,9 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::PutMember(put) => person::put_member(d, caller, put),
         C::RemoveMember { organisation, external } => {
             person::remove_member(d, caller, organisation, &external)
+        }
+        C::RestoreMembership { organisation, external } => {
+            direct::restore(d, caller, organisation, &external)
         }
         C::MakeEnrolment { organisation, external, digest } => {
             person::make_enrolment(d, caller, organisation, &external, digest)
@@ -166,9 +170,7 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
             invitation::change(d, caller, grant, id, giving)
         }
         C::CancelInvitation { grant, invitation: id } => invitation::cancel(d, caller, grant, id),
-        C::ApproveInvitation { grant, invitation: id } => {
-            invitation::approve(d, caller, grant, id)
-        }
+        C::ApproveInvitation { grant, invitation: id } => invitation::approve(d, caller, grant, id),
         C::AcceptInvitation { token } => invitation::accept(d, caller, token),
         C::DeclineInvitation { token } => invitation::decline(d, caller, token),
         C::RegisterInvited { token, name, password_hash } => {

@@ -33,6 +33,7 @@ pub mod role;
 
 pub mod assignment;
 pub mod consent;
+pub mod direct;
 mod erasure;
 pub mod grant;
 pub mod halt;

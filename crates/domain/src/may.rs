@@ -51,9 +51,11 @@ actions! {
     DeleteRole,
     PutMember,
     RemoveMember,
+    RestoreMembership,
     MakeEnrolment,
     ResetFactors,
     ReadMembers,
+    ReadDoors,
     ReadRoles,
     ReadAccounts,
     ReadAllEvents,
@@ -193,6 +195,7 @@ fn needs(action: Action) -> Needs {
         | A::MakeEnrolment
         | A::ResetFactors
         | A::ReadAllEvents
+        | A::ReadDoors
         | A::EraseWords => Key(Provision),
         A::PutUnit
         | A::PutAccount
@@ -223,6 +226,8 @@ fn needs(action: Action) -> Needs {
         A::RotatePartnerId => Fresh(Provider, Assign),
         A::ReadRequest | A::ReadGrant | A::ReadHistory | A::ReadEvents => Portal(Either, Audit),
         A::ReadWebhooks | A::ReadNotices => Portal(Either, Audit),
+        // Only the customer's hand: neither the builder's directory nor the partner.
+        A::RestoreMembership => Fresh(Customer, Manage),
         // Who adds one takes the organisation's part of the log away with it.
         A::ManageWebhooks => Fresh(Either, Manage),
         A::ReadAssignments | A::ReadInvitations => Portal(Either, Audit),

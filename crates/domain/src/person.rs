@@ -9,7 +9,7 @@ use crate::command::{Caller, Door, Principal, PutMember};
 use crate::draft::{Draft, SideWrite};
 use crate::event::Event;
 use crate::factor::{self, Acr, Proof};
-use crate::ids::{Digest32, OrganisationId, PersonId, RoleId, SignInId, UnitId};
+use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RoleId, SignInId, UnitId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::{self, Standing};
 use crate::refusal::Refusal;
@@ -59,6 +59,9 @@ pub struct Member {
     pub standing: Standing,
     /// What the organisation lets its own member do in the product: live roles of its own, sorted.
     pub roles: Vec<RoleId>,
+    /// By which grant of the organisation, with this person on it, the membership is superseded. It
+    /// opens nothing then, until the organisation restores it, also when the grant is over.
+    pub superseded: Option<GrantId>,
 }
 
 /// How many roles of the own organisation a member may hold.
@@ -278,16 +281,25 @@ pub(crate) fn has_admin(state: &State, organisation: OrganisationId) -> bool {
 fn is_working_admin(state: &State, member: &Member) -> bool {
     member.portal == Some(PortalRole::Admin)
         && member.standing == Standing::Active
+        && member.superseded.is_none()
         && state.unit_is_active(member.unit)
 }
 
 /// An organisation that had an Admin who could act keeps one (T30, inv17): judged after the fact,
 /// on the draft that a refusal throws away.
-fn kept_an_admin(d: &Draft<'_>, before: bool, organisation: OrganisationId) -> Result<(), Refusal> {
+pub(crate) fn kept_an_admin(
+    d: &Draft<'_>,
+    before: bool,
+    organisation: OrganisationId,
+) -> Result<(), Refusal> {
     if before && !has_admin(&d.state, organisation) { Err(Refusal::LastAdmin) } else { Ok(()) }
 }
 
-fn was_working_admin(d: &Draft<'_>, organisation: OrganisationId, person: PersonId) -> bool {
+pub(crate) fn was_working_admin(
+    d: &Draft<'_>,
+    organisation: OrganisationId,
+    person: PersonId,
+) -> bool {
     let member = d.state.members.get(&(organisation, person));
     member.is_some_and(|m| is_working_admin(&d.state, m))
 }

@@ -1,32 +1,42 @@
 //! Consequences: what follows in the same row from what a command did.
 //!
-//! One pass in a fixed order (assignments to their ceilings, sessions to their rights, grants that
-//! nobody is left on), drawn from what the row touched. So a rule that narrows says only what it
+//! One pass in a fixed order (assignments to their ceilings, direct memberships that they replace,
+//! sessions to their rights, grants that nobody is left on), drawn from what the row touched. So a rule that narrows says only what it
 //! narrows; trimming and ending stand here once (inv06, inv09, inv14, inv20).
 
 use std::collections::BTreeSet;
 
 use crate::assignment::{self, AssignmentEnd, AssignmentState, Basis};
+use crate::direct;
 use crate::draft::Draft;
 use crate::event::Event;
 use crate::grant::Grant;
 use crate::ids::{AccountId, GrantId, PersonId, RoleId, SessionId};
 use crate::invitation;
 use crate::organisation::Accounts;
+use crate::refusal::Refusal;
 use crate::rights;
 use crate::session::SessionState;
 use crate::state::{AssignmentView, State};
 use crate::time::Instant;
 
-pub(crate) fn consequences(d: &mut Draft<'_>) {
+/// What follows, in the draft.
+///
+/// # Errors
+/// [`Refusal::LastAdmin`] where a membership that has to be superseded is a customer's last Admin's.
+pub(crate) fn consequences(d: &mut Draft<'_>) -> Result<(), Refusal> {
     if d.nothing_happened() {
-        return;
+        return Ok(());
     }
     let grants = touched_grants(d);
     assignments(d, &grants);
+    direct::supersede(d, &grants)?;
     invitation::settle(d, grants.iter().copied());
     sessions(d);
+    // Whoever is superseded at home is no use on the grants that their own organisation was given.
+    let grants = touched_grants(d);
     unattended(d, &grants);
+    Ok(())
 }
 
 /// The grants that the row touched, directly or through people on them.

@@ -17,8 +17,8 @@ use crate::factor::Factors;
 use crate::grant::Grant;
 use crate::halt::Halt;
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
+    AccountId, ApplicationId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId,
+    OrganisationId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
 use crate::invitation::Invitation;
 use crate::lock::Lock;

@@ -17,8 +17,8 @@ use crate::factor::Factors;
 use crate::grant::Grant;
 use crate::halt::{Halt, HaltTarget};
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
+    AccountId, ApplicationId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId,
+    OrganisationId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
 use crate::invitation::Invitation;
 use crate::lock::{Lock, LockTarget};
@@ -248,11 +248,13 @@ impl State {
             .map(|(_, organisation)| *organisation)
     }
 
-    /// The membership, if the member, its unit and its organisation are all active.
+    /// The membership, if the member, its unit and its organisation are all active and no work for a
+    /// partner supersedes it.
     #[must_use]
     pub fn active_member(&self, organisation: OrganisationId, person: PersonId) -> Option<&Member> {
         let member = self.members.get(&(organisation, person))?;
         (member.standing == Standing::Active
+            && member.superseded.is_none()
             && self.unit_is_active(member.unit)
             && self.organisation_is_active(organisation))
         .then_some(member)

@@ -8,7 +8,8 @@
 use serde::Serialize;
 
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, InvitationId, OrganisationId, PersonId, RoleId, UnitId,
+    AccountId, ApplicationId, Digest32, GrantId, InvitationId, OrganisationId, PersonId, RoleId,
+    UnitId,
 };
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -106,7 +107,10 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
         Versioned::Member(organisation, id) => {
             let (m, p) = (state.members.get(&(*organisation, *id))?, state.people.get(*id)?);
             let who = (text(p.name), text(p.email), p.email_verified);
-            Some(said("member", &(organisation, id, who, m.unit, m.portal, m.standing)))
+            Some(said(
+                "member",
+                &(organisation, id, who, m.unit, m.portal, (m.standing, m.superseded)),
+            ))
         }
         Versioned::Grant(id) => Some(state.grants.get(*id)?.version.to_string()),
         Versioned::Assignment(grant, id) => {

@@ -271,7 +271,14 @@ pub(crate) fn columns_postgres(r: &::postgres::Row) -> Result<Columns, StoreErro
         numbers: [r.try_get(1)?, r.try_get(2)?, r.try_get(5)?],
         kind: r.try_get(3)?,
         side: r.try_get(4)?,
-        ids: [r.try_get(6)?, r.try_get(7)?, r.try_get(8)?, r.try_get(9)?, r.try_get(10)?, r.try_get(14)?],
+        ids: [
+            r.try_get(6)?,
+            r.try_get(7)?,
+            r.try_get(8)?,
+            r.try_get(9)?,
+            r.try_get(10)?,
+            r.try_get(14)?,
+        ],
         ends: r.try_get(11)?,
         counted: [r.try_get(12)?, r.try_get(13)?],
     })

@@ -79,6 +79,9 @@ macro_rules! words {
 
 words!(Standing, "Whether an organisation, unit or member takes part.",
     "active": "takes part", "suspended": "stopped for a while", "closed": "gone for good");
+words!(Shut, "Why a membership lets nobody in.",
+    "superseded": "the person works there for a partner, and enters only by Switch Tenant",
+    "member": "the member is suspended", "unit": "the member's unit is", "organisation": "the organisation is suspended or closed");
 words!(Acr, "How well a person has proven who they are.",
     "single": "by one thing that they know", "multi": "by two things",
     "phishing_resistant": "by a passkey that has verified its user");
@@ -138,6 +141,8 @@ words!(NoticeKind, "What a notice is about.",
     "impersonation_ended": "it is over", "locked": "a partner or person was locked out", "unlocked": "the lock was lifted",
     "halted": "Comity halted something", "halt_lifted": "the operator lifted the halt",
     "admins_changed": "somebody became Admin, or is none any more",
+    "membership_superseded": "a member works for a partner now, and enters only that way",
+    "membership_restored": "the organisation took them back as its own member",
     "invited": "somebody from outside was invited", "invited_again": "the invitation was sent again",
     "invitation_accepted": "the invited person came in", "invitation_declined": "they said no",
     "invitation_cancelled": "an invitation was taken back or fell away", "invitation_expired": "nobody answered it in time",
@@ -219,8 +224,8 @@ described!(
 #[cfg(test)]
 mod tests {
     use comity_domain::{
-        application, assignment, command, factor, grant, invitation, notice, organisation, person, request,
-        role, session,
+        application, assignment, command, factor, grant, invitation, notice, organisation, person,
+        request, role, session,
     };
     use serde::de::DeserializeOwned;
 
@@ -258,6 +263,8 @@ mod tests {
             AssignmentState = assignment::AssignmentState,
             InvitationPhase = invitation::InvitationPhase,
         );
+        let shut = comity_domain::view::Shut::ALL.iter().map(|s| s.code());
+        assert_eq!(Shut::WORDS, shut.collect::<Vec<_>>());
         let codes: Vec<&str> = notice::Kind::ALL.iter().map(|k| k.code()).collect();
         assert_eq!(NoticeKind::WORDS, codes);
         let sides = [notice::Side::Customer, notice::Side::Provider, notice::Side::Own];

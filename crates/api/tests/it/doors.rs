@@ -179,7 +179,14 @@ impl Town {
         let path = format!("/v1/organisations/{organisation}/settings");
         let mut settings = self.get(token, &path).ok();
         settings["allow_external"] = json!(true);
-        let known = ["customer_id_on", "session_minutes", "longest_grant_days", "retention_days", "allow_external", "blocked_partners"];
+        let known = [
+            "customer_id_on",
+            "session_minutes",
+            "longest_grant_days",
+            "retention_days",
+            "allow_external",
+            "blocked_partners",
+        ];
         settings.as_object_mut().unwrap().retain(|name, _| known.contains(&name.as_str()));
         let mut request = request(token, "PUT", &path, Some(&settings));
         request.headers_mut().insert(axum::http::header::IF_MATCH, "*".parse().unwrap());

@@ -105,6 +105,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("DELETE", "/v1/organisations/{organisation}/members/{id}", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/reset-factors", None),
+        ("POST", "/v1/organisations/{organisation}/members/{id}/restore", None),
+        ("GET", "/v1/organisations/{organisation}/members/{id}/doors", None),
         ("POST", "/v1/erasures", Some(json!({ "account": comity_domain::ids::AccountId(7) }))),
         ("GET", "/v1/imports", None),
         ("POST", "/v1/imports", None),
@@ -176,6 +178,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/v1/grants/{grant}/give-up", None),
         ("GET", "/v1/grants/{grant}/assignments", None),
         ("PUT", "/v1/grants/{grant}/assignments", Some(json!({ "people": [
+            { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
+        ("POST", "/v1/grants/{grant}/assignments/preview", Some(json!({ "people": [
             { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", Some(assign)),
         ("DELETE", "/v1/grants/{grant}/assignments/{person}", None),

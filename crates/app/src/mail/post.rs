@@ -282,7 +282,10 @@ impl Work {
             }
         }
         let people = notice::addressees(state, organisation, permission);
-        people.into_iter().map(|(person, _)| person).collect()
+        let mut people: Vec<PersonId> = people.into_iter().map(|(person, _)| person).collect();
+        let besides = notice::concerned(&n.notice).filter(|p| !people.contains(p));
+        people.extend(besides.filter(|p| notice::address(state, organisation, *p, None).is_some()));
+        people
     }
 
     /// Sends one mail; what came of it is to be noted.
@@ -329,7 +332,8 @@ impl Work {
         if notice.kind.goes_to_the_invited(notice.side) {
             return self.invitation(&state, settings, mail, now);
         }
-        let permission = notice.kind.mailed(notice.side)?;
+        let concerned = notice::concerned(notice) == Some(mail.person);
+        let permission = Some(notice.kind.mailed(notice.side)?).filter(|_| !concerned);
         let address = notice::address(&state, notice.organisation, mail.person, permission)?;
         let from = (self.parts.issuer.as_str(), &settings.from);
         letter(&state, from, &mail.noticed, (mail.person, &address), now)

@@ -14,9 +14,7 @@ use comity_app::node::{Done, NotDone};
 use comity_app::people::passwords::Cost;
 use comity_app::tokens::{Kind, Secret};
 use comity_decision::decide::Answer;
-use comity_domain::command::{
-    Asked, Caller, Command, Door, Invite, Inviting, Principal, Sealed,
-};
+use comity_domain::command::{Asked, Caller, Command, Door, Invite, Inviting, Principal, Sealed};
 use comity_domain::consent::Terms;
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Event, Row};

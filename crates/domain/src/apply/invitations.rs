@@ -45,7 +45,9 @@ pub(super) fn invitations(state: &mut State, c: &Context<'_>, event: &Event) {
         Event::InvitationDeclined { invitation } => {
             over(state, *invitation, InvitationState::Declined { at: c.at });
         }
-        Event::InvitationCancelled { invitation, cause } => cancel(state, *invitation, c.at, *cause),
+        Event::InvitationCancelled { invitation, cause } => {
+            cancel(state, *invitation, c.at, *cause)
+        }
         Event::AddressSuppressed { recipient } => {
             state.suppressed.insert(*recipient);
         }

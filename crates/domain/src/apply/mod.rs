@@ -149,6 +149,8 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::MemberChanged { .. }
         | E::MemberStanding { .. }
         | E::MemberRolesSet { .. }
+        | E::MembershipSuperseded { .. }
+        | E::MembershipRestored { .. }
         | E::MemberLeft { .. }
         | E::EnrolmentMade { .. }
         | E::PasswordSet { .. }

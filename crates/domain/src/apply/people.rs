@@ -50,10 +50,11 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 external,
                 standing: Standing::Active,
                 roles: Vec::new(), // whoever comes back holds none of those from before
+                superseded: None,
             };
             state.members.insert((*organisation, *person), member);
             state.memberships.insert((*person, *organisation));
-            touched.people.insert(*person); // who came from outside is one of them now
+            touched.people.insert(*person); // who came from outside, or works there for a partner
         }
         Event::MemberChanged { organisation, person, unit, portal } => {
             if let Some(member) = state.members.get_mut(&(*organisation, *person)) {
@@ -72,6 +73,18 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
             if let Some(member) = state.members.get_mut(&(*organisation, *person)) {
                 member.roles.clone_from(roles);
             }
+        }
+        Event::MembershipSuperseded { organisation, person, grant } => {
+            if let Some(member) = state.members.get_mut(&(*organisation, *person)) {
+                member.superseded = Some(*grant);
+            }
+            touched.people.insert(*person);
+        }
+        Event::MembershipRestored { organisation, person, .. } => {
+            if let Some(member) = state.members.get_mut(&(*organisation, *person)) {
+                member.superseded = None;
+            }
+            touched.people.insert(*person);
         }
         Event::MemberLeft { organisation, person } => {
             if let Some(gone) = state.members.remove(&(*organisation, *person)) {

@@ -46,9 +46,11 @@ impl Step<'_> {
 
     /// Nobody answers or changes what is over.
     pub(super) fn still_waited(&mut self, id: InvitationId) {
-        let waited = self.before.invitations.get(id).is_none_or(|i| {
-            i.state == InvitationState::Pending && self.row.at < i.expires()
-        });
+        let waited = self
+            .before
+            .invitations
+            .get(id)
+            .is_none_or(|i| i.state == InvitationState::Pending && self.row.at < i.expires());
         let on = self.after.invitations.get(id).map(|i| On::Grant(i.grant));
         if let Some(on) = on {
             self.must(waited, 8, on, "an invitation to it changed after it was over");

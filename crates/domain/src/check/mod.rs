@@ -10,8 +10,7 @@
 //!
 //! The log's own (25, 26) are looked at where the log is read, outside this crate. Not checkable
 //! yet, because the noun or the outside fact does not exist: 15 (a grant has no rule by which all
-//! members are on it), 30 (outbox), 31 (direct memberships that a policy
-//! replaces), 34 (canaries are planted by tests). The others are about
+//! members are on it), 30 (outbox), 34 (canaries are planted by tests). The others are about
 //! answers and not about states. `docs/reference/invariants.md` says where each is proven.
 
 use std::collections::BTreeSet;
@@ -35,7 +34,7 @@ pub use rows::step;
 pub use same::differences;
 
 /// What [`check`] looks at.
-pub const OF_STATE: &[u8] = &[1, 2, 3, 4, 6, 7, 8, 14, 19, 20, 23, 32, 33];
+pub const OF_STATE: &[u8] = &[1, 2, 3, 4, 6, 7, 8, 14, 19, 20, 23, 31, 32, 33];
 /// What [`step`] looks at.
 pub const OF_STEP: &[u8] = &[3, 4, 5, 7, 8, 16, 17, 18, 19, 21, 23, 25, 32];
 /// What follows from comparing and reading the log.

@@ -7,7 +7,9 @@ use crate::application::KeyUse;
 use crate::assignment::{Assignment, AssignmentState, Basis};
 use crate::grant::{Grant, GrantState};
 use crate::halt::HaltTarget as On;
-use crate::ids::{AccountId, GrantId, InvitationId, KeyId, OrganisationId, PersonId, RequestId, SessionId};
+use crate::ids::{
+    AccountId, GrantId, InvitationId, KeyId, OrganisationId, PersonId, RequestId, SessionId,
+};
 use crate::invitation::InvitationState;
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Party, Standing};
@@ -49,6 +51,7 @@ pub(super) fn acts(state: &State, organisation: OrganisationId, person: PersonId
     let member = state.members.get(&(organisation, person));
     member.is_some_and(|m| {
         m.standing == Standing::Active
+            && m.superseded.is_none()
             && takes_part(state, Party { organisation, unit: Some(m.unit) })
     })
 }
@@ -262,6 +265,9 @@ impl<'s> Facts<'s> {
             _ => false,
         };
         self.must(mirrored, 14, on, "somebody is on it who does not know");
+        let direct = self.state.members.get(&(g.customer.organisation, person));
+        let double = direct.is_some_and(|m| m.superseded.is_none());
+        self.must(!double, 31, On::Person(person), "has a door of their own beside a grant");
         if a.basis != Basis::Invited {
             let provider = g.provider;
             let member = self.state.members.get(&(provider.organisation, person));
@@ -269,7 +275,12 @@ impl<'s> Facts<'s> {
             self.must(inside, 14, On::Person(person), "is on a grant without being a member");
         } else {
             let may = lets_in(self.state, g, person);
-            self.must(may, 14, On::Person(person), "is on a grant that lets nobody from outside in");
+            self.must(
+                may,
+                14,
+                On::Person(person),
+                "is on a grant that lets nobody from outside in",
+            );
             let by = |i: InvitationId| {
                 let known = self.state.invitations.get(i).filter(|i| i.grant == id);
                 known.is_some_and(|i| {

@@ -78,6 +78,7 @@ impl Step<'_> {
             }
             Event::MemberChanged { organisation, person, .. }
             | Event::MemberStanding { organisation, person, .. }
+            | Event::MembershipSuperseded { organisation, person, .. }
             | Event::MemberLeft { organisation, person }
                 if leads(self.before, *organisation, *person) =>
             {
@@ -324,5 +325,6 @@ pub(super) fn leads(state: &State, organisation: OrganisationId, person: PersonI
         return false;
     };
     let unit = state.units.get(member.unit).is_some_and(|u| u.standing == Standing::Active);
-    member.portal == Some(PortalRole::Admin) && member.standing == Standing::Active && unit
+    let works = member.standing == Standing::Active && member.superseded.is_none();
+    member.portal == Some(PortalRole::Admin) && works && unit
 }

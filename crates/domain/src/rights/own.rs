@@ -46,6 +46,7 @@ impl<'s> Own<'s> {
             return Err(Reason::Locked);
         }
         if member.standing != Standing::Active
+            || member.superseded.is_some()
             || !state.unit_is_active(member.unit)
             || !state.organisation_is_active(organisation)
         {

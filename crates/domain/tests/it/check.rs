@@ -386,8 +386,11 @@ fn inv18_who_came_in_uninvited_too_late_or_as_somebody_else_is_found() {
     let (by_chief, keeper) = (t.by_chief.clone(), t.keeper);
     let (id, token) = t.w.invite(&by_chief, grant, "kai@elsewhere.example", &[keeper]);
     let kai = t.w.register(token, "Kai");
-    let accepted = |person| {
-        Event::InvitationAccepted { invitation: id, person, name: u32::MAX, email: u32::MAX }
+    let accepted = |person| Event::InvitationAccepted {
+        invitation: id,
+        person,
+        name: u32::MAX,
+        email: u32::MAX,
     };
     let assigned = |person| Event::Assigned {
         grant,
@@ -556,6 +559,17 @@ fn inv25_a_row_that_is_not_the_next_one_is_found() {
     );
     row.at = row.at.plus(-DAY);
     assert!(check::step(&t.w.state, &row, &t.w.state).iter().any(|b| b.invariant == 25));
+}
+
+#[test]
+fn inv31_a_door_beside_a_grant_is_found() {
+    let mut t = town();
+    let mut put = t.w.member_spec(t.harbour, "rita-too", None);
+    put.email = t.w.member_spec(t.brokers, "rita", None).email;
+    t.w.must(&t.w.provision(), Command::PutMember(put));
+    assert_eq!(t.broken(|_| {}), []);
+    let found = t.broken(|s| seam::member(s, t.harbour, t.rita, |m| m.superseded = None));
+    names(&found, 31, HaltTarget::Person(t.rita));
 }
 
 #[test]

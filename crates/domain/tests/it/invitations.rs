@@ -128,7 +128,8 @@ fn e1_only_where_the_customer_lets_people_from_outside_in_and_only_the_partners_
         let (grant, roles) = (h.grant, [h.keeper]);
         Command::Invite(Box::new(h.w.invite_spec(grant, KAI, &roles)))
     };
-    let (invite, desk) = (spec(&mut h), h.w.member(h.brokers, "desk", Some(PortalRole::CustomerSupport)));
+    let (invite, desk) =
+        (spec(&mut h), h.w.member(h.brokers, "desk", Some(PortalRole::CustomerSupport)));
     let desk = h.w.sign_in(desk);
     assert_eq!(h.w.refused(&boss, invite.clone()), "forbidden");
     assert_eq!(h.w.refused(&desk, invite.clone()), "forbidden");
@@ -487,7 +488,8 @@ fn e1_taking_the_permission_back_ends_who_came_in_with_their_sessions_in_the_sam
         assert_eq!(h.cause(id), Some(InvitationCancel::ExternalBarred));
         assert!(h.w.state.grants.get(h.grant).unwrap().unattended);
         let row = h.w.rows.last().unwrap();
-        let ended = |e: &Event| matches!(e, Event::SessionEnded { session: s, .. } if *s == session);
+        let ended =
+            |e: &Event| matches!(e, Event::SessionEnded { session: s, .. } if *s == session);
         assert!(row.events.iter().any(|r| ended(&r.event)), "{before}");
         assert_eq!(view::tenants(&h.w.state, person, h.w.now).count(), 0);
         // Allowing it again revives nothing.
@@ -670,7 +672,10 @@ fn t20_a_partner_session_answers_no_invitation() {
     let code = "partner_session_refused";
     assert_eq!(h.w.refused(&within, Command::AcceptInvitation { token }), code);
     assert_eq!(h.w.refused(&within, Command::DeclineInvitation { token }), code);
-    assert_eq!(h.w.refused(&by_key(comity_domain::ids::KeyId(7)), Command::DeclineInvitation { token }), "caller_revoked");
+    assert_eq!(
+        h.w.refused(&by_key(comity_domain::ids::KeyId(7)), Command::DeclineInvitation { token }),
+        "caller_revoked"
+    );
 }
 
 #[test]
@@ -684,8 +689,7 @@ fn e1_both_sides_are_told_and_the_mail_goes_to_the_invited_alone() {
     let token = invite.token;
     let id = CommandId(h.w.ids.next(h.w.now));
     let command = Command::Invite(Box::new(invite));
-    let decided =
-        kernel::decide(&h.w.state, &chief, id, command, h.w.now, &mut h.w.ids).unwrap();
+    let decided = kernel::decide(&h.w.state, &chief, id, command, h.w.now, &mut h.w.ids).unwrap();
     let notices: Vec<_> = decided
         .side
         .iter()

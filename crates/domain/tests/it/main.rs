@@ -4,6 +4,7 @@
 
 mod agreement;
 mod check;
+mod direct;
 mod erasure;
 mod factors;
 mod first_run;

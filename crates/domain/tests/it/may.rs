@@ -55,10 +55,10 @@ fn on(action: Action) -> On {
         | ManagePlatformWebhooks
         | KeepStream => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
-        | RemoveMember | MakeEnrolment | ResetFactors | ReadMembers | ReadRoles | ReadAccounts
-        | ReadOrganisation | ReadCustomerId | RotateCustomerId | MakeOffer | ReadSettings
-        | ChangeSettings | ReadLocks | Lock | Unlock | ReadEvents | ReadNotices | ReadWebhooks
-        | ManageWebhooks => On::Customer,
+        | RemoveMember | RestoreMembership | MakeEnrolment | ResetFactors | ReadMembers
+        | ReadDoors | ReadRoles | ReadAccounts | ReadOrganisation | ReadCustomerId
+        | RotateCustomerId | MakeOffer | ReadSettings | ChangeSettings | ReadLocks | Lock
+        | Unlock | ReadEvents | ReadNotices | ReadWebhooks | ManageWebhooks => On::Customer,
         Ask | ReadPartnerId | RotatePartnerId => On::Provider,
         SignOut | StepUp | ManageFactors | ReadSelf | Enter | LeaveGrant | CloseSession
         | AnswerInvitation => On::Own,

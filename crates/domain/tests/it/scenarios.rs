@@ -46,6 +46,7 @@ scenarios! {
     r20_report_and_lock => "r20-report-and-lock.toml",
     n04_offers => "n04-offers.toml",
     n06_who_gets_in => "n06-who-gets-in.toml",
+    n09_direct_memberships => "n09-direct-memberships.toml",
     x_clock => "x-clock.toml",
     x_erasure => "x-erasure.toml",
     x_foreign_is_missing => "x-foreign-is-missing.toml",

@@ -14,8 +14,7 @@ use comity_domain::event::{Event, Row};
 use comity_domain::grant::Amending;
 use comity_domain::ids::{
     AccountId, ApplicationId, CommandId, Digest32, GrantId, Ids, InvitationId, KeyId,
-    OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, UnitId,
+    OrganisationId, PersonId, RequestId, RoleId, SessionId, UnitId,
 };
 use comity_domain::kernel;
 use comity_domain::organisation::Accounts;
@@ -560,8 +559,7 @@ impl World {
     /// An invitation of an address to a grant, with all its accounts, and its token's digest. Change
     /// fields as needed.
     pub fn invite_spec(&mut self, grant: GrantId, email: &str, roles: &[RoleId]) -> Invite {
-        let giving =
-            Inviting { roles: roles.to_vec(), accounts: Accounts::All, ends_at: None };
+        let giving = Inviting { roles: roles.to_vec(), accounts: Accounts::All, ends_at: None };
         let recipient = recipient(email);
         let (token, sealed) = (self.secret(), Sealed(vec![9; 8]));
         Invite { grant, email: email.into(), recipient, giving, token, sealed }

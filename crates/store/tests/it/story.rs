@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use comity_domain::application::{KeyUse, Policy};
 use comity_domain::assignment::{AssignmentEnd, Basis};
-use comity_domain::command::{Caller, Command, Door, FreshSecret, Inviting, Principal, Sealed, WebhookSpec};
+use comity_domain::command::{
+    Caller, Command, Door, FreshSecret, Inviting, Principal, Sealed, WebhookSpec,
+};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Due, Event, Recorded, Row};
 use comity_domain::factor::{FreshPasskey, Proof};
@@ -12,8 +14,7 @@ use comity_domain::grant::{Amending, GrantEnd, Narrowing};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
     AccountId, CommandId, Digest32, GrantId, HaltId, Ids, InvitationId, KeyId, OrganisationId,
-    PersonId,
-    RequestId, RoleId, SessionId, UnitId,
+    PersonId, RequestId, RoleId, SessionId, UnitId,
 };
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Accounts, Party, Settings, Standing};
@@ -384,6 +385,9 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
     let (party, digest) =
         (Party { organisation: OrganisationId(15), unit: None }, Digest32([19; 32]));
     events.push(Event::OfferAccepted { request, grant, by: None });
+    let organisation = OrganisationId(15);
+    events.push(Event::MembershipSuperseded { organisation, person, grant });
+    events.push(Event::MembershipRestored { organisation, person, by: PersonId(21) });
     let unit = Some(UnitId(20));
     events.push(Event::PartnerIdSet { party: Party { unit, ..party }, digest });
     events.extend(
@@ -409,6 +413,7 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             AssignmentEnd::LeftProvider,
             AssignmentEnd::LeftUnit,
             AssignmentEnd::AccountsGone,
+            AssignmentEnd::MembershipRestored,
         ]
         .map(|cause| Event::AssignmentEnded { grant, person, cause }),
     );

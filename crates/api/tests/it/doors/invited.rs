@@ -17,12 +17,16 @@ fn e1_e2_an_outsider_looks_registers_signs_in_accepts_and_enters() {
     let (pia, ana) = (s.at("pia@harbor-help"), s.at("ana@marina"));
     let path = format!("/v1/grants/{}/invitations", s.there.grant);
     // Invited through the door, nobody is shown a link.
-    let body = json!({ "email": "Lea@Elsewhere.example", "roles": ["clerk"], "accounts": ["boat-1"] });
+    let body =
+        json!({ "email": "Lea@Elsewhere.example", "roles": ["clerk"], "accounts": ["boat-1"] });
     let made = s.post(pia, &path, &body);
     assert_eq!(made.status, 201);
     assert!(!made.text().contains("cmt_invite_"), "{}", made.text());
     let made = made.ok();
-    assert_eq!((&made["email"], &made["state"]), (&json!("Lea@elsewhere.example"), &json!("pending")));
+    assert_eq!(
+        (&made["email"], &made["state"]),
+        (&json!("Lea@elsewhere.example"), &json!("pending"))
+    );
     s.post(pia, &path, &body).is(409, "already_invited");
     // Both sides see it, and nobody else.
     for who in [pia, ana, s.at("sven@harbor-help"), s.at("sue@marina")] {
@@ -35,7 +39,10 @@ fn e1_e2_an_outsider_looks_registers_signs_in_accepts_and_enters() {
     let seen = s.post("", "/v1/invitations/look", &token(&link));
     assert!(!seen.text().contains("kai") && !seen.text().contains("elsewhere"), "{}", seen.text());
     let seen = seen.ok();
-    assert_eq!((&seen["provider"]["name"], &seen["customer"]["external_id"]), (&json!("Harbor Help"), &json!("marina")));
+    assert_eq!(
+        (&seen["provider"]["name"], &seen["customer"]["external_id"]),
+        (&json!("Harbor Help"), &json!("marina"))
+    );
     let register = json!({ "token": link, "name": "Kai Kranz", "password": PASSWORD });
     let weak = json!({ "token": link, "name": "Kai Kranz", "password": "short" });
     s.post("", "/v1/invitations/register", &weak).is(422, "invalid");
@@ -72,8 +79,12 @@ fn e1_e2_an_outsider_looks_registers_signs_in_accepts_and_enters() {
     let row = row.unwrap();
     assert_eq!(row["basis"], "invited");
     let shown = s.get(ana, &path).ok();
-    let shown = shown["items"].as_array().unwrap().iter().find(|i| i["id"] == json!(id)).unwrap().clone();
-    assert_eq!((&shown["state"], &shown["accepted_by"]["name"]), (&json!("accepted"), &json!("Kai Kranz")));
+    let shown =
+        shown["items"].as_array().unwrap().iter().find(|i| i["id"] == json!(id)).unwrap().clone();
+    assert_eq!(
+        (&shown["state"], &shown["accepted_by"]["name"]),
+        (&json!("accepted"), &json!("Kai Kranz"))
+    );
     s.call(pia, "DELETE", &format!("{path}/{id}"), None).is(409, "wrong_state");
     let person = text(&row["person"]["id"]);
     assert_eq!(s.call(pia, "DELETE", &format!("{assigned}/{person}"), None).status, 204);
@@ -95,7 +106,8 @@ fn t26_whether_an_address_is_known_shows_nowhere() {
             assert_eq!(s.call(pia, "DELETE", &format!("{path}/{id}"), None).status, 204);
             s.invite(pia, &s.there.grant, email)
         };
-        let register = json!({ "token": link, "name": "Mallory", "password": "incorrect zebra charger clip" });
+        let register =
+            json!({ "token": link, "name": "Mallory", "password": "incorrect zebra charger clip" });
         let looked = s.post("", "/v1/invitations/look", &token(&link));
         let done = s.post("", "/v1/invitations/register", &register);
         let again = s.post("", "/v1/invitations/register", &register);
@@ -163,7 +175,8 @@ fn e1_an_invitation_is_changed_by_who_saw_it_and_ends_with_the_customers_leave()
     assert_eq!(s.get(ana, &list).ok()["items"][0]["state"], "cancelled");
     let link = token(&s.there.invited_by_link);
     s.post(s.at("quinn@quayside"), "/v1/invitations/accept", &link).is(409, "wrong_state");
-    s.post(pia, &list, &json!({ "email": KAI, "roles": ["clerk"] })).is(409, "external_not_allowed");
+    s.post(pia, &list, &json!({ "email": KAI, "roles": ["clerk"] }))
+        .is(409, "external_not_allowed");
 }
 
 #[test]

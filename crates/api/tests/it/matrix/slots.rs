@@ -112,6 +112,8 @@ fn beside() -> Vec<(&'static str, &'static str, &'static str, &'static str, At)>
         ("POST", "/v1/grants/{grant}/amend/summary", "body accounts", "accounts", List("accounts")),
         ("PUT", "/v1/grants/{grant}/assignments", "body person", person, Pointer("/people/0/person")),
         ("PUT", "/v1/grants/{grant}/assignments", "body roles", "roles", Pointer("/people/0/roles/0")),
+        ("POST", "/v1/grants/{grant}/assignments/preview", "body person", person, Pointer("/people/0/person")),
+        ("POST", "/v1/grants/{grant}/assignments/preview", "body roles", "roles", Pointer("/people/0/roles/0")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body roles", "roles", List("roles")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body accounts", "accounts", List("accounts")),
         ("POST", "/v1/grants/{grant}/invitations", "body roles", "roles", List("roles")),

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use comity_domain::command::{Caller, Command};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    GrantId, HaltId, InvitationId, KeyId, LockId, OrganisationId, PasskeyId, PersonId, RequestId, SessionId,
-    SignInId, StreamId, WebhookId,
+    GrantId, HaltId, InvitationId, KeyId, LockId, OrganisationId, PasskeyId, PersonId, RequestId,
+    SessionId, SignInId, StreamId, WebhookId,
 };
 use serde_json::json;
 use tempfile::TempDir;

@@ -112,7 +112,8 @@ impl Plain {
         unless(row.is_none(), "not_found")?;
         if let Some(spec) = successor {
             unless(spec.person == person, "invalid")?;
-            return self.judge_spec(id, spec);
+            self.judge_spec(id, spec)?;
+            return self.spares_the_admins(id, std::slice::from_ref(spec));
         }
         unless(
             self.running(grant) && self.attends(id, person) && self.active_on(id) == 1,
@@ -137,7 +138,8 @@ impl Plain {
             self.assigned.keys().filter(|(g, _)| *g == id).map(|(_, p)| *p).collect();
         let put = people.iter().any(|s| !self.has_already(id, s));
         let left = put || on.iter().any(|p| named.contains(p) && attends(p));
-        unless(self.running(grant) && on.iter().any(attends) && !left, "last_user")
+        unless(self.running(grant) && on.iter().any(attends) && !left, "last_user")?;
+        self.spares_the_admins(id, people)
     }
 
     /// Whether somebody is left alone by a set, because nothing would be different.

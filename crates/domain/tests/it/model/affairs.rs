@@ -132,6 +132,14 @@ impl Moves<'_> {
         both.collect()
     }
 
+    /// Mostly somebody whose membership is superseded.
+    pub fn restore_membership(&mut self) -> Option<Step> {
+        let all = self.rng.percent(5);
+        let (organisation, _, m) = self.a_member(|m| all || m.superseded)?;
+        let command = Command::RestoreMembership { organisation, external: m.external };
+        step(self.fresh_admin(organisation)?, command)
+    }
+
     /// Somebody who left comes back.
     pub fn rejoin(&mut self) -> Option<Step> {
         let known = |p: &PersonId| !self.m.erased.contains(&Subject::Person(*p));
@@ -156,7 +164,8 @@ impl Moves<'_> {
         let external = format!("{}-again", self.m.people[&person].email.replace('@', "-"));
         let portal = self.rng.percent(60).then_some(PortalRole::Admin);
         let unit = self.m.unit_named(org, self.rng.percent(30).then_some("u"));
-        let member = Member { unit, portal, active: true, external, roles: Vec::new() };
+        let member =
+            Member { unit, portal, active: true, external, superseded: false, roles: Vec::new() };
         step(self.provisioner(org)?, self.put(org, person, member))
     }
 

@@ -121,12 +121,13 @@ impl Plain {
                 }
                 let unit = self.unit_named(org, put.unit.as_deref());
                 let (portal, active, external) = (put.portal, put.active, put.external.clone());
+                let superseded = self.members.get(&(org, person)).is_some_and(|m| m.superseded);
                 let before = self.members.get(&(org, person)).map(|m| m.roles.clone());
                 let roles = match &put.roles {
                     None => before.unwrap_or_default(),
                     Some(codes) => self.roles_named(org, codes).unwrap(),
                 };
-                let member = Member { unit, portal, active, external, roles };
+                let member = Member { unit, portal, active, external, superseded, roles };
                 self.members.insert((org, person), member);
             }
             C::RemoveMember { organisation, external } => {
@@ -136,6 +137,25 @@ impl Plain {
                 let known = self.people.get_mut(&person).unwrap();
                 known.epoch += 1;
                 known.enrolment = None;
+            }
+            C::RestoreMembership { organisation, external } => {
+                let person = self.member_named(*organisation, external).unwrap();
+                self.members.get_mut(&(*organisation, person)).unwrap().superseded = false;
+                let ours = |id: &GrantId| {
+                    let grant = &self.grants[id];
+                    grant.customer == *organisation && self.stands(grant)
+                };
+                let off: Vec<GrantId> = self
+                    .assigned
+                    .keys()
+                    .filter(|(id, p)| *p == person && ours(id))
+                    .map(|(id, _)| *id)
+                    .collect();
+                for id in off {
+                    self.assigned.remove(&(id, person));
+                    self.grants.get_mut(&id).unwrap().version += 1;
+                    left.insert(id);
+                }
             }
             C::EraseWords { subject } => {
                 let new = self.erased.insert(*subject);
@@ -445,6 +465,7 @@ impl Plain {
             portal: m.portal,
             active: m.standing == Standing::Active,
             external: text(m.external),
+            superseded: m.superseded.is_some(),
             roles: m.roles.clone(),
         };
         let keys = s.keys.iter().map(|(id, k)| (id, k.usage)).collect::<Vec<(_, KeyUse)>>();

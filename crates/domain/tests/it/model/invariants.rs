@@ -325,6 +325,7 @@ impl Taken<'_> {
                     covered.extend(grants.flat_map(|g| s.sessions_under(g)));
                 }
                 Event::MemberStanding { organisation, person, standing: Standing::Suspended }
+                | Event::MembershipSuperseded { organisation, person, .. }
                 | Event::MemberLeft { organisation, person } => {
                     covered.extend(s.grants_to(*organisation).flat_map(|g| of(g, *person)));
                 }

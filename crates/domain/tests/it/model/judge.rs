@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use comity_domain::application::KeyUse;
-use comity_domain::command::{Ask, Caller, Command, Principal, PutMember};
+use comity_domain::command::{Ask, AssignmentSpec, Caller, Command, Principal, PutMember};
 use comity_domain::consent::Terms;
 use comity_domain::halt::HaltTarget;
-use comity_domain::ids::{AccountId, OrganisationId, PersonId, RequestId, RoleId, UnitId};
+use comity_domain::ids::{AccountId, GrantId, OrganisationId, PersonId, RequestId, RoleId, UnitId};
 use comity_domain::organisation::{Accounts, Standing};
 use comity_domain::person::PortalRole;
 use comity_domain::time::{DAY, Instant, MINUTE};
@@ -177,6 +177,13 @@ impl Plain {
                 let person = self.member_named(*organisation, external).ok_or("not_found")?;
                 self.keeps_an_admin(*organisation, person)
             }
+            C::RestoreMembership { organisation, external } => {
+                self.admin(caller, Customer, *organisation, *organisation)?;
+                self.fresh(caller)?;
+                unless(self.orgs[organisation].standing == Standing::Closed, "not_active")?;
+                let person = self.member_named(*organisation, external).ok_or("not_found")?;
+                unless(!self.members[&(*organisation, person)].superseded, "wrong_state")
+            }
             C::EraseWords { subject } => self.judge_erasure(caller, *subject),
             C::SignIn { person, auth_epoch, .. } => {
                 let known = &self.people[person];
@@ -222,7 +229,8 @@ impl Plain {
             }
             C::Assign { grant, spec } => {
                 self.judge_grant(caller, Provider, *grant)?;
-                self.judge_spec(*grant, spec)
+                self.judge_spec(*grant, spec)?;
+                self.spares_the_admins(*grant, std::slice::from_ref(spec))
             }
             C::Unassign { grant, person, successor } => {
                 self.judge_unassign(caller, *grant, *person, successor.as_ref())
@@ -317,6 +325,28 @@ impl Plain {
         unless(self.is_active_admin(org, without) && !others, "last_admin")
     }
 
+    /// Whether somebody is on a grant of the organisation that has not ended.
+    pub(super) fn works_in(&self, org: OrganisationId, person: PersonId) -> bool {
+        self.assigned.iter().any(|((id, p), a)| {
+            let grant = &self.grants[id];
+            *p == person
+                && grant.customer == org
+                && self.stands(grant)
+                && !a.no_roles
+                && self.now < a.ends
+        })
+    }
+
+    /// Putting these people on a grant takes none but a dispensable Admin from the customer.
+    pub(super) fn spares_the_admins(&self, id: GrantId, people: &[AssignmentSpec]) -> Verdict {
+        let org = self.grants[&id].customer;
+        let put: Vec<PersonId> =
+            people.iter().filter(|s| !self.has_already(id, s)).map(|s| s.person).collect();
+        let takes = put.iter().any(|p| self.is_active_admin(org, *p));
+        let left = self.people.keys().any(|p| !put.contains(p) && self.is_active_admin(org, *p));
+        unless(takes && !left, "last_admin")
+    }
+
     /// Live roles by their codes, in order, each once.
     pub(super) fn roles_named(&self, org: OrganisationId, codes: &[String]) -> Option<Vec<RoleId>> {
         let found: Option<BTreeSet<RoleId>> =
@@ -338,7 +368,15 @@ impl Plain {
         unless(self.roles_named(org, roles).is_none(), "invalid")?;
         let Some(person) = self.member_named(org, &put.external) else {
             let owner = self.person_by_email(&put.email).filter(|_| self.proves(caller, put));
-            return unless(owner.is_some_and(|p| self.members.contains_key(&(org, p))), "taken");
+            unless(owner.is_some_and(|p| self.members.contains_key(&(org, p))), "taken")?;
+            // Somebody who works there for a partner already does not become its only Admin.
+            let unit = self.unit_named(org, put.unit.as_deref());
+            let leads = put.active
+                && put.portal == Some(PortalRole::Admin)
+                && self.units[&unit].active
+                && owner.is_some_and(|p| self.works_in(org, p));
+            let others = self.people.keys().any(|p| self.is_active_admin(org, *p));
+            return unless(leads && !others, "last_admin");
         };
         unless(self.people[&person].email != put.email, "invalid")?;
         let unit = self.unit_named(org, put.unit.as_deref());

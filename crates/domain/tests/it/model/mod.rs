@@ -40,7 +40,7 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 57] = [
+const MOVES: [(&str, usize, Move); 58] = [
     ("ask", 34, |m| m.ask()),
     ("cancel", 2, |m| m.cancel()),
     ("deny", 10, |m| m.deny()),
@@ -77,6 +77,7 @@ const MOVES: [(&str, usize, Move); 57] = [
     ("change_portal", 2, |m| m.change_portal()),
     ("home_roles", 2, |m| m.home_roles()),
     ("remove_member", 2, |m| m.remove_member()),
+    ("restore_membership", 9, |m| m.restore_membership()),
     ("rejoin", 5, |m| m.rejoin()),
     ("recruit", 5, |m| m.recruit()),
     ("suspend_unit", 1, |m| m.unit_standing(false)),

@@ -74,6 +74,8 @@ pub struct Member {
     pub portal: Option<PortalRole>,
     pub active: bool,
     pub external: String,
+    /// Works there for a partner.
+    pub superseded: bool,
     /// Of the own organisation, in order.
     pub roles: Vec<RoleId>,
 }
@@ -244,12 +246,19 @@ impl Plain {
 
     pub fn active_member(&self, org: OrganisationId, person: PersonId) -> Option<&Member> {
         let member = self.members.get(&(org, person))?;
-        (member.active && self.units[&member.unit].active && self.org_active(org)).then_some(member)
+        (member.active
+            && !member.superseded
+            && self.units[&member.unit].active
+            && self.org_active(org))
+        .then_some(member)
     }
 
     pub fn is_active_admin(&self, org: OrganisationId, person: PersonId) -> bool {
         self.members.get(&(org, person)).is_some_and(|m| {
-            m.active && m.portal == Some(PortalRole::Admin) && self.units[&m.unit].active
+            m.active
+                && !m.superseded
+                && m.portal == Some(PortalRole::Admin)
+                && self.units[&m.unit].active
         })
     }
 
@@ -434,6 +443,7 @@ impl Plain {
                 }
             }
         }
+        self.supersede(&mut left);
         let live: Vec<SessionId> =
             self.sessions.iter().filter(|(_, s)| self.live_session(s)).map(|(id, _)| *id).collect();
         for id in live {
@@ -448,6 +458,19 @@ impl Plain {
         for id in left {
             if self.stands(&self.grants[&id]) && self.active_on(id) == 0 {
                 self.grants.get_mut(&id).unwrap().unattended = true;
+            }
+        }
+    }
+
+    /// Whoever is on a grant has no door of their own in the customer any more.
+    fn supersede(&mut self, left: &mut BTreeSet<GrantId>) {
+        let own: Vec<_> =
+            self.members.iter().filter(|(_, m)| !m.superseded).map(|(key, _)| *key).collect();
+        for (org, person) in own {
+            if self.works_in(org, person) {
+                self.members.get_mut(&(org, person)).unwrap().superseded = true;
+                let sent = self.assigned.keys().filter(|(_, p)| *p == person).map(|(id, _)| *id);
+                left.extend(sent.filter(|id| self.grants[id].provider == org));
             }
         }
     }
