@@ -519,7 +519,7 @@ pub(crate) fn decline(d: &mut Draft<'_>, caller: &Caller, token: Digest32) -> Re
 }
 
 /// Makes a local account with the invited address, which the link proves. Where the address is
-/// somebody's already nothing is made and the answer is the same: nobody's password is set by a
+/// somebody's already nothing is made and the answer is the same: nobody's password is replaced by a
 /// link, and whoever has an account signs in with it.
 pub(crate) fn register(
     d: &mut Draft<'_>,
@@ -540,17 +540,31 @@ pub(crate) fn register(
     }
     let email = d.state.words.get(invitation.email).ok_or(Refusal::NotFound)?;
     let email: std::sync::Arc<str> = email.into();
-    let known = d.state.words.find(Lookup::Email, &email).is_some();
+    let known = d.state.words.find(Lookup::Email, &email).map(PersonId);
     d.emit(Event::InvitationRegistered { invitation: id });
-    if !known {
-        let person = PersonId(d.id());
-        let about = Subject::Person(person);
-        let (name, email) = (d.word(about, name), d.word(about, email));
-        d.emit(Event::PersonMade { person, name, email, email_verified: true });
-        d.emit(Event::PasswordSet { person });
-        d.beside(SideWrite::Credential(person, password_hash));
-    }
+    let person = match known {
+        Some(person) if opens_nothing(&d.state, person) => person,
+        Some(_) => return Ok(()),
+        None => {
+            let person = PersonId(d.id());
+            let about = Subject::Person(person);
+            let (name, email) = (d.word(about, name), d.word(about, email));
+            d.emit(Event::PersonMade { person, name, email, email_verified: true });
+            person
+        }
+    };
+    d.emit(Event::PasswordSet { person });
+    d.beside(SideWrite::Credential(person, password_hash));
     Ok(())
+}
+
+/// Whether nobody can sign in as a person, and no organisation could let them: one from outside
+/// whose password a restore made void, or who left before they had one. For them a link is all
+/// there is.
+fn opens_nothing(state: &State, person: PersonId) -> bool {
+    let password = state.people.get(person).is_none_or(|p| p.has_password);
+    let member = state.organisations_of(person).next().is_some();
+    !password && !member && !state.factors.contains_key(&person)
 }
 
 /// Nothing is mailed to this address any more: whoever has it said so, or it takes no mail.

@@ -257,6 +257,28 @@ fn t26_registering_with_an_address_that_has_an_account_makes_nothing_and_says_th
 }
 
 #[test]
+fn e2_who_has_no_way_in_and_belongs_to_nobody_registers_anew() {
+    let mut h = House::new();
+    let other = h.w.organisation("elsewhere", "Elsewhere");
+    let kai = h.w.member(other, "kai", None);
+    let remove = Command::RemoveMember { organisation: other, external: "kai".into() };
+    h.w.must(&h.w.provision(), remove);
+    let (_, token) = h.invited(KAI);
+    let by_kai = h.w.register(token, "Kai");
+    assert_eq!(by_kai.person(), Some(kai), "one human being");
+    h.w.must(&by_kai, Command::AcceptInvitation { token });
+    // Now there is a way in, and no other link makes another.
+    let epoch = h.w.state.people.get(kai).unwrap().auth_epoch;
+    let chief = h.chief();
+    h.w.assign(&chief, h.grant, h.chief, &[h.keeper]);
+    h.w.must(&chief, Command::Unassign { grant: h.grant, person: kai, successor: None });
+    let (_, token) = h.invited(KAI);
+    h.w.register(token, "Mallory");
+    assert_eq!(h.w.state.people.get(kai).unwrap().auth_epoch, epoch);
+    h.sound();
+}
+
+#[test]
 fn e2_sending_again_rotates_the_link_and_moves_nothing_else() {
     let mut h = House::new();
     let (id, token) = h.invited(KAI);
