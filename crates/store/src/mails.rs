@@ -300,7 +300,7 @@ impl Mails {
                 let rows = c.query(sql, &[&now.0])?;
                 let read = |r: &::postgres::Row| {
                     let person = postgres::big(r, 15)?;
-                    Ok::<_, StoreError>((columns_postgres(r)?, person, r.try_get(15)?, r.try_get(16)?))
+                    Ok::<_, StoreError>((columns_postgres(r)?, person, r.try_get(16)?, r.try_get(17)?))
                 };
                 rows.first().map(read).transpose()
             })?,
