@@ -142,7 +142,9 @@ fn shown(
             InvitationPhase::Pending => None,
             InvitationPhase::Accepted => Some("This invitation was accepted."),
             InvitationPhase::Declined => Some("This invitation was declined."),
-            InvitationPhase::Cancelled => Some("This invitation was cancelled. Ask who invited you."),
+            InvitationPhase::Cancelled => {
+                Some("This invitation was cancelled. Ask who invited you.")
+            }
             InvitationPhase::Expired => Some("This invitation has expired. Ask for another."),
         },
         held: seen.held,
@@ -151,7 +153,11 @@ fn shown(
             let name = known.map(|p| state.words.show(p.name).to_owned());
             (name.unwrap_or_default(), who.form_key.clone())
         }),
-        name: Field::new("name", "Your name").auto("name").most(120).value(name).wrong(wrong.as_ref()),
+        name: Field::new("name", "Your name")
+            .auto("name")
+            .most(120)
+            .value(name)
+            .wrong(wrong.as_ref()),
         password: Field::new("password", "New password")
             .kind("password")
             .auto("new-password")

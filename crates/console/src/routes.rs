@@ -8,9 +8,9 @@ use comity_app::App;
 
 use crate::{
     access, active, amend, approve, ask, asking, assets, components, demo, first_run, give_up,
-    giving, grant, guard, history, home, inbox, invitation, locks, manage, me, narrow, off, offer, offered,
-    operator, passkey, people, received, replaced, request, roles, session, settings, sign_in,
-    stay, tenants, visitor, wrong,
+    giving, grant, guard, history, home, inbox, invitation, locks, manage, me, narrow, off, offer,
+    offered, operator, passkey, people, received, replaced, request, roles, session, settings,
+    sign_in, stay, tenants, visitor, wrong,
 };
 
 /// What can be chosen about the console.
