@@ -7,7 +7,8 @@ use axum::extract::State;
 use comity_app::App;
 use comity_domain::command::Command;
 use comity_domain::ids::{
-    AccountId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId, WebhookId,
+    AccountId, InvitationId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId,
+    WebhookId,
 };
 use comity_domain::text::Subject;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub struct Erase {
     webhook: Option<WebhookId>,
     #[schema(value_type = Option<values::StreamId>)]
     stream: Option<StreamId>,
+    #[schema(value_type = Option<values::InvitationId>)]
+    invitation: Option<InvitationId>,
 }
 
 /// Whose words are gone.
@@ -63,6 +66,7 @@ impl Erase {
             self.session.map(Subject::Session),
             self.webhook.map(Subject::Webhook),
             self.stream.map(Subject::Stream),
+            self.invitation.map(Subject::Invitation),
         ];
         let mut named = all.into_iter().flatten();
         named.next().filter(|_| named.next().is_none())
@@ -85,7 +89,7 @@ pub async fn erase(
     let subject = body.subject().ok_or_else(|| {
         Problem::field(
             "body",
-            "must name exactly one of organisation, unit, account, person, request, session, webhook and stream",
+            "must name exactly one of organisation, unit, account, person, request, session, webhook, stream and invitation",
         )
     })?;
     let done = who.run(&app, Command::EraseWords { subject }).await?;

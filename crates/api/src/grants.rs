@@ -361,21 +361,25 @@ fn spec(
     person: PersonId,
     body: Assign,
 ) -> Result<AssignmentSpec, Problem> {
-    // The same for accounts: one that nobody has is not in the grant either.
+    Ok(AssignmentSpec {
+        person,
+        roles: roles_of(state, grant, &body.roles)?,
+        accounts: accounts_of(state, grant, body.accounts),
+        ends_at: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
+    })
+}
+
+/// The accounts that somebody names; all unless any are. One that nobody has is not in the grant
+/// either.
+pub fn accounts_of(state: &World, grant: &Grant, named: Option<WireAccounts>) -> Accounts {
     let by_name = |name: &String| {
         let found = state.words.find(Lookup::Account(grant.customer.organisation), name);
         found.map_or(AccountId::MAX, AccountId)
     };
-    let accounts = match body.accounts {
+    match named {
         None | Some(WireAccounts::All(_)) => Accounts::All,
         Some(WireAccounts::List(list)) => Accounts::List(list.iter().map(by_name).collect()),
-    };
-    Ok(AssignmentSpec {
-        person,
-        roles: roles_of(state, grant, &body.roles)?,
-        accounts,
-        ends_at: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
-    })
+    }
 }
 
 /// A person of the provider, by Comity's identifier or the builder's.

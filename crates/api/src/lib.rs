@@ -30,6 +30,7 @@ mod grants;
 mod halts;
 mod imports;
 mod input;
+mod invitations;
 mod levels;
 pub mod limits;
 mod locks;

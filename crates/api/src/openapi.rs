@@ -17,9 +17,9 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
     access, amendments, authzen, auto, checkpoints, confirm, docs, doors, erasures, factors, feed,
-    grants, halts, imports, levels, locks, me, members, notices, oauth, offers, organisations,
-    platform, problem, requests, roles, sessions, settings, sign_in, signing_keys, ssf, staged,
-    webhooks,
+    grants, halts, imports, invitations, levels, locks, me, members, notices, oauth, offers,
+    organisations, platform, problem, requests, roles, sessions, settings, sign_in, signing_keys,
+    ssf, staged, webhooks,
 };
 
 /// What stands beside the handlers.
@@ -41,6 +41,7 @@ use crate::{
         (name = "Partner", description = "What an organisation is called by those who may let it in."),
         (name = "Requests", description = "The question \"may we come in?\", and its answer."),
         (name = "Grants", description = "The customer's yes, and who is on it."),
+        (name = "Invitations", description = "People from outside: inviting them, and answering."),
         (name = "Sessions", description = "Stays of partner users: the history, coming home, ending."),
         (name = "Events", description = "What happened, and what the log has committed itself to."),
         (name = "Webhooks", description = "Endpoints that are told what happened, and what became of it."),
@@ -72,6 +73,8 @@ use crate::{
         confirm::one, confirm::several,
         grants::assignments, grants::set_assignments, staged::preview, grants::assign, grants::unassign,
         auto::read, auto::preview, auto::set,
+        invitations::list, invitations::invite, invitations::change, invitations::cancel, invitations::resend, invitations::approve,
+        invitations::look, invitations::accept, invitations::decline, invitations::register, invitations::stop,
         sessions::history, sessions::one, sessions::close, sessions::end,
         feed::events, checkpoints::list, checkpoints::latest,
         oauth::exchange::token, oauth::introspect::introspect, oauth::revoke::revoke,
@@ -189,6 +192,7 @@ fn meaning(path: &str, name: &str) -> (&'static str, &'static str, &'static str)
             ("A passkey of your own.", "PasskeyId", "pkey_01kf4e9ab7c3x8m2v5r6t0w1yz")
         }
         ("request", _) => ("An access request.", "RequestId", "req_01kf4e9ab7c3x8m2v5r6t0w1yz"),
+        ("invitation", _) => ("An invitation.", "InvitationId", "inv_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("grant", _) => ("A grant.", "GrantId", "grant_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("session", _) => ("A session.", "SessionId", "sess_01kf4e9ab7c3x8m2v5r6t0w1yz"),
         ("webhook", _) => ("A webhook.", "WebhookId", "whk_01kf4e9ab7c3x8m2v5r6t0w1yz"),

@@ -11,8 +11,8 @@ use comity_app::App;
 use crate::limits::Limits;
 use crate::{
     access, again, amendments, authzen, auto, checkpoints, confirm, docs, doors, erasures, factors,
-    feed, grants, halts, imports, input, levels, limits, locks, me, members, notices, oauth,
-    observe, offers, openapi, organisations, platform, problem, requests, roles, sessions,
+    feed, grants, halts, imports, input, invitations, levels, limits, locks, me, members, notices,
+    oauth, observe, offers, openapi, organisations, platform, problem, requests, roles, sessions,
     settings, sign_in, signing_keys, ssf, staged, webhooks,
 };
 
@@ -140,6 +140,16 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/grants/{grant}/auto/preview", post(auto::preview))
         .route("/v1/grants/{grant}/assignments/preview", post(staged::preview))
         .route("/v1/grants/{grant}/assignments/{person}", put(grants::assign).delete(grants::unassign))
+        .route("/v1/grants/{grant}/invitations", get(invitations::list).post(invitations::invite))
+        .route("/v1/grants/{grant}/invitations/{invitation}", put(invitations::change).delete(invitations::cancel))
+        .route("/v1/grants/{grant}/invitations/{invitation}/resend", post(invitations::resend))
+        .route("/v1/grants/{grant}/invitations/{invitation}/approve", post(invitations::approve))
+        // whoever holds the link of an invitation
+        .route("/v1/invitations/look", post(invitations::look))
+        .route("/v1/invitations/accept", post(invitations::accept))
+        .route("/v1/invitations/decline", post(invitations::decline))
+        .route("/v1/invitations/register", post(invitations::register))
+        .route("/v1/invitations/stop", post(invitations::stop))
         // sessions
         .route("/v1/organisations/{organisation}/sessions", get(sessions::history))
         .route("/v1/organisations/{organisation}/sessions/{session}", get(sessions::one))

@@ -44,6 +44,7 @@ use crate::tokens::{self, Kind, Secret};
 mod decisions;
 pub mod factors;
 pub mod first_run;
+pub mod invited;
 mod open;
 pub mod sign_in;
 
@@ -409,7 +410,7 @@ impl App {
                 let found = self.opened(secret).map(|o| o.session);
                 (found.is_some(), Principal::PartnerSession(found.unwrap_or(SessionId::MIN)))
             }
-            Some((Kind::Enrolment | Kind::FirstRun, _)) => return None,
+            Some((Kind::Enrolment | Kind::FirstRun | Kind::Invitation, _)) => return None,
         };
         let (known, principal) = shown;
         let caller = Caller { principal, door };

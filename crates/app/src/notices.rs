@@ -245,6 +245,45 @@ pub fn sentence(notice: &Notice, names: &Names) -> String {
             "{} is your own member again, and off the access that you gave.",
             who.unwrap_or("Somebody")
         ),
+        Kind::Invited if customer => {
+            format!("{begin} invited somebody from outside to the access that you gave.")
+        }
+        Kind::Invited => {
+            format!("Your organisation invited somebody from outside to the access at {within}.")
+        }
+        Kind::InvitedAgain => format!("An invitation to the access at {within} was sent again."),
+        Kind::InvitationAccepted if customer => {
+            format!("{} came in from outside, invited by {within}.", who.unwrap_or("Somebody"))
+        }
+        Kind::InvitationAccepted => {
+            let who = who.unwrap_or("Somebody from outside");
+            format!("{who} accepted the invitation to the access at {within}.")
+        }
+        Kind::InvitationDeclined if customer => {
+            format!("Somebody from outside declined the invitation of {within}.")
+        }
+        Kind::InvitationDeclined => {
+            format!("Somebody declined the invitation to the access at {within}.")
+        }
+        Kind::InvitationCancelled => invitations(customer, within, n),
+        Kind::InvitationLapsed if customer => {
+            format!("Nobody answered an invitation of {within} in time. It has expired.")
+        }
+        Kind::InvitationLapsed => {
+            format!(
+                "Nobody answered an invitation to the access at {within} in time. It has expired."
+            )
+        }
+        Kind::InvitationHeld if n > 1 => {
+            format!(
+                "{n} invitations to the access at {within} wait until another Admin approves them: who invited is no Admin any more."
+            )
+        }
+        Kind::InvitationHeld => {
+            format!(
+                "An invitation to the access at {within} waits until another Admin approves it: who invited is no Admin any more."
+            )
+        }
         Kind::WebhooksChanged => {
             "A webhook of your organisation was made, changed, turned off or removed.".into()
         }
@@ -272,6 +311,16 @@ fn people(who: Option<&str>, n: u32) -> String {
         _ if n > 1 => format!("{n} of your people are"),
         Some(name) => format!("{name} is"),
         None => "One of your people is".into(),
+    }
+}
+
+fn invitations(customer: bool, within: &str, n: u32) -> String {
+    let what = if n > 1 { format!("{n} invitations") } else { "An invitation".into() };
+    let are = if n > 1 { "are" } else { "is" };
+    if customer {
+        format!("{what} of {within} {are} cancelled.")
+    } else {
+        format!("{what} to the access at {within} {are} cancelled.")
     }
 }
 
@@ -319,7 +368,7 @@ fn halt(notice: &Notice, other: Option<&str>, who: Option<&str>) -> String {
 }
 
 /// An instant as people read it, in UTC.
-fn moment(at: Instant) -> String {
+pub(crate) fn moment(at: Instant) -> String {
     jiff::Timestamp::from_millisecond(at.0).map_or_else(
         |_| "an unknown day".into(),
         |t| t.strftime("%Y-%m-%d at %H:%M UTC").to_string(),

@@ -25,11 +25,13 @@ pub enum Kind {
     Key,
     /// An installation that nobody holds yet.
     FirstRun,
+    /// An invitation.
+    Invitation,
 }
 
 impl Kind {
-    const ALL: [Self; 5] =
-        [Self::SignIn, Self::Session, Self::Enrolment, Self::Key, Self::FirstRun];
+    const ALL: [Self; 6] =
+        [Self::SignIn, Self::Session, Self::Enrolment, Self::Key, Self::FirstRun, Self::Invitation];
 
     fn prefix(self) -> &'static str {
         match self {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Enrolment => "cmt_enrol_",
             Self::Key => "cmt_key_",
             Self::FirstRun => "cmt_first_",
+            Self::Invitation => "cmt_invite_",
         }
     }
 }

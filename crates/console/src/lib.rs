@@ -36,6 +36,7 @@ mod guard;
 mod history;
 mod home;
 mod inbox;
+mod invitation;
 mod locks;
 mod manage;
 mod me;

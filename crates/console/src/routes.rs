@@ -8,9 +8,9 @@ use comity_app::App;
 
 use crate::{
     access, active, amend, approve, ask, asking, assets, components, demo, first_run, give_up,
-    giving, grant, guard, history, home, inbox, locks, manage, me, narrow, off, offer, offered,
-    operator, passkey, people, received, replaced, request, roles, session, settings, sign_in,
-    stay, tenants, visitor, wrong,
+    giving, grant, guard, history, home, inbox, invitation, locks, manage, me, narrow, off, offer,
+    offered, operator, passkey, people, received, replaced, request, roles, session, settings,
+    sign_in, stay, tenants, visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -105,6 +105,12 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/step-up/passkey", post(passkey::step_up))
         .route("/console/step-up", get(sign_in::step_up_page).post(sign_in::step_up))
         .route("/console/enrol", get(sign_in::enrol_page).post(sign_in::enrol))
+        // whoever holds the link of an invitation
+        .route("/console/invitation", get(invitation::page).post(invitation::look))
+        .route("/console/invitation/register", post(invitation::register))
+        .route("/console/invitation/accept", post(invitation::accept))
+        .route("/console/invitation/decline", post(invitation::decline))
+        .route("/console/invitation/stop", get(invitation::stop_page).post(invitation::stop))
         // a person's own affairs
         .route("/console/me", get(me::page))
         .route("/console/me/password", get(me::password::page).post(me::password::change))

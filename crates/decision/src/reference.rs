@@ -99,11 +99,19 @@ pub fn decide(
     let organisation = |id| active(state.organisations.get(id).map(|o| o.standing));
     let unit = |id| active(state.units.get(id).map(|u| u.standing));
     let member = state.members.get(&(provider, session.person));
-    let member_ok = assignment.row.basis == Basis::Invited
-        || member.is_some_and(|m| {
+    let external = assignment.row.basis == Basis::Invited;
+    let own = state.organisations.get(customer);
+    if external && !(grant.allow_external && own.is_some_and(|o| o.settings.allow_external)) {
+        return Reason::AssignmentLost;
+    }
+    let member_ok = if external {
+        member.is_none()
+    } else {
+        member.is_some_and(|m| {
             let works = m.standing == Standing::Active && m.superseded.is_none();
             works && unit(m.unit) && organisation(provider)
-        });
+        })
+    };
     let sides_ok = [grant.customer, grant.provider]
         .iter()
         .all(|side| organisation(side.organisation) && side.unit.is_none_or(unit));

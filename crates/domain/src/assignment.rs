@@ -11,10 +11,11 @@ use crate::command::{AssignmentSpec, Caller};
 use crate::draft::Draft;
 use crate::event::Event;
 use crate::grant::{Grant, GrantPhase};
-use crate::ids::{GrantId, PersonId};
+use crate::ids::{AccountId, GrantId, PersonId, RoleId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::Accounts;
 use crate::refusal::Refusal;
+use crate::state::State;
 use crate::table::SetIx;
 use crate::time::Instant;
 
@@ -84,6 +85,8 @@ pub enum AssignmentEnd {
     Replaced,
     /// All that the person may enter was ended at once.
     AllEnded,
+    /// The customer lets nobody from outside in any more.
+    ExternalBarred,
 }
 
 /// Puts a person on a grant, or changes what they have there.
@@ -115,53 +118,92 @@ fn put(d: &mut Draft<'_>, id: GrantId, grant: &Grant, spec: AssignmentSpec) -> R
     if !d.state.party_is_active(grant.customer) {
         return Err(Refusal::NotActive("customer")); // a suspension stops what a lock stops
     }
+    // Who came by an invitation stays what they are, and is given something else as anybody is.
+    let row = d.state.assignment_row(id, spec.person);
+    let external = row.is_some_and(|row| row.basis == Basis::Invited);
+    if external && !grant.lets_outsiders_in(&d.state) {
+        return Err(Refusal::ExternalNotAllowed);
+    }
     let member = d.state.active_member(provider, spec.person);
-    if !member.is_some_and(|m| grant.provider.includes(provider, m.unit)) {
+    if !external && !member.is_some_and(|m| grant.provider.includes(provider, m.unit)) {
         return Err(Refusal::invalid("person", "is no active member of this side of the grant"));
     }
-    let mut roles = spec.roles;
+    let (roles, accounts, ends_at) =
+        under(&d.state, grant, spec.roles, spec.accounts, spec.ends_at, now)?;
+    let known = d.state.assignment(id, spec.person);
+    let same = known.is_some_and(|a| {
+        a.roles == roles
+            && a.accounts == accounts
+            && a.row.ends_at == ends_at
+            && a.row.is_active(now)
+    });
+    if !same {
+        let person = spec.person;
+        let basis = if external { Basis::Invited } else { Basis::Individual };
+        d.emit(Event::Assigned { grant: id, person, roles, accounts, ends_at, basis });
+    }
+    Ok(())
+}
+
+/// What somebody is to have, judged against the grant's ceiling: roles sorted, each once, and when
+/// it ends, [`Instant::NEVER`] where only the grant's end counts.
+pub(crate) fn under(
+    state: &State,
+    grant: &Grant,
+    mut roles: Vec<RoleId>,
+    accounts: Accounts,
+    ends_at: Option<Instant>,
+    now: Instant,
+) -> Result<(Vec<RoleId>, Accounts, Instant), Refusal> {
     roles.sort();
     roles.dedup();
     if roles.is_empty() {
         return Err(Refusal::invalid("roles", "must name at least one role"));
     }
-    if roles.iter().any(|r| !grant.pinned(*r).is_some_and(|p| d.state.role_lives(p))) {
+    if roles.iter().any(|r| !grant.pinned(*r).is_some_and(|p| state.role_lives(p))) {
         return Err(Refusal::Widening("roles"));
     }
-    if spec.accounts.is_empty() {
+    if accounts.is_empty() {
         return Err(Refusal::invalid("accounts", "must be \"all\" or name at least one account"));
     }
     if grant.accounts.is_empty() {
         return Err(Refusal::invalid("accounts", "of this grant are all gone; ask for new access"));
     }
-    if let Accounts::List(list) = &spec.accounts {
-        let on_side = |a: &crate::ids::AccountId| {
-            let account = d.state.accounts.get(*a);
+    if let Accounts::List(list) = &accounts {
+        let on_side = |a: &AccountId| {
+            let account = state.accounts.get(*a);
             account.is_some_and(|a| grant.customer.includes(a.organisation, a.unit))
         };
-        if !list.iter().all(on_side) || !grant.accounts.covers(&spec.accounts) {
+        if !list.iter().all(on_side) || !grant.accounts.covers(&accounts) {
             return Err(Refusal::Widening("accounts"));
         }
     }
-    let ends_at = spec.ends_at.unwrap_or(Instant::NEVER);
+    let ends_at = ends_at.unwrap_or(Instant::NEVER);
     if ends_at != Instant::NEVER && ends_at > grant.window.end {
         return Err(Refusal::Widening("ends_at"));
     }
     if ends_at <= now.max(grant.window.start) {
         return Err(Refusal::invalid("ends_at", "must lie after the start and in the future"));
     }
-    let known = d.state.assignment(id, spec.person);
-    let same = known.is_some_and(|a| {
-        a.roles == roles
-            && a.accounts == spec.accounts
-            && a.row.ends_at == ends_at
-            && a.row.is_active(now)
-    });
-    if !same {
-        let (person, accounts, basis) = (spec.person, spec.accounts, Basis::Individual);
-        d.emit(Event::Assigned { grant: id, person, roles, accounts, ends_at, basis });
+    Ok((roles, accounts, ends_at))
+}
+
+/// What of these accounts a grant still gives.
+pub(crate) fn left_of(state: &State, grant: &Grant, accounts: &Accounts) -> Accounts {
+    let lives = |id: &AccountId| {
+        let account = state.accounts.get(*id);
+        account.is_some_and(|a| grant.customer.includes(a.organisation, a.unit))
+    };
+    match accounts {
+        Accounts::All if grant.accounts.is_empty() => Accounts::List(BTreeSet::new()),
+        Accounts::All => Accounts::All,
+        Accounts::List(list) => Accounts::List(
+            list.iter()
+                .copied()
+                .filter(|x| lives(x) && grant.accounts.covers(&Accounts::List([*x].into())))
+                .collect(),
+        ),
     }
-    Ok(())
 }
 
 /// Takes a person off a grant. A live grant keeps at least one person unless a successor is named

@@ -14,8 +14,8 @@ use crate::first_run::Claim;
 use crate::grant::{Amending, Narrowing};
 use crate::halt::HaltTarget;
 use crate::ids::{
-    ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PasskeyId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, StreamId, WebhookId,
+    ApplicationId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId, OrganisationId,
+    PasskeyId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, WebhookId,
 };
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Party, Settings, Standing};
@@ -224,6 +224,34 @@ pub struct AssignmentSpec {
     pub ends_at: Option<Instant>,
 }
 
+/// What an invitation is to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inviting {
+    /// Which of the grant's roles; at least one.
+    pub roles: Vec<RoleId>,
+    /// Which of its accounts.
+    pub accounts: Accounts,
+    /// When it ends, if before the grant.
+    pub ends_at: Option<Instant>,
+}
+
+/// Somebody from outside who is to be let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// To which grant.
+    pub grant: GrantId,
+    /// The address.
+    pub email: String,
+    /// The address in its one form under the installation's key; made where the key is.
+    pub recipient: Digest32,
+    /// What is given.
+    pub giving: Inviting,
+    /// The digest of the link's token.
+    pub token: Digest32,
+    /// The token, for the mail alone.
+    pub sealed: Sealed,
+}
+
 /// What a person asks on entering a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enter {
@@ -399,6 +427,25 @@ pub enum Command {
     /// Turn *Automatically add partner users* on, change it, or turn it off; `token` is the
     /// preview's.
     SetAuto { grant: GrantId, auto: Option<AutoSpec>, token: Digest32 },
+    // -- invitations ------------------------------------------------------------------------------
+    /// Invite somebody from outside to a grant.
+    Invite(Box<Invite>),
+    /// Send an invitation again with another link.
+    ResendInvitation { grant: GrantId, invitation: InvitationId, token: Digest32, sealed: Sealed },
+    /// Give something else by one that waits.
+    ChangeInvitation { grant: GrantId, invitation: InvitationId, giving: Inviting },
+    /// Take one back.
+    CancelInvitation { grant: GrantId, invitation: InvitationId },
+    /// Vouch for one whose inviter has gone.
+    ApproveInvitation { grant: GrantId, invitation: InvitationId },
+    /// The invited person comes in.
+    AcceptInvitation { token: Digest32 },
+    /// Whoever holds the link says no.
+    DeclineInvitation { token: Digest32 },
+    /// Make a local account with the invited address.
+    RegisterInvited { token: Digest32, name: String, password_hash: String },
+    /// Mail nothing to an address any more.
+    SuppressAddress { recipient: Digest32 },
     // -- sessions -------------------------------------------------------------------------------
     /// Enter a customer.
     Enter(Enter),
@@ -528,6 +575,15 @@ impl Command {
             Self::Unassign { .. } => "unassign",
             Self::SetAssignments { .. } => "set_assignments",
             Self::SetAuto { .. } => "set_auto",
+            Self::Invite(_) => "invite",
+            Self::ResendInvitation { .. } => "resend_invitation",
+            Self::ChangeInvitation { .. } => "change_invitation",
+            Self::CancelInvitation { .. } => "cancel_invitation",
+            Self::ApproveInvitation { .. } => "approve_invitation",
+            Self::AcceptInvitation { .. } => "accept_invitation",
+            Self::DeclineInvitation { .. } => "decline_invitation",
+            Self::RegisterInvited { .. } => "register_invited",
+            Self::SuppressAddress { .. } => "suppress_address",
             Self::Enter(_) => "enter",
             Self::CloseSession { .. } => "close_session",
             Self::EndSession { .. } => "end_session",
@@ -644,6 +700,7 @@ impl Command {
                 | Self::SignOutEverywhere
                 | Self::EndSignIn { .. }
                 | Self::ResetFactors { .. }
+                | Self::CancelInvitation { .. }
                 | Self::SetStanding { standing: Standing::Suspended | Standing::Closed, .. }
         )
     }

@@ -10,19 +10,22 @@
 //!   and asks for nothing;
 //! - an organisation that is closed; a unit that takes no part and is empty; an account that was
 //!   removed; a request that is decided; a session that is over; a webhook or stream that was removed;
+//!   an invitation that nobody can answer any more (a person's goes with the person);
 //! - and nothing that a lock in force keeps as evidence. A closed customer's own locks keep nothing:
 //!   nobody is left to lift them.
 //!
 //! A request or session that memory has let go of is not found: its words are reached by erasing
-//! who wrote them. An account, webhook or stream that memory does not know was removed, or never was: the
+//! who wrote them. An account, webhook, stream or invitation that memory does not know was removed, or never was: the
 //! two look the same, and to erase it is harmless.
 
 use std::collections::BTreeSet;
 
+use crate::assignment::AssignmentEnd;
 use crate::command::Caller;
 use crate::draft::{Draft, SideWrite};
 use crate::event::Event;
-use crate::ids::{KeyId, OrganisationId, PersonId, SessionId};
+use crate::ids::{GrantId, InvitationId, KeyId, OrganisationId, PersonId, SessionId};
+use crate::invitation::{Invitation, InvitationPhase, InvitationState};
 use crate::lock::LockTarget;
 use crate::may::{self, Action, Thing};
 use crate::organisation::{self, Standing};
@@ -51,6 +54,15 @@ pub(crate) fn erase(d: &mut Draft<'_>, caller: &Caller, subject: Subject) -> Res
 }
 
 fn take(d: &mut Draft<'_>, subject: Subject) {
+    if let Subject::Person(person) = subject {
+        // The addresses by which they were invited are theirs.
+        let accepted: Vec<_> = d.state.accepted_by(person).map(Subject::Invitation).collect();
+        for invitation in accepted {
+            if !d.state.erased.contains_key(&invitation) {
+                take(d, invitation);
+            }
+        }
+    }
     let readers = knows(&d.state, subject);
     d.emit_to(Event::WordsErased { subject }, readers);
     d.beside(SideWrite::EraseWords(subject));
@@ -93,6 +105,11 @@ fn is_over(state: &State, subject: Subject, now: Instant) -> Result<(), Refusal>
         }
         Subject::Webhook(id) => still(state.webhooks.get(id).is_some(), "remove the webhook first"),
         Subject::Stream(id) => still(state.streams.get(id).is_some(), "delete the stream first"),
+        Subject::Invitation(id) => {
+            let waits = |i: &Invitation| i.phase(state, now) == InvitationPhase::Pending;
+            let waits = state.invitations.get(id).is_some_and(waits);
+            still(waits, "the invitation waits for an answer; cancel it first")
+        }
     }
 }
 
@@ -140,6 +157,14 @@ fn is_evidence(state: &State, subject: Subject) -> bool {
             .requests
             .get(id)
             .is_some_and(|r| between(r.customer, r.provider.organisation, r.by)),
+        Subject::Invitation(id) => state.invitations.get(id).is_some_and(|i| {
+            let by = match i.state {
+                InvitationState::Accepted { person, .. } => person,
+                _ => i.by,
+            };
+            let grant = state.grants.get(i.grant);
+            grant.is_some_and(|g| between(g.customer.organisation, g.provider.organisation, by))
+        }),
         Subject::Session(id) => state.sessions.get(id).is_some_and(|s| {
             let grant = state.grants.get(s.grant);
             grant.is_some_and(|g| {
@@ -170,6 +195,11 @@ fn knows(state: &State, subject: Subject) -> Vec<OrganisationId> {
         }
         Subject::Session(id) => {
             let grant = state.sessions.get(id).and_then(|s| state.grants.get(s.grant));
+            let sides = grant.map(|g| [g.customer.organisation, g.provider.organisation]);
+            to.extend(sides.into_iter().flatten());
+        }
+        Subject::Invitation(id) => {
+            let grant = state.invitations.get(id).and_then(|i| state.grants.get(i.grant));
             let sides = grant.map(|g| [g.customer.organisation, g.provider.organisation]);
             to.extend(sides.into_iter().flatten());
         }
@@ -205,6 +235,16 @@ pub(crate) fn restore(
         d.emit(Event::SessionEnded { session, cause: SessionEnd::Restored });
     }
     signing::restored(d);
+    let waiting: Vec<InvitationId> = d
+        .state
+        .invitations
+        .iter()
+        .filter(|(_, i)| i.state == InvitationState::Pending)
+        .map(|(id, _)| id)
+        .collect();
+    for invitation in waiting {
+        d.beside(SideWrite::DropSecrets { recipient: invitation.0 });
+    }
     d.emit(Event::Restored { fork, people_kept: keep_people });
     if !keep_people {
         d.beside(SideWrite::EraseCredentials);
@@ -242,6 +282,17 @@ fn end(d: &mut Draft<'_>, subject: Subject) {
             for organisation in of {
                 d.emit(Event::MemberLeft { organisation, person });
             }
+            // Off what they were invited to as well: nobody without a name is on a grant.
+            let on: Vec<GrantId> = d
+                .state
+                .grants_of(person)
+                .filter(|(_, g)| g.stands(d.now()))
+                .map(|(id, _)| id)
+                .collect();
+            for grant in on {
+                let cause = AssignmentEnd::LeftProvider;
+                d.emit(Event::AssignmentEnded { grant, person, cause });
+            }
         }
         Subject::Request(request) => {
             let now = d.now();
@@ -250,7 +301,8 @@ fn end(d: &mut Draft<'_>, subject: Subject) {
                 d.emit(Event::RequestCancelled { request, by_asker: false });
             }
         }
-        Subject::Session(_) => {} // every session was ended just now
+        Subject::Session(_) => {}    // every session was ended just now
+        Subject::Invitation(_) => {} // every one that waited was cancelled just now
         Subject::Webhook(id) => webhook::end(d, id),
         Subject::Stream(id) => stream::end(d, id),
     }

@@ -18,9 +18,11 @@ use crate::factor::Proof;
 use crate::grant::GrantEnd;
 use crate::halt::{self, HaltTarget};
 use crate::ids::{
-    AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId,
-    PasskeyId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
+    AccountId, ApplicationId, CommandId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId,
+    OrganisationId, PasskeyId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId,
+    WebhookId,
 };
+use crate::invitation::InvitationCancel;
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Party, Settings, Standing};
 use crate::permission::Permissions;
@@ -338,6 +340,46 @@ pub enum Event {
     AutoLeftOut { grant: GrantId, person: PersonId },
     /// There is no such rule any more.
     AutoCleared { grant: GrantId, cause: AutoEnd },
+    /// An external person has become a member of the provider, and is on the grant as one.
+    ExternalJoined { grant: GrantId, person: PersonId },
+    // -- invitations ------------------------------------------------------------------------------
+    /// Somebody from outside was invited to a grant. `recipient` is the address under a key that
+    /// stands outside the log, `token` the digest of the link's.
+    InvitationMade {
+        invitation: InvitationId,
+        grant: GrantId,
+        provider: OrganisationId,
+        by: PersonId,
+        email: W,
+        recipient: Digest32,
+        roles: Vec<RoleId>,
+        accounts: Accounts,
+        ends_at: Instant,
+        token: Digest32,
+    },
+    /// It was sent again with another link; the one before opens nothing any more.
+    InvitationResent { invitation: InvitationId, token: Digest32 },
+    /// It gives something else, or the ceiling left less of it.
+    InvitationChanged {
+        invitation: InvitationId,
+        roles: Vec<RoleId>,
+        accounts: Accounts,
+        ends_at: Instant,
+    },
+    /// Who vouched for it may not any more: it waits for another Admin.
+    InvitationHeld { invitation: InvitationId },
+    /// Another Admin vouches for it.
+    InvitationApproved { invitation: InvitationId, by: PersonId },
+    /// Somebody has registered by its link, or tried to with an address that has an account.
+    InvitationRegistered { invitation: InvitationId },
+    /// The invited person came in. Name and address are those of that time.
+    InvitationAccepted { invitation: InvitationId, person: PersonId, name: W, email: W },
+    /// Whoever holds the link said no.
+    InvitationDeclined { invitation: InvitationId },
+    /// It was taken back or fell away.
+    InvitationCancelled { invitation: InvitationId, cause: InvitationCancel },
+    /// Nothing is mailed to this address any more.
+    AddressSuppressed { recipient: Digest32 },
     // -- sessions -------------------------------------------------------------------------------
     /// A person entered a customer. Name and address are those of that time.
     SessionStarted {
@@ -495,6 +537,11 @@ impl Event {
             | E::HaltNoted { .. }
             | E::HaltLifted { .. }
             | E::ExpiryNoted { .. }
+            | E::InvitationMade { .. }
+            | E::InvitationApproved { .. }
+            | E::InvitationRegistered { .. }
+            | E::InvitationAccepted { .. }
+            | E::AddressSuppressed { .. }
             | E::MembershipRestored { .. }
             // No right hangs on who is told.
             | E::WebhookMade { .. }
@@ -551,6 +598,12 @@ impl Event {
             | E::AutoSuspended { .. }
             | E::AutoLeftOut { .. }
             | E::AutoCleared { .. }
+            | E::ExternalJoined { .. } // and is off when they leave again
+            | E::InvitationResent { .. } // the older link opens nothing any more
+            | E::InvitationChanged { .. }
+            | E::InvitationHeld { .. }
+            | E::InvitationDeclined { .. }
+            | E::InvitationCancelled { .. }
             | E::SessionShortened { .. }
             | E::SessionEnded { .. }
             | E::LockPlaced { .. }
@@ -589,7 +642,10 @@ impl Event {
             | E::PersonRenamed { name, .. }
             | E::PasskeyAdded { name, .. }
             | E::PasskeyRenamed { name, .. } => each(name),
-            E::PersonMade { name, email, .. } => [name, email].into_iter().for_each(each),
+            E::PersonMade { name, email, .. } | E::InvitationAccepted { name, email, .. } => {
+                [name, email].into_iter().for_each(each);
+            }
+            E::InvitationMade { email, .. } => each(email),
             E::MemberJoined { external, .. } => each(external),
             E::RequestAsked { roles, accounts, reason, ticket, name, email, company, .. } => {
                 roles.iter_mut().chain(accounts).for_each(&mut each);
@@ -670,6 +726,15 @@ impl Event {
             | E::AutoSuspended { .. }
             | E::AutoLeftOut { .. }
             | E::AutoCleared { .. }
+            | E::ExternalJoined { .. }
+            | E::InvitationResent { .. }
+            | E::InvitationChanged { .. }
+            | E::InvitationHeld { .. }
+            | E::InvitationApproved { .. }
+            | E::InvitationRegistered { .. }
+            | E::InvitationDeclined { .. }
+            | E::InvitationCancelled { .. }
+            | E::AddressSuppressed { .. }
             | E::SessionShortened { .. }
             | E::SessionEnded { .. }
             | E::LockLifted { .. }
@@ -706,6 +771,8 @@ pub enum Due {
     GrantWeek(GrantId),
     /// A grant that ends within a day.
     GrantDay(GrantId),
+    /// An invitation nobody answered.
+    Invitation(InvitationId),
 }
 
 /// Who may see an event, judged right after it happened: sorted, each once. No event names an
@@ -726,6 +793,9 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::LevelDefined { .. }
         | E::FirstRunOffered { .. }
         | E::HaltNoted { .. }
+        // Whose address it is, and whether it is known, is nobody's to read.
+        | E::InvitationRegistered { .. }
+        | E::AddressSuppressed { .. }
         // An application's affair with the platform.
         | E::StreamMade { .. }
         | E::StreamChanged { .. }
@@ -818,11 +888,28 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::AutoSuspended { grant }
         | E::AutoLeftOut { grant, .. }
         | E::AutoCleared { grant, .. }
+        | E::ExternalJoined { grant, .. }
+        | E::InvitationMade { grant, .. }
         | E::SessionStarted { grant, .. }
         | E::ExpiryNoted {
             what: Due::Grant(grant) | Due::GrantWeek(grant) | Due::GrantDay(grant),
         } => {
             sides(state, *grant, &mut to);
+        }
+        E::InvitationChanged { invitation, .. }
+        | E::InvitationAccepted { invitation, .. }
+        | E::InvitationDeclined { invitation }
+        | E::InvitationCancelled { invitation, .. }
+        | E::ExpiryNoted { what: Due::Invitation(invitation) } => {
+            if let Some(invitation) = state.invitations.get(*invitation) {
+                sides(state, invitation.grant, &mut to);
+            }
+        }
+        // How the provider goes about it is its own affair.
+        E::InvitationResent { invitation, .. }
+        | E::InvitationHeld { invitation }
+        | E::InvitationApproved { invitation, .. } => {
+            to.extend(state.invitations.get(*invitation).map(|i| i.provider));
         }
         E::SessionShortened { session, .. }
         | E::SessionEnded { session, .. }

@@ -117,6 +117,17 @@ names! {
     PasskeyRenamed => "passkey_renamed",
     PasskeyRemoved => "passkey_removed",
     FactorsReset => "factors_reset",
+    ExternalJoined => "external_joined",
+    InvitationMade => "invitation_made",
+    InvitationResent => "invitation_resent",
+    InvitationChanged => "invitation_changed",
+    InvitationHeld => "invitation_held",
+    InvitationApproved => "invitation_approved",
+    InvitationRegistered => "invitation_registered",
+    InvitationAccepted => "invitation_accepted",
+    InvitationDeclined => "invitation_declined",
+    InvitationCancelled => "invitation_cancelled",
+    AddressSuppressed => "address_suppressed",
 }
 
 /// The name as it stands here, if it is one.

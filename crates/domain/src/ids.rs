@@ -169,6 +169,8 @@ id!(/// An endpoint that is told what happened.
     WebhookId, "whk");
 id!(/// An application's stream of signed events.
     StreamId, "strm");
+id!(/// An assignment that waits for somebody from outside.
+    InvitationId, "inv");
 id!(/// One command, sent once, settled once.
     CommandId, "cmd");
 

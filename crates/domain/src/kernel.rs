@@ -5,8 +5,8 @@
 //! waiting is refused.
 
 use crate::command::{Caller, Command};
-use crate::draft::{Decided, Draft};
-use crate::event::Event;
+use crate::draft::{Decided, Draft, SideWrite};
+use crate::event::{Due, Event};
 use crate::ids::{CommandId, Ids};
 use crate::may;
 use crate::refusal::Refusal;
@@ -14,8 +14,9 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, auto, direct, erasure, factor, first_run, grant, halt, lock, offer,
-    organisation, partner_id, person, request, role, session, settle, signing, stream, webhook,
+    application, assignment, auto, direct, erasure, factor, first_run, grant, halt, invitation,
+    lock, offer, organisation, partner_id, person, request, role, session, settle, signing, stream,
+    webhook,
 };
 
 pub use crate::apply::row as apply;
@@ -163,6 +164,21 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         }
         C::SetAssignments { grant, people } => assignment::set(d, caller, grant, people),
         C::SetAuto { grant, auto, token } => auto::set(d, caller, grant, auto, token),
+        C::Invite(invite) => invitation::invite(d, caller, *invite),
+        C::ResendInvitation { grant, invitation: id, token, sealed } => {
+            invitation::resend(d, caller, grant, id, (token, sealed))
+        }
+        C::ChangeInvitation { grant, invitation: id, giving } => {
+            invitation::change(d, caller, grant, id, giving)
+        }
+        C::CancelInvitation { grant, invitation: id } => invitation::cancel(d, caller, grant, id),
+        C::ApproveInvitation { grant, invitation: id } => invitation::approve(d, caller, grant, id),
+        C::AcceptInvitation { token } => invitation::accept(d, caller, token),
+        C::DeclineInvitation { token } => invitation::decline(d, caller, token),
+        C::RegisterInvited { token, name, password_hash } => {
+            invitation::register(d, caller, token, &name, password_hash)
+        }
+        C::SuppressAddress { recipient } => invitation::suppress(d, caller, recipient),
         C::Enter(enter) => session::enter(d, caller, enter),
         C::CloseSession { session } => session::close(d, caller, session),
         C::EndSession { session } => session::end(d, caller, session),
@@ -212,6 +228,9 @@ fn note_due(d: &mut Draft<'_>, caller: &Caller) -> Result<(), Refusal> {
         d.state.due.iter().take_while(|(at, _)| *at <= now).take(MOST_DUE).copied().collect();
     for (_, what) in due {
         d.emit(Event::ExpiryNoted { what });
+        if let Due::Invitation(id) = what {
+            d.beside(SideWrite::DropSecrets { recipient: id.0 });
+        }
     }
     Ok(())
 }

@@ -38,6 +38,7 @@ pub mod direct;
 mod erasure;
 pub mod grant;
 pub mod halt;
+pub mod invitation;
 pub mod lock;
 pub mod offer;
 mod partner_id;

@@ -106,6 +106,9 @@ actions! {
     ManageWebhooks,
     ManagePlatformWebhooks,
     KeepStream,
+    ReadInvitations,
+    Invite,
+    AnswerInvitation,
 }
 
 /// What an action is done to: who stands on which side of it.
@@ -206,6 +209,7 @@ fn needs(action: Action) -> Needs {
         | A::EndAccess => KeyOr(Provision, Manage),
         A::ReadMembers | A::ReadRoles | A::ReadAccounts => KeyOr(Provision, Audit),
         A::SignOut | A::StepUp | A::ReadSelf | A::Enter | A::LeaveGrant => Needs::Owner,
+        A::AnswerInvitation => Needs::Owner,
         A::ManageFactors => Needs::FreshOwner,
         A::ReadOrganisation => Needs::KeyOrMember(Provision),
         A::ReadCustomerId | A::ReadSettings | A::ReadLocks => Portal(Customer, Audit),
@@ -223,7 +227,7 @@ fn needs(action: Action) -> Needs {
         A::Ask | A::CancelRequest | A::GiveUp | A::Assign | A::Unassign | A::SetAuto => {
             Portal(Provider, Assign)
         }
-        A::AcceptOffer | A::DeclineOffer => Portal(Provider, Assign),
+        A::AcceptOffer | A::DeclineOffer | A::Invite => Portal(Provider, Assign),
         A::RotatePartnerId => Fresh(Provider, Assign),
         A::ReadRequest | A::ReadGrant | A::ReadHistory | A::ReadEvents => Portal(Either, Audit),
         A::ReadWebhooks | A::ReadNotices => Portal(Either, Audit),
@@ -231,7 +235,7 @@ fn needs(action: Action) -> Needs {
         A::RestoreMembership => Fresh(Customer, Manage),
         // Who adds one takes the organisation's part of the log away with it.
         A::ManageWebhooks => Fresh(Either, Manage),
-        A::ReadAssignments => Portal(Either, Audit),
+        A::ReadAssignments | A::ReadInvitations => Portal(Either, Audit),
         A::CloseSession => Needs::OwnerOrSession,
         A::Evaluate | A::KeepStream => Key(DecideKey),
     }

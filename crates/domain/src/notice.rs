@@ -13,7 +13,8 @@ use crate::command::Principal;
 use crate::event::{Due, Event, Recorded, Row};
 use crate::grant::GrantEnd;
 use crate::halt::HaltTarget;
-use crate::ids::{GrantId, OrganisationId, PersonId, RequestId, SessionId};
+use crate::ids::{GrantId, InvitationId, OrganisationId, PersonId, RequestId, SessionId};
+use crate::invitation::InvitationPhase;
 use crate::lock::LockTarget;
 use crate::organisation::Standing;
 use crate::person::{PortalPermission, PortalRole};
@@ -117,6 +118,20 @@ kinds! {
     Superseded => "membership_superseded",
     /// The organisation took them back as its own member.
     MembershipRestored => "membership_restored",
+    /// Somebody from outside was invited to a grant.
+    Invited => "invited",
+    /// The invitation was sent again.
+    InvitedAgain => "invited_again",
+    /// The invited person came in.
+    InvitationAccepted => "invitation_accepted",
+    /// They said no.
+    InvitationDeclined => "invitation_declined",
+    /// It was taken back or fell away.
+    InvitationCancelled => "invitation_cancelled",
+    /// Nobody answered it in time.
+    InvitationLapsed => "invitation_expired",
+    /// Who vouched for it has gone: it waits for another Admin.
+    InvitationHeld => "invitation_held",
     /// A webhook was made, changed, turned off or removed.
     WebhooksChanged => "webhooks_changed",
 }
@@ -139,6 +154,8 @@ impl Kind {
             | (Self::Offered | Self::Withdrawn | Self::Amended, Side::Customer)
             | (Self::ImpersonationStarted | Self::ImpersonationEnded, Side::Provider)
             | (Self::Narrowed | Self::NoRoles, Side::Customer)
+            | (Self::InvitationDeclined | Self::InvitationLapsed, Side::Customer)
+            | (Self::Invited | Self::InvitedAgain | Self::InvitationCancelled, _)
             | (Self::Trimmed | Self::Confirmed, _) => None,
             (Self::Revoked | Self::Locked | Self::Unlocked | Self::Halted, _)
             | (Self::ImpersonationStarted | Self::ImpersonationEnded, _) => Some(Audit),
@@ -149,7 +166,17 @@ impl Kind {
     /// Whether a side is told at all.
     fn concerns(self, side: Side) -> bool {
         // Who of the partner's people has less is the partner's to settle.
-        !matches!((self, side), (Self::NoRoles | Self::Trimmed, Side::Customer))
+        let of_partner = matches!(
+            self,
+            Self::NoRoles | Self::Trimmed | Self::InvitedAgain | Self::InvitationHeld
+        );
+        !(of_partner && side == Side::Customer)
+    }
+
+    /// Whether the mail goes to the invited person, and to nobody of the organisation.
+    #[must_use]
+    pub fn goes_to_the_invited(self, side: Side) -> bool {
+        side == Side::Provider && matches!(self, Self::Invited | Self::InvitedAgain)
     }
 }
 
@@ -197,6 +224,8 @@ pub struct Facts {
     pub other: Option<OrganisationId>,
     /// When the grant ends, where that is what is said.
     pub ends: Option<Instant>,
+    /// The invitation.
+    pub invitation: Option<InvitationId>,
 }
 
 /// One notice to one organisation.
@@ -273,7 +302,8 @@ impl About {
             _ => (Side::Own, None),
         };
         let facts = Facts { other: other.or(self.facts.other), ..self.facts };
-        let mail = !self.quiet && self.kind.mailed(side).is_some();
+        let mailed = self.kind.mailed(side).is_some() || self.kind.goes_to_the_invited(side);
+        let mail = !self.quiet && mailed;
         self.kind.concerns(side).then_some(Notice {
             organisation,
             index: 0,
@@ -303,6 +333,7 @@ fn put(out: &mut Vec<Notice>, new: Notice) {
     known.facts.session = same(known.facts.session, new.facts.session);
     known.facts.person = same(known.facts.person, new.facts.person);
     known.facts.ends = same(known.facts.ends, new.facts.ends);
+    known.facts.invitation = same(known.facts.invitation, new.facts.invitation);
 }
 
 fn of(before: &State, row: &Row, event: &Event, after: &State) -> Option<About> {
@@ -368,6 +399,18 @@ fn of(before: &State, row: &Row, event: &Event, after: &State) -> Option<About> 
             let facts = Facts { person: Some(*person), ..Facts::default() };
             Some(About::own(Kind::MembershipRestored, facts))
         }
+        E::InvitationMade { invitation: id, .. } => invitation(after, Kind::Invited, *id),
+        E::InvitationResent { invitation: id, .. } => invitation(after, Kind::InvitedAgain, *id),
+        E::InvitationAccepted { invitation: id, person, .. } => {
+            on(invitation(after, Kind::InvitationAccepted, *id), *person)
+        }
+        E::InvitationDeclined { invitation: id } => {
+            invitation(after, Kind::InvitationDeclined, *id)
+        }
+        E::InvitationCancelled { invitation: id, .. } => {
+            invitation(after, Kind::InvitationCancelled, *id)
+        }
+        E::InvitationHeld { invitation: id } => invitation(after, Kind::InvitationHeld, *id),
         E::WebhookMade { .. } | E::WebhookChanged { .. } | E::WebhookRemoved { .. } => {
             Some(About::own(Kind::WebhooksChanged, Facts::default()))
         }
@@ -400,6 +443,11 @@ fn grant(state: &State, kind: Kind, id: GrantId) -> Option<About> {
     Some(About { kind, sides, facts, quiet: false })
 }
 
+fn invitation(state: &State, kind: Kind, id: InvitationId) -> Option<About> {
+    let about = grant(state, kind, state.invitations.get(id)?.grant)?;
+    Some(About { facts: Facts { invitation: Some(id), ..about.facts }, ..about })
+}
+
 /// Of sessions only those are told of in which somebody acts as the customer.
 fn session(state: &State, kind: Kind, id: SessionId) -> Option<About> {
     let session = state.sessions.get(id).filter(|s| s.mode == Mode::ActAs)?;
@@ -423,6 +471,13 @@ fn due(at: Instant, what: Due, state: &State) -> Option<About> {
         }
         Due::Grant(id) => grant(state, Kind::Expired, id),
         Due::Session(id) => session(state, Kind::ImpersonationEnded, id),
+        // What fell away with its grant has not expired.
+        Due::Invitation(id) => {
+            let known = state.invitations.get(id)?;
+            let lapsed = known.phase(state, at) == InvitationPhase::Expired;
+            let stands = state.grants.get(known.grant).is_some_and(|g| g.stands(at));
+            invitation(state, Kind::InvitationLapsed, id).filter(|_| lapsed && stands)
+        }
         Due::GrantWeek(id) => ending(Kind::EndsInAWeek, id, DAY_BEFORE),
         Due::GrantDay(id) => ending(Kind::EndsInADay, id, 0),
     }

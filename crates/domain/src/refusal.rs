@@ -51,6 +51,12 @@ pub enum Refusal {
     AskedTooOften,
     /// Too many offers of this customer wait for an answer.
     TooManyOffers,
+    /// The customer lets nobody from outside in by this grant.
+    ExternalNotAllowed,
+    /// The address is invited to this grant already.
+    AlreadyInvited,
+    /// Too many invitations within a day, or one sent too often.
+    TooManyInvitations,
     /// The same organisation cannot be both sides.
     SameOrganisation,
     /// A removal would leave a live grant without anybody.
@@ -130,6 +136,9 @@ impl Refusal {
             Self::AlreadyPending => "already_pending",
             Self::AskedTooOften => "asked_too_often",
             Self::TooManyOffers => "too_many_offers",
+            Self::ExternalNotAllowed => "external_not_allowed",
+            Self::AlreadyInvited => "already_invited",
+            Self::TooManyInvitations => "too_many_invitations",
             Self::SameOrganisation => "same_organisation",
             Self::LastUser => "last_user",
             Self::AutoAssignEnabled => "auto_assign_enabled",
@@ -172,6 +181,9 @@ impl Refusal {
             | Self::AlreadyPending
             | Self::AskedTooOften
             | Self::TooManyOffers
+            | Self::ExternalNotAllowed
+            | Self::AlreadyInvited
+            | Self::TooManyInvitations
             | Self::LastUser
             | Self::AutoAssignEnabled
             | Self::LastAdmin
@@ -242,6 +254,20 @@ impl Refusal {
             Self::TooManyOffers => {
                 "Too many of your offers wait for an answer, or were made to this partner within a day; withdraw some, \
                  or offer again tomorrow."
+                    .into()
+            }
+            Self::ExternalNotAllowed => {
+                "The customer lets nobody from outside in by this access; ask it to allow that."
+                    .into()
+            }
+            Self::AlreadyInvited => {
+                "This address is invited to this access already; send that invitation again, or \
+                 cancel it first."
+                    .into()
+            }
+            Self::TooManyInvitations => {
+                "Your organisation has invited too often: fifty within a day, one address five times \
+                 within a day, or one invitation sent again three times. Invite again tomorrow."
                     .into()
             }
             Self::SameOrganisation => "An organisation cannot let itself in.".into(),

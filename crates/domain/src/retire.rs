@@ -1,7 +1,8 @@
 //! Letting go: what a noun's own file says may be forgotten leaves the memory here.
 
 use crate::apply;
-use crate::ids::{GrantId, RequestId, SessionId, SignInId};
+use crate::ids::{GrantId, InvitationId, RequestId, SessionId, SignInId};
+use crate::invitation::{Invitation, InvitationState};
 use crate::state::{Retire, State};
 use crate::time::Instant;
 
@@ -11,6 +12,7 @@ pub(crate) fn retire(state: &mut State, what: Retire, at: Instant) {
         Retire::Grant(id) => grant(state, id),
         Retire::Session(id) => session(state, id),
         Retire::SignIn(id) => sign_in(state, id),
+        Retire::Invitation(id) => invitation(state, id),
         Retire::SigningKey(kid) => drop(state.signing_keys.remove(&kid)),
         Retire::PastMember(organisation, person) => {
             // A person who came back and left again is remembered from the later leaving.
@@ -52,6 +54,8 @@ fn grant(state: &mut State, id: GrantId) {
     for left in sessions {
         session(state, left);
     }
+    let invited: Vec<InvitationId> = state.invitations_to(id).collect();
+    invited.into_iter().for_each(|gone| apply::forget_invitation(state, gone));
     apply::drop_assignments(state, id);
     for role in &gone.roles {
         state.grants_with.remove(&(role.role, id));
@@ -82,5 +86,13 @@ fn sign_in(state: &mut State, id: SignInId) {
         state.sign_in_digests.remove(&gone.token);
         state.sign_ins_of.remove(&(gone.person, id));
         state.sign_ins.remove(id);
+    }
+}
+
+/// One by which somebody came in is remembered with its grant.
+fn invitation(state: &mut State, id: InvitationId) {
+    let accepted = |i: &Invitation| matches!(i.state, InvitationState::Accepted { .. });
+    if !state.invitations.get(id).is_some_and(accepted) {
+        apply::forget_invitation(state, id);
     }
 }

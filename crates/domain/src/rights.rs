@@ -243,8 +243,12 @@ pub fn stands(state: &State, session: &Session) -> Option<SessionEnd> {
     if assignment.state != AssignmentState::Active || !grant.modes.contains(session.mode) {
         return Some(SessionEnd::AssignmentLost);
     }
+    if assignment.basis == Basis::Invited && !grant.lets_outsiders_in(state) {
+        return Some(SessionEnd::AssignmentLost);
+    }
     let member_active = match assignment.basis {
-        Basis::Invited => true, // hangs on the grant alone
+        // Hangs on the grant alone; whoever is a member of the provider is nobody from outside.
+        Basis::Invited => !state.members.contains_key(&(provider, session.person)),
         Basis::Individual | Basis::Automatic => {
             state.active_member(provider, session.person).is_some()
         }

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::assignment::{AssignmentEnd, AssignmentState, Basis};
+use crate::assignment::{self, AssignmentEnd, AssignmentState, Basis};
 use crate::auto::AutoEnd;
 use crate::direct;
 use crate::draft::Draft;
 use crate::event::Event;
 use crate::grant::Grant;
 use crate::ids::{AccountId, GrantId, PersonId, RoleId, SessionId};
+use crate::invitation;
 use crate::organisation::Accounts;
 use crate::refusal::Refusal;
 use crate::rights;
@@ -28,8 +29,10 @@ pub(crate) fn consequences(d: &mut Draft<'_>, before: &State) -> Result<(), Refu
     if d.nothing_happened() {
         return Ok(());
     }
+    let touched = touched_rows(d);
     assignments(d);
     direct::supersede(d)?;
+    invitation::settle(d, touched.iter().copied());
     sessions(d);
     // Whoever is superseded at home is no use on the grants that their own organisation was given.
     unattended(d, before);
@@ -62,11 +65,17 @@ fn assignments(d: &mut Draft<'_>) {
         rule(d, *id, &grant);
         let people: Vec<PersonId> = d.state.rows_on(*id).map(|(p, _)| p).collect();
         for person in people {
-            if let Some(assignment) = d.state.assignment(*id, person)
-                && let Some(event) = fit(&d.state, &grant, &assignment)
-            {
-                d.emit(event);
+            // Twice: who has joined the provider is looked at again as the member that they are.
+            for _ in 0..2 {
+                if let Some(assignment) = d.state.assignment(*id, person)
+                    && let Some(event) = fit(&d.state, &grant, &assignment)
+                {
+                    d.emit(event);
+                }
             }
+        }
+        if grant.auto.is_some() {
+            replaced(d, *id); // who came from outside, and is a member now
         }
     }
 }
@@ -89,6 +98,14 @@ fn rule(d: &mut Draft<'_>, id: GrantId, grant: &Grant) {
         }
     } else if trimmed {
         d.emit(Event::AutoTrimmed { grant: id, roles });
+    }
+    replaced(d, id);
+}
+
+/// Ends the rows of members on a grant whose rule covers them.
+fn replaced(d: &mut Draft<'_>, id: GrantId) {
+    if d.state.grants.get(id).is_none_or(|g| g.auto.is_none()) {
+        return; // the rule has ended in this row
     }
     let individual = d.state.rows_on(id).filter(|(_, a)| a.basis == Basis::Individual);
     let individual: Vec<PersonId> = individual.map(|(person, _)| person).collect();
@@ -127,28 +144,20 @@ fn lives(state: &State, grant: &Grant, account: AccountId) -> bool {
 fn fit(state: &State, grant: &Grant, a: &AssignmentView) -> Option<Event> {
     let (id, person) = (a.grant, a.person);
     let provider = grant.provider.organisation;
-    if a.row.basis != Basis::Invited {
-        let ended = |cause| Some(Event::AssignmentEnded { grant: id, person, cause });
-        match state.members.get(&(provider, person)) {
-            None => return ended(AssignmentEnd::LeftProvider),
-            Some(m) if !grant.provider.includes(provider, m.unit) => {
-                return ended(AssignmentEnd::LeftUnit);
-            }
-            Some(_) => {}
+    let ended = |cause| Some(Event::AssignmentEnded { grant: id, person, cause });
+    match (a.row.basis, state.members.get(&(provider, person))) {
+        (Basis::Invited, None) if !grant.lets_outsiders_in(state) => {
+            return ended(AssignmentEnd::ExternalBarred);
         }
+        (Basis::Invited, None) => {}
+        (_, None) => return ended(AssignmentEnd::LeftProvider),
+        (_, Some(m)) if !grant.provider.includes(provider, m.unit) => {
+            return ended(AssignmentEnd::LeftUnit);
+        }
+        (Basis::Invited, Some(_)) => return Some(Event::ExternalJoined { grant: id, person }),
+        (_, Some(_)) => {}
     }
-    let accounts = match &a.accounts {
-        Accounts::All if grant.accounts.is_empty() => Accounts::List(BTreeSet::new()),
-        Accounts::All => Accounts::All,
-        Accounts::List(list) => Accounts::List(
-            list.iter()
-                .copied()
-                .filter(|x| {
-                    lives(state, grant, *x) && grant.accounts.covers(&Accounts::List([*x].into()))
-                })
-                .collect(),
-        ),
-    };
+    let accounts = assignment::left_of(state, grant, &a.accounts);
     if accounts.is_empty() {
         return Some(Event::AssignmentEnded {
             grant: id,

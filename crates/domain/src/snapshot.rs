@@ -17,9 +17,10 @@ use crate::factor::Factors;
 use crate::grant::Grant;
 use crate::halt::Halt;
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
+    AccountId, ApplicationId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId,
+    OrganisationId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
+use crate::invitation::Invitation;
 use crate::lock::Lock;
 use crate::organisation::{Account, Organisation, Party, Standing, Unit};
 use crate::person::{Member, Person, SignIn};
@@ -93,6 +94,9 @@ facts! {
     halts: Table<HaltId, Halt>,
     webhooks: Table<WebhookId, Webhook>,
     streams: Table<StreamId, Stream>,
+    invitations: Table<InvitationId, Invitation>,
+    suppressed: OrdSet<Digest32>,
+    invited: OrdSet<(PersonId, InvitationId)>,
     members: OrdMap<(OrganisationId, PersonId), Member>,
     past_members: OrdMap<(OrganisationId, PersonId), Instant>,
     assignments: OrdMap<(Slot, Slot), Assignment>,
@@ -131,6 +135,11 @@ facts! {
     locks_on,
     halts_on,
     webhooks_of,
+    invitations_to,
+    invitations_from,
+    invitations_by,
+    invitations_of,
+    invitation_tokens,
 }
 
 /// The facts of a state as bytes.
@@ -258,6 +267,7 @@ fn affairs(state: &State, out: &mut Vec<Reference>) {
     }
     out.extend(state.sessions.rows().filter_map(|(_, s)| s.reason).map(plain));
     out.extend(state.locks.rows().filter_map(|(_, l)| l.reason).map(plain));
+    out.extend(state.invitations.rows().map(|(_, i)| plain(i.email)));
     for (_, w) in state.webhooks.rows() {
         out.extend(std::iter::once(w.url).chain(w.description).map(plain));
     }
@@ -325,6 +335,16 @@ fn follow_affairs(state: &mut State) {
     state.sessions_of = set(state.sessions.rows().map(|(id, s)| (s.person, id)));
     let owned = |(id, w): (WebhookId, &Webhook)| (w.owner.unwrap_or(OrganisationId::MIN), id);
     state.webhooks_of = set(state.webhooks.rows().map(owned));
+    let invitations = || state.invitations.rows();
+    let (to, from, by, of, tokens) = (
+        set(invitations().map(|(id, i)| (i.grant, id))),
+        set(invitations().map(|(id, i)| (i.provider, id))),
+        set(invitations().map(|(id, i)| (i.by, id))),
+        set(invitations().map(|(id, i)| (i.recipient, id))),
+        map(invitations().map(|(id, i)| (i.token, id))),
+    );
+    (state.invitations_to, state.invitations_from, state.invitations_by) = (to, from, by);
+    (state.invitations_of, state.invitation_tokens) = (of, tokens);
     state.halts_on = map(state.halts.rows().map(|(id, h)| (h.target, id)));
     state.locks_on = map(state.locks.rows().map(|(id, l)| ((l.customer, l.target), id)));
 }

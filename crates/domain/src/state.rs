@@ -17,9 +17,10 @@ use crate::factor::Factors;
 use crate::grant::Grant;
 use crate::halt::{Halt, HaltTarget};
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, HaltId, KeyId, LockId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
+    AccountId, ApplicationId, Digest32, GrantId, HaltId, InvitationId, KeyId, LockId,
+    OrganisationId, PersonId, RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
+use crate::invitation::Invitation;
 use crate::lock::{Lock, LockTarget};
 use crate::organisation::{Account, Accounts, Organisation, Party, Standing, Unit};
 use crate::person::{Member, Person, SignIn};
@@ -80,6 +81,8 @@ pub struct State {
     pub webhooks: Table<WebhookId, Webhook>,
     /// Event streams of applications; removed ones are gone.
     pub streams: Table<StreamId, Stream>,
+    /// Invitations that wait, those that were accepted, and the others for a while.
+    pub invitations: Table<InvitationId, Invitation>,
     /// All words.
     pub words: Words,
     /// Members, by organisation and person.
@@ -122,6 +125,15 @@ pub struct State {
     pub(crate) halts_on: OrdMap<HaltTarget, HaltId>,
     /// By owner; the platform's stand under [`OrganisationId::MIN`].
     pub(crate) webhooks_of: OrdSet<(OrganisationId, WebhookId)>,
+    /// Addresses to which nothing is mailed, under the installation's key.
+    pub(crate) suppressed: OrdSet<Digest32>,
+    /// Who has accepted what, until they are erased: the address goes with them.
+    pub(crate) invited: OrdSet<(PersonId, InvitationId)>,
+    pub(crate) invitations_to: OrdSet<(GrantId, InvitationId)>,
+    pub(crate) invitations_from: OrdSet<(OrganisationId, InvitationId)>,
+    pub(crate) invitations_by: OrdSet<(PersonId, InvitationId)>,
+    pub(crate) invitations_of: OrdSet<(Digest32, InvitationId)>,
+    pub(crate) invitation_tokens: OrdMap<Digest32, InvitationId>,
     /// What falls due by the clock and is not noted yet.
     pub(crate) due: OrdSet<(Instant, Due)>,
     pub(crate) retire: OrdSet<(Instant, Retire)>,
@@ -136,6 +148,7 @@ pub(crate) enum Retire {
     SignIn(SignInId),
     PastMember(OrganisationId, PersonId),
     SigningKey(Digest32),
+    Invitation(InvitationId),
 }
 
 impl Default for State {
@@ -166,6 +179,7 @@ impl Default for State {
             halts: Table::default(),
             webhooks: Table::default(),
             streams: Table::default(),
+            invitations: Table::default(),
             words: Words::default(),
             members: OrdMap::new(),
             memberships: OrdSet::new(),
@@ -201,6 +215,13 @@ impl Default for State {
             locks_on: OrdMap::new(),
             halts_on: OrdMap::new(),
             webhooks_of: OrdSet::new(),
+            suppressed: OrdSet::new(),
+            invited: OrdSet::new(),
+            invitations_to: OrdSet::new(),
+            invitations_from: OrdSet::new(),
+            invitations_by: OrdSet::new(),
+            invitations_of: OrdSet::new(),
+            invitation_tokens: OrdMap::new(),
             due: OrdSet::new(),
             retire: OrdSet::new(),
         }
@@ -465,7 +486,7 @@ impl State {
     }
 
     /// Whether an assignment gives access at `now`: it is active, and so is the membership that it
-    /// hangs on.
+    /// hangs on; or it is of somebody from outside, and the grant lets such people in.
     #[must_use]
     pub fn attends(
         &self,
@@ -474,11 +495,14 @@ impl State {
         row: &Assignment,
         now: Instant,
     ) -> bool {
-        let member = || {
-            let provider = self.grants.get(grant).map(|g| g.provider.organisation);
-            provider.is_some_and(|p| self.active_member(p, person).is_some())
+        let holds = |grant: &Grant| match row.basis {
+            Basis::Invited => {
+                let provider = grant.provider.organisation;
+                grant.lets_outsiders_in(self) && !self.members.contains_key(&(provider, person))
+            }
+            _ => self.active_member(grant.provider.organisation, person).is_some(),
         };
-        row.is_active(now) && (row.basis == Basis::Invited || member())
+        row.is_active(now) && self.grants.get(grant).is_some_and(holds)
     }
 
     /// How many people a grant gives access to at `now`.
@@ -528,6 +552,58 @@ impl State {
         provider: OrganisationId,
     ) -> impl DoubleEndedIterator<Item = RequestId> + '_ {
         pairs(&self.requests_from, provider, RequestId::MIN, RequestId::MAX)
+    }
+
+    /// Invitations to a grant, oldest first.
+    pub fn invitations_to(
+        &self,
+        grant: GrantId,
+    ) -> impl DoubleEndedIterator<Item = InvitationId> + '_ {
+        pairs(&self.invitations_to, grant, InvitationId::MIN, InvitationId::MAX)
+    }
+
+    /// Invitations that an organisation made, oldest first.
+    pub fn invitations_from(
+        &self,
+        provider: OrganisationId,
+    ) -> impl DoubleEndedIterator<Item = InvitationId> + '_ {
+        pairs(&self.invitations_from, provider, InvitationId::MIN, InvitationId::MAX)
+    }
+
+    /// Invitations for which a person vouches, oldest first.
+    pub fn invitations_by(
+        &self,
+        person: PersonId,
+    ) -> impl DoubleEndedIterator<Item = InvitationId> + '_ {
+        pairs(&self.invitations_by, person, InvitationId::MIN, InvitationId::MAX)
+    }
+
+    /// Invitations of an address, oldest first.
+    pub fn invitations_of(
+        &self,
+        recipient: Digest32,
+    ) -> impl DoubleEndedIterator<Item = InvitationId> + '_ {
+        pairs(&self.invitations_of, recipient, InvitationId::MIN, InvitationId::MAX)
+    }
+
+    /// Invitations that a person has accepted, oldest first.
+    pub(crate) fn accepted_by(
+        &self,
+        person: PersonId,
+    ) -> impl DoubleEndedIterator<Item = InvitationId> + '_ {
+        pairs(&self.invited, person, InvitationId::MIN, InvitationId::MAX)
+    }
+
+    /// The invitation that a link leads to.
+    #[must_use]
+    pub fn invitation_by_token(&self, token: Digest32) -> Option<InvitationId> {
+        self.invitation_tokens.get(&token).copied()
+    }
+
+    /// Whether nothing is mailed to an address.
+    #[must_use]
+    pub fn is_suppressed(&self, recipient: Digest32) -> bool {
+        self.suppressed.contains(&recipient)
     }
 
     /// Sessions under a grant that are still remembered.

@@ -13,7 +13,8 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_security::MixedScript as _;
 
 use crate::ids::{
-    AccountId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId, WebhookId,
+    AccountId, InvitationId, OrganisationId, PersonId, RequestId, SessionId, StreamId, UnitId,
+    WebhookId,
 };
 use crate::refusal::Refusal;
 
@@ -41,6 +42,8 @@ pub enum Subject {
     Webhook(WebhookId),
     /// Where an event stream leads, how it is described, and what was said to it.
     Stream(StreamId),
+    /// The address that was invited.
+    Invitation(InvitationId),
 }
 
 /// As its identifier, whose prefix says of which kind it is.
@@ -55,6 +58,7 @@ impl std::fmt::Display for Subject {
             Self::Session(id) => id.fmt(f),
             Self::Webhook(id) => id.fmt(f),
             Self::Stream(id) => id.fmt(f),
+            Self::Invitation(id) => id.fmt(f),
         }
     }
 }

@@ -8,7 +8,8 @@
 use serde::Serialize;
 
 use crate::ids::{
-    AccountId, ApplicationId, Digest32, GrantId, OrganisationId, PersonId, RoleId, UnitId,
+    AccountId, ApplicationId, Digest32, GrantId, InvitationId, OrganisationId, PersonId, RoleId,
+    UnitId,
 };
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -31,6 +32,7 @@ pub enum Versioned {
     Assignment(GrantId, PersonId),
     /// Everybody on a grant, and what they have there.
     Assignments(GrantId),
+    Invitation(InvitationId),
     /// Something that is not there.
     Nothing,
 }
@@ -115,6 +117,11 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
             let a = state.assignment(*grant, *id)?;
             let row = (a.row.ends_at, a.row.basis, a.row.state);
             Some(said("assignment", &(grant, id, &a.roles, &a.accounts, row)))
+        }
+        Versioned::Invitation(id) => {
+            let i = state.invitations.get(*id)?;
+            let given = (&i.roles, &i.accounts, i.ends_at, i.held);
+            Some(said("invitation", &(id, given, i.sent.len(), i.state)))
         }
         Versioned::Assignments(grant) => {
             state.grants.get(*grant)?;

@@ -129,12 +129,11 @@ pub fn tenants(state: &State, person: PersonId, now: Instant) -> impl Iterator<I
     state.grants_of(person).filter_map(move |(id, grant)| {
         let (customer, provider) = (grant.customer.organisation, grant.provider.organisation);
         let open = grant.phase(now) == GrantPhase::Active
-            && state.assignment_row(id, person).is_some_and(|a| a.is_active(now))
+            && state.assignment_row(id, person).is_some_and(|a| state.attends(id, person, a, now))
             && !state.is_locked(customer, provider, Some(person))
             && !state.is_halted(id, Some(person))
             && state.party_is_active(grant.customer)
-            && state.party_is_active(grant.provider)
-            && state.active_member(provider, person).is_some();
+            && state.party_is_active(grant.provider);
         open.then_some(Tenant { id, grant })
     })
 }

@@ -136,6 +136,7 @@ const TABLES: &[Table] = &[
             ("ends", Number),
             ("count", Number),
             ("mail", Number),
+            ("invitation", Bytes),
         ],
     ),
     table(

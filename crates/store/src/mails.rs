@@ -93,7 +93,7 @@ macro_rules! with_notice {
     ($rest:literal) => {
         concat!(
             "SELECT n.organisation, n.seq, n.ix, n.kind, n.side, n.at, n.request, n.grant_id, n.session, n.person, n.other, \
-             n.ends, n.count, n.mail",
+             n.ends, n.count, n.mail, n.invitation",
             $rest
         )
     };
@@ -285,9 +285,9 @@ impl Mails {
                 );
                 c.prepare_cached(sql)?
                     .query_row([now.0], |r| {
-                        let person: [u8; 16] = r.get(14)?;
+                        let person: [u8; 16] = r.get(15)?;
                         let person = u128::from_be_bytes(person);
-                        Ok((columns_sqlite(r)?, person, r.get::<_, i64>(15)?, r.get::<_, i64>(16)?))
+                        Ok((columns_sqlite(r)?, person, r.get::<_, i64>(16)?, r.get::<_, i64>(17)?))
                     })
                     .optional()?
             }
@@ -299,8 +299,8 @@ impl Mails {
                 );
                 let rows = c.query(sql, &[&now.0])?;
                 let read = |r: &::postgres::Row| {
-                    let person = postgres::big(r, 14)?;
-                    Ok::<_, StoreError>((columns_postgres(r)?, person, r.try_get(15)?, r.try_get(16)?))
+                    let person = postgres::big(r, 15)?;
+                    Ok::<_, StoreError>((columns_postgres(r)?, person, r.try_get(16)?, r.try_get(17)?))
                 };
                 rows.first().map(read).transpose()
             })?,

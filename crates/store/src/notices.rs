@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use comity_domain::draft::SideWrite;
 use comity_domain::event::Row;
-use comity_domain::ids::{GrantId, OrganisationId, PersonId, RequestId, SessionId};
+use comity_domain::ids::{GrantId, InvitationId, OrganisationId, PersonId, RequestId, SessionId};
 use comity_domain::notice::{Facts, Kind, Notice, Side};
 use comity_domain::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -43,13 +43,13 @@ pub(crate) const OF_A_PERSON_POSTGRES: [&str; 3] = [
 ];
 
 const PAGE_SQLITE: &str = "SELECT * FROM (SELECT n.organisation, n.seq, n.ix, n.kind, n.side, n.at, n.request, n.grant_id, n.session, \
-     n.person, n.other, n.ends, n.count, n.mail, \
+     n.person, n.other, n.ends, n.count, n.mail, n.invitation, \
      (n.seq <= COALESCE((SELECT upto FROM notice_read r WHERE r.organisation = n.organisation AND r.person = ?2), 0) \
      OR EXISTS (SELECT 1 FROM notice_seen s WHERE s.organisation = n.organisation AND s.person = ?2 AND s.seq = n.seq AND s.ix = n.ix)) AS seen \
      FROM notice n WHERE n.organisation = ?1 AND (n.seq, n.ix) < (?3, ?4)) \
      WHERE ?5 = 0 OR NOT seen ORDER BY seq DESC, ix DESC LIMIT ?6";
 const PAGE_POSTGRES: &str = "SELECT * FROM (SELECT n.organisation, n.seq, n.ix, n.kind, n.side, n.at, n.request, n.grant_id, n.session, \
-     n.person, n.other, n.ends, n.count, n.mail, \
+     n.person, n.other, n.ends, n.count, n.mail, n.invitation, \
      (n.seq <= COALESCE((SELECT upto FROM notice_read r WHERE r.organisation = n.organisation AND r.person = $2), 0) \
      OR EXISTS (SELECT 1 FROM notice_seen s WHERE s.organisation = n.organisation AND s.person = $2 AND s.seq = n.seq AND s.ix = n.ix)) AS seen \
      FROM notice n WHERE n.organisation = $1 AND (n.seq, n.ix) < ($3, $4)) AS page \
@@ -81,7 +81,7 @@ impl Reader {
             Engine::Sqlite(files) => files.with(|c| {
                 let mut ask = c.prepare_cached(PAGE_SQLITE)?;
                 let rows = ask.query_map(params![own, who, seq, ix, only, limit], |r| {
-                    Ok((columns_sqlite(r)?, r.get(14)?))
+                    Ok((columns_sqlite(r)?, r.get(15)?))
                 })?;
                 rows.map(|row| row.map_err(StoreError::from).and_then(|(c, read)| noticed(c, read)))
                     .collect()
@@ -90,7 +90,7 @@ impl Reader {
                 let bound: [&(dyn ::postgres::types::ToSql + Sync); 6] =
                     [&own.as_slice(), &who.as_slice(), &seq, &ix, &only, &limit];
                 let rows = c.query(PAGE_POSTGRES, &bound)?;
-                rows.iter().map(|r| noticed(columns_postgres(r)?, r.try_get(14)?)).collect()
+                rows.iter().map(|r| noticed(columns_postgres(r)?, r.try_get(15)?)).collect()
             }),
         }
     }
@@ -247,19 +247,19 @@ pub(crate) struct Columns {
     numbers: [i64; 3],
     kind: String,
     side: String,
-    ids: [Big; 5],
+    ids: [Big; 6],
     ends: Option<i64>,
     counted: [i64; 2],
 }
 
-/// The fourteen columns, in the order of the table, from the first on.
+/// The fifteen columns, in the order of the table, from the first on.
 pub(crate) fn columns_sqlite(r: &rusqlite::Row<'_>) -> rusqlite::Result<Columns> {
     Ok(Columns {
         organisation: r.get(0)?,
         numbers: [r.get(1)?, r.get(2)?, r.get(5)?],
         kind: r.get(3)?,
         side: r.get(4)?,
-        ids: [r.get(6)?, r.get(7)?, r.get(8)?, r.get(9)?, r.get(10)?],
+        ids: [r.get(6)?, r.get(7)?, r.get(8)?, r.get(9)?, r.get(10)?, r.get(14)?],
         ends: r.get(11)?,
         counted: [r.get(12)?, r.get(13)?],
     })
@@ -271,7 +271,14 @@ pub(crate) fn columns_postgres(r: &::postgres::Row) -> Result<Columns, StoreErro
         numbers: [r.try_get(1)?, r.try_get(2)?, r.try_get(5)?],
         kind: r.try_get(3)?,
         side: r.try_get(4)?,
-        ids: [r.try_get(6)?, r.try_get(7)?, r.try_get(8)?, r.try_get(9)?, r.try_get(10)?],
+        ids: [
+            r.try_get(6)?,
+            r.try_get(7)?,
+            r.try_get(8)?,
+            r.try_get(9)?,
+            r.try_get(10)?,
+            r.try_get(14)?,
+        ],
         ends: r.try_get(11)?,
         counted: [r.try_get(12)?, r.try_get(13)?],
     })
@@ -283,7 +290,7 @@ pub(crate) fn noticed(c: Columns, read: bool) -> Result<Noticed, StoreError> {
         Ok(u128::from_be_bytes(bytes))
     };
     let small = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    let [request, grant, session, person, other] = &c.ids;
+    let [request, grant, session, person, other, invitation] = &c.ids;
     let maybe = |b: &Big| b.as_deref().map(big).transpose();
     let [seq, ix, at] = c.numbers;
     let [count, mail] = c.counted;
@@ -299,6 +306,7 @@ pub(crate) fn noticed(c: Columns, read: bool) -> Result<Noticed, StoreError> {
             person: maybe(person)?.map(PersonId),
             other: maybe(other)?.map(OrganisationId),
             ends: c.ends.map(Instant),
+            invitation: maybe(invitation)?.map(InvitationId),
         },
         count: small(count),
         mail: mail != 0,
@@ -306,7 +314,7 @@ pub(crate) fn noticed(c: Columns, read: bool) -> Result<Noticed, StoreError> {
     Ok(Noticed { seq: seq.unsigned_abs(), at: Instant(at), notice, read })
 }
 
-fn ids(facts: &Facts) -> [Big; 5] {
+fn ids(facts: &Facts) -> [Big; 6] {
     let bytes = |n: Option<u128>| n.map(|n| id(n).to_vec());
     [
         bytes(facts.request.map(|r| r.0)),
@@ -314,6 +322,7 @@ fn ids(facts: &Facts) -> [Big; 5] {
         bytes(facts.session.map(|s| s.0)),
         bytes(facts.person.map(|p| p.0)),
         bytes(facts.other.map(|o| o.0)),
+        bytes(facts.invitation.map(|i| i.0)),
     ]
 }
 
@@ -325,11 +334,11 @@ pub(crate) fn write_sqlite(
     notices: &[Notice],
 ) -> Result<usize, StoreError> {
     let mut put = tx.prepare_cached(
-        "INSERT INTO notice (organisation, seq, ix, kind, side, at, request, grant_id, session, person, other, ends, count, mail) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        "INSERT INTO notice (organisation, seq, ix, kind, side, at, request, grant_id, session, person, other, ends, count, mail, invitation) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     for n in notices {
-        let [request, grant, session, person, other] = ids(&n.facts);
+        let [request, grant, session, person, other, invitation] = ids(&n.facts);
         put.execute(params![
             id(n.organisation.0),
             signed(row.seq),
@@ -344,7 +353,8 @@ pub(crate) fn write_sqlite(
             other,
             n.facts.ends.map(|e| e.0),
             n.count,
-            n.mail
+            n.mail,
+            invitation
         ])?;
     }
     Ok(notices.len())
@@ -358,7 +368,7 @@ pub(crate) fn put_postgres(
     let mut organisations: Vec<Vec<u8>> = Vec::new();
     let mut numbers: [Vec<i64>; 5] = Default::default();
     let (mut kinds, mut sides): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
-    let mut named: [Vec<Big>; 5] = Default::default();
+    let mut named: [Vec<Big>; 6] = Default::default();
     let mut ends: Vec<Option<i64>> = Vec::new();
     for (row, side) in batch {
         let notices = side.iter().filter_map(|w| match w {
@@ -383,14 +393,14 @@ pub(crate) fn put_postgres(
         return Ok(());
     }
     let [seqs, ixs, ats, counts, mails] = &numbers;
-    let [requests, grants, sessions, people, others] = &named;
+    let [requests, grants, sessions, people, others, invitations] = &named;
     session.execute(
-        "INSERT INTO notice (organisation, seq, ix, kind, side, at, request, grant_id, session, person, other, ends, count, mail) \
+        "INSERT INTO notice (organisation, seq, ix, kind, side, at, request, grant_id, session, person, other, ends, count, mail, invitation) \
          SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bytea[], \
-         $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bigint[], $13::bigint[], $14::bigint[])",
+         $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bytea[])",
         &[
             &organisations, seqs, ixs, &kinds, &sides, ats, requests, grants, sessions, people,
-            others, &ends, counts, mails,
+            others, &ends, counts, mails, invitations,
         ],
     )?;
     Ok(())

@@ -39,6 +39,7 @@ const ENDINGS: [(Method, &str); 16] = [
     (Method::POST, "/v1/grants/{grant}/revoke"),
     (Method::POST, "/v1/grants/{grant}/narrow"),
     (Method::POST, "/v1/grants/{grant}/give-up"),
+    (Method::DELETE, "/v1/grants/{grant}/invitations/{invitation}"),
     (Method::POST, "/v1/sessions/{session}/close"),
     (Method::POST, "/v1/sessions/{session}/end"),
 ];

@@ -61,7 +61,10 @@ async fn give_back(app: &Arc<App>, request: Request) -> Result<(), Wrong> {
     app.current().map_err(Wrong::unavailable)?;
     let who = client(app, &form, "/oauth/revoke").await?;
     let token = form.need("token")?;
-    if matches!(tokens::parse(token), Some((Kind::Key | Kind::Enrolment | Kind::FirstRun, _))) {
+    if matches!(
+        tokens::parse(token),
+        Some((Kind::Key | Kind::Enrolment | Kind::FirstRun | Kind::Invitation, _))
+    ) {
         let why = "Keys and enrolment tokens are not given back here.";
         return Err(Wrong::new("unsupported_token_type", "invalid", why));
     }

@@ -44,6 +44,13 @@ pub const CODES: &[Code] = &[
         409,
         "two hundred offers wait for an answer, or fifty were made to this partner within a day",
     ),
+    code("external_not_allowed", 409, "the customer lets nobody from outside in by this grant"),
+    code("already_invited", 409, "the address is invited to this grant already"),
+    code(
+        "too_many_invitations",
+        409,
+        "fifty within a day, one address five times within a day, or one sent again three times",
+    ),
     code("last_user", 409, "nobody would be left on the grant"),
     code(
         "auto_assign_enabled",

@@ -49,6 +49,7 @@ id!(ApplicationId, "Comity's identifier of an application.");
 id!(KeyId, "Comity's identifier of a key.");
 id!(RequestId, "Comity's identifier of an access request.");
 id!(GrantId, "Comity's identifier of a grant.");
+id!(InvitationId, "Comity's identifier of an invitation.");
 id!(SessionId, "Comity's identifier of a session.");
 id!(LockId, "Comity's identifier of a lock.");
 id!(HaltId, "Comity's identifier of a halt.");
@@ -120,6 +121,9 @@ words!(SessionEnd, "Why a session was ended.",
 words!(Basis, "How a person came to be on a grant.",
     "individual": "chosen by the partner", "automatic": "by the rule that all members are on it",
     "invited": "by an invitation");
+words!(InvitationPhase, "What became of an invitation.",
+    "pending": "waits for an answer", "accepted": "the person came in", "declined": "they said no",
+    "cancelled": "taken back or fallen away", "expired": "nobody answered in time");
 words!(AssignmentState, "Whether an assignment gives access.",
     "active": "it does", "suspended_no_roles": "the grant left it no role");
 words!(NoticeKind, "What a notice is about.",
@@ -139,6 +143,10 @@ words!(NoticeKind, "What a notice is about.",
     "admins_changed": "somebody became Admin, or is none any more",
     "membership_superseded": "a member works for a partner now, and enters only that way",
     "membership_restored": "the organisation took them back as its own member",
+    "invited": "somebody from outside was invited", "invited_again": "the invitation was sent again",
+    "invitation_accepted": "the invited person came in", "invitation_declined": "they said no",
+    "invitation_cancelled": "an invitation was taken back or fell away", "invitation_expired": "nobody answered it in time",
+    "invitation_held": "an invitation waits for another Admin",
     "webhooks_changed": "a webhook was made, changed, turned off or removed");
 words!(NoticeSide, "Where the organisation that is told stands.",
     "customer": "it is the customer", "provider": "it is the partner", "own": "it is its own affair");
@@ -216,8 +224,8 @@ described!(
 #[cfg(test)]
 mod tests {
     use comity_domain::{
-        application, assignment, command, factor, grant, notice, organisation, person, request,
-        role, session,
+        application, assignment, command, factor, grant, invitation, notice, organisation, person,
+        request, role, session,
     };
     use serde::de::DeserializeOwned;
 
@@ -253,6 +261,7 @@ mod tests {
             SessionEnd = session::SessionEnd,
             Basis = assignment::Basis,
             AssignmentState = assignment::AssignmentState,
+            InvitationPhase = invitation::InvitationPhase,
         );
         let shut = comity_domain::view::Shut::ALL.iter().map(|s| s.code());
         assert_eq!(Shut::WORDS, shut.collect::<Vec<_>>());

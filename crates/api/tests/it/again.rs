@@ -12,7 +12,7 @@ use crate::harness::{Reply, request};
 use crate::may_routes::{CALLERS, Call, calls, make_room, routed, token};
 
 /// Routes that give no command of a known caller, with why.
-const NO_COMMAND: [(&str, &str, &str); 32] = [
+const NO_COMMAND: [(&str, &str, &str); 37] = [
     ("POST", "/v1/sign-in", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/second-factor", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/passkey/begin", "nobody is signed in for it"),
@@ -26,6 +26,15 @@ const NO_COMMAND: [(&str, &str, &str); 32] = [
     ("PUT", "/v1/me/passkeys/{passkey}", "there is none here: doors/sign_in.rs"),
     ("DELETE", "/v1/me/passkeys/{passkey}", "there is none here: doors/sign_in.rs"),
     ("POST", "/v1/enrol", "nobody is signed in for it"),
+    ("POST", "/v1/invitations/look", "reads"),
+    ("POST", "/v1/invitations/decline", "nobody is signed in for it"),
+    ("POST", "/v1/invitations/register", "nobody is signed in for it"),
+    ("POST", "/v1/invitations/stop", "nobody is signed in for it"),
+    (
+        "POST",
+        "/v1/grants/{grant}/invitations/{invitation}/approve",
+        "none is held here: doors/invited.rs",
+    ),
     ("POST", "/oauth/token", "nobody is signed in for it"),
     ("POST", "/v1/requests/{request}/summary", "reads"),
     ("POST", "/v1/organisations/{organisation}/offers/summary", "reads"),

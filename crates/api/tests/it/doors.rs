@@ -11,6 +11,7 @@ mod foreign;
 mod gate;
 mod halts;
 mod inside;
+mod invited;
 pub mod oauth;
 mod pages;
 mod quiet;
@@ -24,13 +25,15 @@ mod webhooks;
 
 use std::sync::OnceLock;
 
-use comity_domain::command::{Caller, Command};
+use comity_app::tokens::{Kind, Secret};
+use comity_domain::command::{Caller, Command, Door, Invite, Inviting, Sealed};
 use comity_domain::halt::HaltTarget;
-use comity_domain::ids::GrantId;
+use comity_domain::ids::{Digest32, GrantId};
+use comity_domain::organisation::Accounts;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{House, copy, text};
+use crate::harness::{House, copy, request, text};
 use crate::town::{Known, Town};
 
 /// A town in which something is going on: Harbor Help has a grant of Marina Bay with Hugo and Hana
@@ -50,6 +53,10 @@ pub struct There {
     pub session: String,
     pub token: String,
     pub lock: String,
+    /// An invitation of Quinn of Quayside to `grant`, which waits.
+    pub invitation: String,
+    /// The token of its link.
+    pub invited_by_link: String,
     /// A halt on a grant of nobody's.
     pub halt: String,
     /// A webhook of Marina Bay's, which is told nothing that happens here.
@@ -107,7 +114,9 @@ impl Scene {
         there.code =
             text(&town.get(ana, "/v1/organisations/marina/customer-id").ok()["customer_id"]);
         there.request = ask(&town, "pia@harbor-help", &there.code, "Winter storage");
-        let terms = json!({ "roles": ["skipper", "clerk"], "accounts": ["boat-1", "boat-2"], "modes": ["direct", "view"] });
+        town.let_outsiders_in(ana, "marina");
+        let terms = json!({ "roles": ["skipper", "clerk"], "accounts": ["boat-1", "boat-2"], "modes": ["direct", "view"],
+            "allow_external": true });
         there.grant = approve(&town, ana, &there.request, &terms);
         for who in ["hugo@harbor-help", "hana@harbor-help"] {
             let path = format!("/v1/grants/{}/assignments/{}", there.grant, town.person(who));
@@ -118,6 +127,8 @@ impl Scene {
             )
             .ok();
         }
+        (there.invitation, there.invited_by_link) =
+            town.invite(pia, &there.grant, "quinn@quayside.example");
         let entered = town.enter(hugo, "marina", &[]).ok();
         (there.session, there.token) = (text(&entered["session"]), text(&entered["access_token"]));
         there.asked = ask(&town, "pia@harbor-help", &there.code, "Engine checks");
@@ -165,6 +176,50 @@ impl Scene {
         let done = town.app.node().run_blocking(Caller::system(), halt).unwrap();
         there.halt = done.state.halt_on(target).unwrap().to_string();
         Self { town, there }
+    }
+}
+
+impl Town {
+    /// The customer lets people from outside in.
+    pub fn let_outsiders_in(&self, token: &str, organisation: &str) {
+        let path = format!("/v1/organisations/{organisation}/settings");
+        let mut settings = self.get(token, &path).ok();
+        settings["allow_external"] = json!(true);
+        let known = [
+            "customer_id_on",
+            "session_minutes",
+            "longest_grant_days",
+            "retention_days",
+            "allow_external",
+            "blocked_partners",
+        ];
+        settings.as_object_mut().unwrap().retain(|name, _| known.contains(&name.as_str()));
+        let mut request = request(token, "PUT", &path, Some(&settings));
+        request.headers_mut().insert(axum::http::header::IF_MATCH, "*".parse().unwrap());
+        self.send(request).ok();
+    }
+
+    /// Invites an address to a grant with all that it gives, by a link that the test knows: the
+    /// invitation and the token, which otherwise only the mail shows.
+    pub fn invite(&self, token: &str, grant: &str, email: &str) -> (String, String) {
+        let caller = self.app.caller(token, Door::Api).unwrap();
+        let grant: GrantId = grant.parse().unwrap();
+        let state = self.app.state();
+        let roles = state.grants.get(grant).unwrap().roles.iter().map(|r| r.role).collect();
+        let giving = Inviting { roles, accounts: Accounts::All, ends_at: None };
+        let secret = Secret::new(Kind::Invitation);
+        let invite = Invite {
+            grant,
+            email: email.into(),
+            recipient: Digest32::of(email.as_bytes()),
+            giving,
+            token: secret.digest(),
+            sealed: Sealed(vec![1; 8]),
+        };
+        let invite = Command::Invite(Box::new(invite));
+        let done = self.app.node().run_blocking(caller, invite).unwrap();
+        let id = done.state.invitation_by_token(secret.digest()).unwrap();
+        (id.to_string(), secret.reveal().to_owned())
     }
 }
 

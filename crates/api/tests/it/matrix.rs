@@ -33,6 +33,9 @@ fn is_open(route: &str) -> bool {
         || route.starts_with("/.well-known/")
         || route.starts_with("/docs")
         || route.starts_with("/v1/sign-in/")
+        || ["look", "decline", "register", "stop"]
+            .iter()
+            .any(|d| route == format!("/v1/invitations/{d}"))
         || ["/openapi.json", "/healthz", "/readyz", "/v1/sign-in", "/v1/enrol"].contains(&route)
 }
 

@@ -46,7 +46,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
     let audience = &scene.known.applications["boats"].0;
     let member = scene.known.members["sue@marina"].wire();
     let assign = json!({ "roles": ["skipper"], "accounts": ["boat-1"] });
-    let settings = json!({ "customer_id_on": true, "session_minutes": 60, "longest_grant_days": 90, "retention_days": 400, "allow_external": true,
+    let settings = json!({ "customer_id_on": true, "session_minutes": 55, "longest_grant_days": 90, "retention_days": 400, "allow_external": true,
         "blocked_partners": [] });
     let policy = json!({ "never_delegable": ["staff:*", "money:payout"], "offers_need_acceptance": true, "session_minutes": 480,
         "longest_grant_days": 366 });
@@ -188,6 +188,17 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", Some(assign)),
         ("DELETE", "/v1/grants/{grant}/assignments/{person}", None),
+        ("GET", "/v1/grants/{grant}/invitations", None),
+        ("POST", "/v1/grants/{grant}/invitations", Some(json!({ "email": "kai@elsewhere.example", "roles": ["clerk"] }))),
+        ("PUT", "/v1/grants/{grant}/invitations/{invitation}", Some(json!({ "roles": ["skipper"] }))),
+        ("DELETE", "/v1/grants/{grant}/invitations/{invitation}", None),
+        ("POST", "/v1/grants/{grant}/invitations/{invitation}/resend", None),
+        ("POST", "/v1/grants/{grant}/invitations/{invitation}/approve", None),
+        ("POST", "/v1/invitations/look", Some(json!({ "token": there.invited_by_link }))),
+        ("POST", "/v1/invitations/accept", Some(json!({ "token": there.invited_by_link }))),
+        ("POST", "/v1/invitations/decline", Some(json!({ "token": there.invited_by_link }))),
+        ("POST", "/v1/invitations/register", Some(json!({ "token": there.invited_by_link, "name": "Lea", "password": PASSWORD }))),
+        ("POST", "/v1/invitations/stop", Some(json!({ "token": "of no mail" }))),
         ("GET", "/v1/organisations/{organisation}/sessions", None),
         ("GET", "/v1/organisations/{organisation}/sessions/{session}", None),
         ("POST", "/v1/sessions/{session}/close", None),
@@ -242,6 +253,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             .replace("{grant}", &there.grant)
             .replace("{person}", scene.person("hana@harbor-help"))
             .replace("{session}", &there.session)
+            .replace("{invitation}", &there.invitation)
             .replace("{file}", "page.js");
         let whose = route == "/v1/events" || route.starts_with("/v1/audit/");
         let path = if whose { format!("{path}?organisation=marina") } else { path };
@@ -250,7 +262,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         // What somebody else may have edited is replaced only by who saw it.
         let version = match (method, route) {
             ("PUT", "/v1/organisations/{organisation}/settings") => Some(there.version.clone()),
-            ("PUT", "/v1/platform/policy" | "/v1/grants/{grant}/assignments" | "/v1/grants/{grant}/assignments/{person}") => Some("*".into()),
+            ("PUT", "/v1/platform/policy" | "/v1/grants/{grant}/assignments" | "/v1/grants/{grant}/assignments/{person}" | "/v1/grants/{grant}/invitations/{invitation}") => Some("*".into()),
             _ => None,
         };
         Call { method, route, path, body, version }

@@ -175,7 +175,7 @@ impl App {
         let (deliveries, post) = if breach.is_some() {
             (Deliveries::none(), Post::none())
         } else {
-            let post = post(settings, &clock, &place, &node)?;
+            let post = post(settings, &keys, &clock, &place, &node)?;
             let (metrics, clock, node) = (node.metrics().clone(), clock.clone(), node.clone());
             let (keys, outbound) = (keys.clone(), outbound.clone());
             let issuer = settings.issuer.clone();
@@ -256,6 +256,7 @@ fn node(
 /// Who mails what stands in inboxes.
 fn post(
     settings: &Settings,
+    keys: &Arc<Keys>,
     clock: &Arc<Clock>,
     place: &Place,
     node: &Arc<Node>,
@@ -267,6 +268,7 @@ fn post(
         metrics: node.metrics().clone(),
         issuer: settings.issuer.clone(),
         settings: settings.mail.clone(),
+        keys: keys.clone(),
     })
 }
 

@@ -9,7 +9,7 @@ use comity_domain::ids::PersonId;
 use comity_domain::notice::{self, Kind, Side};
 use comity_domain::state::State;
 use comity_domain::time::Instant;
-use comity_store::Noticed;
+use comity_store::{Noticed, WaitingMail};
 use lettre::address::Envelope;
 use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
@@ -86,6 +86,12 @@ pub fn subject(kind: Kind) -> &'static str {
         Kind::AdminsChanged => "Your organisation's Admins have changed",
         Kind::Superseded => "A direct membership was replaced",
         Kind::MembershipRestored => "A direct membership was restored",
+        Kind::Invited | Kind::InvitedAgain => "You are invited to work in a customer's tenant",
+        Kind::InvitationAccepted => "An invitation was accepted",
+        Kind::InvitationDeclined => "An invitation was declined",
+        Kind::InvitationCancelled => "An invitation was cancelled",
+        Kind::InvitationLapsed => "An invitation has expired",
+        Kind::InvitationHeld => "An invitation waits for another Admin",
         Kind::WebhooksChanged => "A webhook of your organisation has changed",
     }
 }
@@ -115,9 +121,7 @@ pub fn letter(
     now: Instant,
 ) -> Option<Letter> {
     let notice = &noticed.notice;
-    // One that could begin a new header is no address, whoever stored it.
-    let clean = !address.chars().any(|c| c.is_control() || c.is_whitespace());
-    let to: Address = address.parse().ok().filter(|_| clean)?;
+    let to = recipient(address)?;
     let names = if notice.facts.grant.is_some() {
         let names = Names::of(state, notice);
         Names {
@@ -142,6 +146,65 @@ pub fn letter(
     let (lead, link, own) = (lead, link.as_str(), own.as_str());
     let text = Text { sentence: &sentence, lead, link, own }.render().ok()?;
     let html = Html { subject, sentence: &sentence, lead, link, own }.render().ok()?;
+    let id = message_id(issuer, from, noticed, person);
+    put_together(from, (to, address), subject, (text, html), id, now)
+}
+
+/// What the mail to an invited person is made of.
+#[derive(Template)]
+#[template(path = "invitation.txt")]
+struct InvitationText<'a> {
+    until: &'a str,
+    link: &'a str,
+    stop: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "invitation.html")]
+struct InvitationHtml<'a> {
+    subject: &'a str,
+    until: &'a str,
+    link: &'a str,
+    stop: &'a str,
+}
+
+/// The mail to an invited person: no word of anybody's, not even a name, because whoever reads it
+/// has said yes to nobody (T34). What stands behind a `#` is sent to no server by opening it.
+#[must_use]
+pub fn invitation(
+    (issuer, from): (&str, &Mailbox),
+    mail: &WaitingMail,
+    address: &str,
+    (token, ticket): (&str, &str),
+    expires: Instant,
+    now: Instant,
+) -> Option<Letter> {
+    let to = recipient(address)?;
+    let subject = subject(mail.noticed.notice.kind);
+    let link = format!("{issuer}/console/invitation#{token}");
+    let stop = format!("{issuer}/console/invitation/stop#{ticket}");
+    let until = notices::moment(expires);
+    let (until, link, stop) = (until.as_str(), link.as_str(), stop.as_str());
+    let text = InvitationText { until, link, stop }.render().ok()?;
+    let html = InvitationHtml { subject, until, link, stop }.render().ok()?;
+    let id = message_id(issuer, from, &mail.noticed, mail.person);
+    put_together(from, (to, address), subject, (text, html), id, now)
+}
+
+fn recipient(address: &str) -> Option<Address> {
+    // One that could begin a new header is no address, whoever stored it.
+    let clean = !address.chars().any(|c| c.is_control() || c.is_whitespace());
+    address.parse().ok().filter(|_| clean)
+}
+
+fn put_together(
+    from: &Mailbox,
+    (to, address): (Address, &str),
+    subject: &'static str,
+    (text, html): (String, String),
+    id: String,
+    now: Instant,
+) -> Option<Letter> {
     let date = std::time::UNIX_EPOCH
         .checked_add(std::time::Duration::from_millis(u64::try_from(now.0).ok()?))?;
     let message = Message::builder()
@@ -149,7 +212,7 @@ pub fn letter(
         .to(Mailbox::new(None, to.clone()))
         .subject(subject)
         .date(date)
-        .message_id(Some(message_id(issuer, from, noticed, person)))
+        .message_id(Some(id))
         .header(AutoSubmitted)
         .multipart(MultiPart::alternative_plain_html(text.clone(), html))
         .ok()?;

@@ -11,17 +11,21 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use comity_domain::command::{Caller, Command};
 use comity_domain::ids::{OrganisationId, PersonId};
+use comity_domain::invitation;
 use comity_domain::notice::{self, Kind};
 use comity_domain::state::State;
 use comity_domain::time::{DAY, HOUR, Instant, MINUTE, SECOND};
 use comity_store::postgres::Leases;
 use comity_store::{Inbox, MailAttempt, Mails, Noticed, Place, Reader, StoreError, WaitingMail};
 
-use super::letter::{Letter, letter};
+use super::letter::{self, Letter, letter};
 use super::relay::Handed;
 use super::{Settings, Way};
+use crate::app::invited;
 use crate::clock::{Clock, boot_millis};
+use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::notices::KEPT;
@@ -68,6 +72,7 @@ pub(crate) struct Parts {
     pub metrics: Arc<Metrics>,
     pub issuer: String,
     pub settings: Option<Settings>,
+    pub keys: Arc<Keys>,
 }
 
 impl Post {
@@ -252,10 +257,16 @@ impl Work {
         now: Instant,
     ) -> Vec<PersonId> {
         let (kind, organisation) = (n.notice.kind, n.notice.organisation);
+        let late = now.since(n.at) >= GIVEN_UP || n.at < settings.since;
+        if kind.goes_to_the_invited(n.notice.side) {
+            // In a mail's place for a person stands the invitation.
+            let invited = n.notice.facts.invitation.filter(|_| !late);
+            return invited.map(|i| PersonId(i.0)).into_iter().collect();
+        }
         let Some(permission) = kind.mailed(n.notice.side) else {
             return Vec::new();
         };
-        if now.since(n.at) >= GIVEN_UP || n.at < settings.since {
+        if late {
             return Vec::new();
         }
         if matches!(kind, Kind::ImpersonationStarted | Kind::ImpersonationEnded) {
@@ -302,6 +313,7 @@ impl Work {
             self.failures = 0;
         }
         let how = came_of(handed, mail.attempts, now);
+        self.bounced(&mail, how);
         self.parts.metrics.mailed(match how {
             MailAttempt::Taken => "taken",
             MailAttempt::Again { due, .. } => {
@@ -317,11 +329,49 @@ impl Work {
     fn letter(&self, settings: &Settings, mail: &WaitingMail, now: Instant) -> Option<Letter> {
         let state = self.parts.node.state();
         let notice = &mail.noticed.notice;
+        if notice.kind.goes_to_the_invited(notice.side) {
+            return self.invitation(&state, settings, mail, now);
+        }
         let concerned = notice::concerned(notice) == Some(mail.person);
         let permission = Some(notice.kind.mailed(notice.side)?).filter(|_| !concerned);
         let address = notice::address(&state, notice.organisation, mail.person, permission)?;
         let from = (self.parts.issuer.as_str(), &settings.from);
         letter(&state, from, &mail.noticed, (mail.person, &address), now)
+    }
+
+    /// The mail to an invited person, if it is still to go out.
+    fn invitation(
+        &self,
+        state: &State,
+        settings: &Settings,
+        mail: &WaitingMail,
+        now: Instant,
+    ) -> Option<Letter> {
+        let id = mail.noticed.notice.facts.invitation?;
+        let address = invitation::address(state, id, now)?;
+        let known = state.invitations.get(id)?;
+        let sealed = self.reader.recipient_secret(id.0, known.token).ok()??;
+        let keys = &self.parts.keys;
+        let link = invited::opened(keys, known.token, &sealed)?;
+        let stop = invited::stop_ticket(keys, known.recipient);
+        let from = (self.parts.issuer.as_str(), &settings.from);
+        letter::invitation(from, mail, address, (&link, &stop), known.expires(), now)
+    }
+
+    /// An address of which the relay says for good that there is none gets no more invitations.
+    fn bounced(&self, mail: &WaitingMail, how: MailAttempt) {
+        let notice = &mail.noticed.notice;
+        let MailAttempt::Dead { code: Some(550 | 551 | 553), .. } = how else {
+            return;
+        };
+        let id = notice.facts.invitation.filter(|_| notice.kind.goes_to_the_invited(notice.side));
+        let state = self.parts.node.state();
+        if let Some(recipient) = id.and_then(|id| state.invitations.get(id)).map(|i| i.recipient) {
+            let command = Command::SuppressAddress { recipient };
+            if let Err(error) = self.parts.node.run_blocking(Caller::system(), command) {
+                tracing::warn!(?error, "an address that takes no mail could not be noted");
+            }
+        }
     }
 
     fn note(&mut self) -> Result<(), StoreError> {

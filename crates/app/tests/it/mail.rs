@@ -25,7 +25,7 @@ use crate::world::World;
 
 /// What a relay does with the next mail, or the next connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Does {
+pub enum Does {
     Takes,
     Greets(u16),
     AnswersRcpt(u16),
@@ -38,14 +38,14 @@ enum Does {
 
 /// A mail that arrived, with what became of it.
 #[derive(Debug, Clone)]
-struct Arrived {
-    to: String,
-    text: String,
-    taken: bool,
+pub struct Arrived {
+    pub to: String,
+    pub text: String,
+    pub taken: bool,
 }
 
 impl Arrived {
-    fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         let head = self.text.split("\r\n\r\n").next().unwrap();
         let found: Vec<&str> =
             head.split("\r\n").filter_map(|l| l.strip_prefix(&format!("{name}: "))).collect();
@@ -54,7 +54,7 @@ impl Arrived {
     }
 
     /// Everything that a reader sees, decoded.
-    fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         let mut out = String::new();
         for part in self.text.split("\r\n--").skip(1) {
             let (head, body) = part.split_once("\r\n\r\n").unwrap_or((part, ""));
@@ -90,7 +90,7 @@ fn unquoted(body: &str) -> String {
 }
 
 #[derive(Clone, Default)]
-struct Relay {
+pub struct Relay {
     port: u16,
     plan: Arc<Mutex<VecDeque<Does>>>,
     arrived: Arc<Mutex<Vec<Arrived>>>,
@@ -112,7 +112,7 @@ impl Relay {
         relay
     }
 
-    fn will(&self, plan: &[Does]) {
+    pub fn will(&self, plan: &[Does]) {
         self.plan.lock().unwrap().extend(plan);
     }
 
@@ -178,12 +178,12 @@ impl Relay {
         }
     }
 
-    fn arrived(&self) -> Vec<Arrived> {
+    pub fn arrived(&self) -> Vec<Arrived> {
         self.arrived.lock().unwrap().clone()
     }
 
     /// Waits until so many have arrived, and a little longer for one too many.
-    fn waits_for(&self, number: usize) -> Vec<Arrived> {
+    pub fn waits_for(&self, number: usize) -> Vec<Arrived> {
         until("so many mails", || self.arrived().len() >= number);
         std::thread::sleep(Duration::from_millis(400));
         let all = self.arrived();
@@ -197,7 +197,7 @@ impl Relay {
     }
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let took = stopwatch();
     while !holds() {
         assert!(took() < Duration::from_secs(60), "{what}");
@@ -213,7 +213,7 @@ fn with(settings: Settings, relay: &Relay) -> Settings {
 }
 
 /// The world, and a relay that its mails go to.
-fn site(w: World, plan: &[Does]) -> (Site, Relay) {
+pub fn site(w: World, plan: &[Does]) -> (Site, Relay) {
     let relay = Relay::new(plan);
     let folder = tempfile::tempdir().unwrap();
     lay(folder.path(), &w.rows);
@@ -240,7 +240,7 @@ fn again(site: Site, relay: &Relay) -> Site {
     Site::set(folder, w, &settings)
 }
 
-fn later(site: &mut Site, millis: i64) {
+pub fn later(site: &mut Site, millis: i64) {
     site.w.later(millis);
     site.clock.set(site.w.now);
 }

@@ -28,6 +28,7 @@ mod disk_faults;
 #[path = "../../../store/tests/support/engine.rs"]
 mod engine;
 mod faults;
+mod invited;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../store/tests/support/link.rs"]
 mod link;

@@ -356,3 +356,62 @@ fn n4_inv08_what_is_revoked_is_not_renewed() {
     }
     site.check();
 }
+
+#[test]
+fn e3_t33_an_invitation_that_is_accepted_and_cancelled_at_once_has_one_outcome() {
+    let (mut site, cast) = set();
+    for (round, broker) in cast.brokers.iter().enumerate() {
+        let grant = site.open_grant(&cast, broker);
+        let email = format!("kai{round}@elsewhere.example");
+        let (invitation, token, kai) = site.invited(&cast, broker, grant, &email);
+        let accept = (&kai, Command::AcceptInvitation { token });
+        let cancel = (&broker.by_chief, Command::CancelInvitation { grant, invitation });
+        let answers = clash(&site, round, accept, cancel);
+        assert_eq!(one_won(&answers), "wrong_state", "round {round}");
+        let on = site.app.state().assignment_row(grant, kai.person().unwrap()).is_some();
+        assert_eq!(on, answers[0].is_ok(), "round {round}");
+    }
+    site.check();
+}
+
+#[test]
+fn inv18_an_invitation_that_is_accepted_twice_or_declined_meanwhile_is_answered_once() {
+    let (mut site, cast) = set();
+    for (round, broker) in cast.brokers.iter().enumerate() {
+        let grant = site.open_grant(&cast, broker);
+        let email = format!("kai{round}@elsewhere.example");
+        let (_, token, kai) = site.invited(&cast, broker, grant, &email);
+        let other = match round % 3 {
+            0 => Command::AcceptInvitation { token },
+            _ => Command::DeclineInvitation { token },
+        };
+        let accept = (&kai, Command::AcceptInvitation { token });
+        let answers = clash(&site, round, accept, (&kai, other));
+        assert_eq!(one_won(&answers), "wrong_state", "round {round}");
+    }
+    site.check();
+}
+
+#[test]
+fn t33_nobody_from_outside_stays_on_what_was_revoked_or_barred_meanwhile() {
+    let (mut site, cast) = set();
+    for (round, broker) in cast.brokers.iter().enumerate() {
+        let grant = site.open_grant(&cast, broker);
+        let email = format!("kai{round}@elsewhere.example");
+        let (_, token, kai) = site.invited(&cast, broker, grant, &email);
+        let organisation = cast.harbour;
+        let own = site.app.state().organisations.get(organisation).unwrap().settings.clone();
+        let settings = comity_domain::organisation::Settings { allow_external: false, ..own };
+        let against = match round % 2 {
+            0 => Command::Revoke { grant },
+            _ => Command::ChangeSettings { organisation, settings, version: None },
+        };
+        let accept = (&kai, Command::AcceptInvitation { token });
+        let [accepted, ended] = clash(&site, round, accept, (&cast.by_other, against));
+        assert_eq!(code(&ended), "ok", "round {round}");
+        assert!(["ok", "wrong_state"].contains(&code(&accepted)), "round {round}");
+        let person = kai.person().unwrap();
+        assert!(site.app.state().assignment_row(grant, person).is_none(), "round {round}");
+    }
+    site.check();
+}

@@ -7,22 +7,28 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use comity_app::app::{App, Settings};
+use comity_app::app::{App, Settings as AppSettings};
 use comity_app::clock::Clock;
 use comity_app::keys::Keys;
 use comity_app::node::{Done, NotDone};
 use comity_app::people::passwords::Cost;
 use comity_app::tokens::{Kind, Secret};
 use comity_decision::decide::Answer;
-use comity_domain::command::{Asked, Caller, Command};
+use comity_domain::command::{Asked, Caller, Command, Door, Invite, Inviting, Principal, Sealed};
+use comity_domain::consent::Terms;
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Event, Row};
-use comity_domain::ids::{GrantId, Ids, OrganisationId, PersonId, RequestId, RoleId, SessionId};
+use comity_domain::factor::Proof;
+use comity_domain::ids::{
+    Digest32, GrantId, Ids, InvitationId, OrganisationId, PersonId, RequestId, RoleId, SessionId,
+};
 use comity_domain::kernel;
+use comity_domain::organisation::{Accounts, Settings};
 use comity_domain::permission::Permission;
 use comity_domain::rights::Resource;
 use comity_domain::role::Mode;
 use comity_domain::state::State;
+use comity_domain::text::Lookup;
 use comity_store::{Place, Reader, Store};
 use tempfile::TempDir;
 
@@ -66,8 +72,8 @@ pub fn cast(brokers: usize) -> (World, Cast) {
     (w, Cast { harbour, by_boss, by_other, keeper, brokers })
 }
 
-pub fn settings(folder: &Path) -> Settings {
-    let settings = Settings::new(folder.join("data"), folder.join("key"), Cost::TESTS);
+pub fn settings(folder: &Path) -> AppSettings {
+    let settings = AppSettings::new(folder.join("data"), folder.join("key"), Cost::TESTS);
     match engine::database_of(folder) {
         None => settings,
         Some(server) => settings.on(server),
@@ -130,7 +136,7 @@ impl Site {
     }
 
     /// Starts on a folder with settings of one's own.
-    pub fn set(folder: TempDir, w: World, settings: &Settings) -> Self {
+    pub fn set(folder: TempDir, w: World, settings: &AppSettings) -> Self {
         let clock = Arc::new(Clock::simulated(w.now));
         let app = App::start(settings, clock.clone()).unwrap();
         // Where being current is confirmed over the network, a door waits for the first time too.
@@ -224,6 +230,65 @@ impl Site {
             self.must(&broker.by_chief, Command::Assign { grant, spec });
         }
         grant
+    }
+
+    /// A grant whose partner may invite people from outside; nobody is on it.
+    pub fn open_grant(&mut self, cast: &Cast, broker: &Broker) -> GrantId {
+        let organisation = cast.harbour;
+        let own = self.app.state().organisations.get(organisation).unwrap().settings.clone();
+        let settings = Settings { allow_external: true, ..own };
+        let set = Command::ChangeSettings { organisation, settings, version: None };
+        self.must(&cast.by_boss, set);
+        let request = self.ask(broker, organisation);
+        let w = self.look();
+        let terms = Terms { allow_external: true, ..w.terms(&[cast.keeper]) };
+        let summary = w.summary(request, &terms).unwrap();
+        let done = self.must(&cast.by_boss, Command::Approve { request, terms, summary });
+        newest(&done.state, |s| s.grants_to(broker.organisation).next_back())
+    }
+
+    /// What a broker may give by it.
+    pub fn inviting(&self, cast: &Cast) -> Inviting {
+        Inviting { roles: vec![cast.keeper], accounts: Accounts::All, ends_at: None }
+    }
+
+    /// Invites an address, and registers and signs in by a link that the test knows.
+    pub fn invited(
+        &mut self,
+        cast: &Cast,
+        broker: &Broker,
+        grant: GrantId,
+        email: &str,
+    ) -> (InvitationId, Digest32, Caller) {
+        let secret = Secret::new(Kind::Invitation);
+        let token = secret.digest();
+        let invite = Invite {
+            grant,
+            email: email.into(),
+            recipient: Digest32::of(email.as_bytes()),
+            giving: self.inviting(cast),
+            token,
+            sealed: Sealed(vec![1; 8]),
+        };
+        let done = self.must(&broker.by_chief, Command::Invite(Box::new(invite)));
+        let id = done.state.invitation_by_token(token).unwrap();
+        let caller = self.registered(token, email);
+        (id, token, caller)
+    }
+
+    /// Registers by a link, and signs in.
+    pub fn registered(&self, token: Digest32, email: &str) -> Caller {
+        let anonymous = Caller { principal: Principal::Anonymous, door: Door::Api };
+        let (name, password_hash) = ("Kai Kranz".into(), "$argon2id$test".into());
+        let register = Command::RegisterInvited { token, name, password_hash };
+        let done = self.must(&anonymous, register);
+        let person = PersonId(done.state.words.find(Lookup::Email, email).unwrap());
+        let auth_epoch = done.state.people.get(person).unwrap().auth_epoch;
+        let digest = Secret::new(Kind::SignIn).digest();
+        let proof = Proof::Password;
+        let done = self.must(&anonymous, Command::SignIn { person, auth_epoch, digest, proof });
+        let sign_in = done.state.sign_in_by_digest(digest).unwrap();
+        Caller { principal: Principal::Person { person, sign_in }, door: Door::Api }
     }
 
     /// A wish to enter, and the token that it would bring.

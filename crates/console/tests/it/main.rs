@@ -20,6 +20,7 @@ mod furnished;
 mod giving;
 mod house;
 mod inbox;
+mod invitation;
 mod me;
 mod operator;
 mod portal;

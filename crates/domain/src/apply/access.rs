@@ -1,6 +1,6 @@
 //! Requests, grants and who is on them.
 
-use crate::assignment::{Assignment, AssignmentState};
+use crate::assignment::{Assignment, AssignmentState, Basis};
 use crate::event::{Due, Event};
 use crate::grant::{self, Grant, GrantState};
 use crate::ids::{GrantId, OrganisationId, PersonId, RequestId};
@@ -376,6 +376,10 @@ pub(super) fn assignments(
             change_assignment(state, *grant, *person, |a| {
                 a.state = AssignmentState::SuspendedNoRoles;
             });
+            (grant, person)
+        }
+        Event::ExternalJoined { grant, person } => {
+            change_assignment(state, *grant, *person, |a| a.basis = Basis::Individual);
             (grant, person)
         }
         Event::AssignmentEnded { grant, person, .. } => {

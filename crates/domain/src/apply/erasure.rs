@@ -1,6 +1,7 @@
 //! Erasures, and what a restore makes worthless.
 
 use crate::event::Due;
+use crate::invitation::{InvitationCancel, InvitationState};
 use crate::organisation::Standing;
 use crate::request::{RequestCancel, RequestPhase, RequestState};
 use crate::state::State;
@@ -19,6 +20,10 @@ pub(super) fn erased(state: &mut State, c: &Context<'_>, subject: Subject, touch
         let dealt: Vec<_> = state.dealings(person).collect();
         for (customer, provider) in dealt {
             state.dealt.remove(&(person, customer, provider));
+        }
+        let accepted: Vec<_> = state.accepted_by(person).collect();
+        for invitation in accepted {
+            state.invited.remove(&(person, invitation));
         }
         end_enrolment(state, person);
         end_factors(state, person);
@@ -58,6 +63,16 @@ pub(super) fn restored(
         state.due.remove(&(expires, Due::Request(id)));
         let cause = Some(RequestCancel::Restored);
         state.requests.change(id, |r| r.state = RequestState::Cancelled { at: c.at, cause });
+    }
+    // Who holds which link, and who has declined since, is not known.
+    let waiting: Vec<_> = state
+        .invitations
+        .iter()
+        .filter(|(_, i)| i.state == InvitationState::Pending)
+        .map(|(id, _)| id)
+        .collect();
+    for id in waiting {
+        super::invitations::cancel(state, id, c.at, InvitationCancel::Restored);
     }
     if !people_kept {
         void_people(state);

@@ -2,7 +2,7 @@
 
 use crate::application::{Application, Key};
 use crate::event::Event;
-use crate::ids::{OrganisationId, PersonId, RoleId};
+use crate::ids::{GrantId, OrganisationId, PersonId, RoleId};
 use crate::organisation::{Account, Organisation, Settings, Standing, Unit};
 use crate::role::Role;
 use crate::signing::{self, KeyPhase, SigningKey};
@@ -133,6 +133,13 @@ pub(super) fn organisations(
             state.partner_codes.insert(*digest, *party);
         }
         Event::SettingsChanged { organisation, settings } => {
+            // What lets nobody from outside in any more is looked at, with whoever is there.
+            let before = state.organisations.get(*organisation);
+            if before.is_some_and(|o| o.settings.allow_external) && !settings.allow_external {
+                let external =
+                    |id: &GrantId| state.grants.get(*id).is_some_and(|g| g.allow_external);
+                touched.grants.extend(state.grants_by(*organisation).filter(external));
+            }
             state.organisations.change(*organisation, |o| {
                 o.settings = settings.clone();
                 o.version = o.version.saturating_add(1);

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::event::{Due, Event, Row, W};
 use crate::ids::{GrantId, PersonId, SessionId};
+use crate::invitation::Invitation;
 use crate::notice::{DAY_BEFORE, WEEK_BEFORE};
 use crate::request::Request;
 use crate::state::State;
@@ -20,11 +21,13 @@ mod auto;
 mod erasure;
 mod factors;
 mod here;
+mod invitations;
 mod people;
 mod stays;
 mod telling;
 
 pub(crate) use access::{drop_assignments, forget_end};
+pub(crate) use invitations::forget as forget_invitation;
 
 /// What a row touched: whose rights have to be looked at again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -180,12 +183,23 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         E::Assigned { .. }
         | E::AssignmentTrimmed { .. }
         | E::AssignmentSuspended { .. }
-        | E::AssignmentEnded { .. } => access::assignments(state, c, event, touched),
+        | E::AssignmentEnded { .. }
+        | E::ExternalJoined { .. } => access::assignments(state, c, event, touched),
         E::AutoSet { .. }
         | E::AutoTrimmed { .. }
         | E::AutoSuspended { .. }
         | E::AutoLeftOut { .. }
         | E::AutoCleared { .. } => auto::rules(state, c, event, touched),
+        E::InvitationMade { .. }
+        | E::InvitationResent { .. }
+        | E::InvitationChanged { .. }
+        | E::InvitationHeld { .. }
+        | E::InvitationApproved { .. }
+        | E::InvitationRegistered { .. }
+        | E::InvitationAccepted { .. }
+        | E::InvitationDeclined { .. }
+        | E::InvitationCancelled { .. }
+        | E::AddressSuppressed { .. } => invitations::invitations(state, c, event),
         E::SessionStarted { .. } | E::SessionShortened { .. } | E::SessionEnded { .. } => {
             stays::sessions(state, c, event, touched);
         }
@@ -222,6 +236,7 @@ fn due_at(state: &State, what: Due) -> Instant {
         Due::Grant(id) => state.grants.get(id).map(|g| g.window.end),
         Due::GrantWeek(id) => state.grants.get(id).map(|g| g.window.end.plus(-WEEK_BEFORE)),
         Due::GrantDay(id) => state.grants.get(id).map(|g| g.window.end.plus(-DAY_BEFORE)),
+        Due::Invitation(id) => state.invitations.get(id).map(Invitation::expires),
         Due::Session(id) => state.sessions.get(id).map(|s| s.deadline),
     }
     .unwrap_or(Instant::NEVER)

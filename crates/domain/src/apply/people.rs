@@ -54,7 +54,7 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
             };
             state.members.insert((*organisation, *person), member);
             state.memberships.insert((*person, *organisation));
-            touched.people.insert(*person); // perhaps they work there for a partner already
+            touched.people.insert(*person); // who came from outside, or works there for a partner
             super::auto::attended_again(state, *organisation, *person, c.at);
         }
         Event::MemberChanged { organisation, person, unit, portal } => {

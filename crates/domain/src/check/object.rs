@@ -7,7 +7,10 @@ use crate::application::KeyUse;
 use crate::assignment::{Assignment, AssignmentState, Basis};
 use crate::grant::{Grant, GrantState};
 use crate::halt::HaltTarget as On;
-use crate::ids::{AccountId, GrantId, KeyId, OrganisationId, PersonId, RequestId, SessionId};
+use crate::ids::{
+    AccountId, GrantId, InvitationId, KeyId, OrganisationId, PersonId, RequestId, SessionId,
+};
+use crate::invitation::InvitationState;
 use crate::lock::LockTarget;
 use crate::organisation::{Accounts, Party, Standing};
 use crate::request::RequestState;
@@ -87,7 +90,19 @@ pub(super) fn gives(
 ) -> bool {
     a.state == AssignmentState::Active
         && t < a.ends_at
-        && (a.basis == Basis::Invited || acts(state, g.provider.organisation, person))
+        && match a.basis {
+            Basis::Invited => lets_in(state, g, person),
+            _ => acts(state, g.provider.organisation, person),
+        }
+}
+
+/// Whether somebody from outside may be on a grant: it and the customer let such people in, and
+/// the person is no member of the provider.
+fn lets_in(state: &State, g: &Grant, person: PersonId) -> bool {
+    let own = state.organisations.get(g.customer.organisation);
+    g.allow_external
+        && own.is_some_and(|o| o.settings.allow_external)
+        && !state.members.contains_key(&(g.provider.organisation, person))
 }
 
 impl<'s> Facts<'s> {
@@ -312,6 +327,22 @@ impl<'s> Facts<'s> {
             let member = self.state.members.get(&(provider.organisation, person));
             let inside = member.is_some_and(|m| provider.unit.is_none_or(|u| u == m.unit));
             self.must(inside, 14, On::Person(person), "is on a grant without being a member");
+        } else {
+            let may = lets_in(self.state, g, person);
+            self.must(
+                may,
+                14,
+                On::Person(person),
+                "is on a grant that lets nobody from outside in",
+            );
+            let by = |i: InvitationId| {
+                let known = self.state.invitations.get(i).filter(|i| i.grant == id);
+                known.is_some_and(|i| {
+                    matches!(i.state, InvitationState::Accepted { person: p, .. } if p == person)
+                })
+            };
+            let accepted = self.state.invitations_to(id).any(by);
+            self.must(accepted, 14, On::Person(person), "is on a grant without an invitation");
         }
     }
 

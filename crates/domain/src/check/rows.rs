@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Breach;
 use super::object::{LONGEST_GRANT, LONGEST_SESSION, gives, runs, stands};
-use crate::assignment::AssignmentEnd;
+use crate::assignment::{AssignmentEnd, Basis};
 use crate::auto::AutoEnd;
 use crate::command::Principal;
 use crate::event::{Event, Row};
@@ -12,6 +12,7 @@ use crate::factor::Proof;
 use crate::grant::Grant;
 use crate::halt::HaltTarget as On;
 use crate::ids::{Digest32, GrantId, OrganisationId, PersonId, RequestId, SessionId};
+use crate::invitation::InvitationState;
 use crate::organisation::{Accounts, Standing};
 use crate::person::PortalRole;
 use crate::request::{PENDING_LASTS, RequestState};
@@ -102,6 +103,12 @@ impl Step<'_> {
                 let end = g.map_or(self.row.at, |g| g.window.end);
                 let bounded = *deadline <= self.row.at.plus(most.millis()).min(end);
                 self.must(bounded, 19, On::Session(*session), "it began longer than allowed");
+            }
+            Event::InvitationAccepted { invitation, person, .. } => {
+                self.came_in(*invitation, *person);
+            }
+            Event::Assigned { grant, person, basis: Basis::Invited, .. } => {
+                self.let_in(*grant, *person);
             }
             Event::SignedIn { person, proof, .. } => self.proven(*person, *proof),
             Event::SessionShortened { session, deadline } => {
@@ -215,6 +222,10 @@ impl Step<'_> {
             let on = On::Organisation(r.customer);
             self.must(!waits, 32, on, "an offer outlived a restore");
         }
+        for (_, i) in after.invitations.iter() {
+            let waits = i.state == InvitationState::Pending && at < i.expires();
+            self.must(!waits, 32, On::Grant(i.grant), "an invitation to it outlived a restore");
+        }
         for (id, s) in after.sessions.iter() {
             self.must(!runs(s, at), 32, On::Session(id), "it outlived a restore");
         }
@@ -270,6 +281,14 @@ impl Step<'_> {
                 let stood = self.before.grants.get(*grant).is_none_or(|g| stands(g, at));
                 self.must(stood, 8, On::Grant(*grant), "it changed after it was over");
             }
+            Event::InvitationResent { invitation, .. }
+            | Event::InvitationChanged { invitation, .. }
+            | Event::InvitationHeld { invitation }
+            | Event::InvitationApproved { invitation, .. }
+            | Event::InvitationRegistered { invitation }
+            | Event::InvitationAccepted { invitation, .. }
+            | Event::InvitationDeclined { invitation }
+            | Event::InvitationCancelled { invitation, .. } => self.still_waited(*invitation),
             Event::SessionShortened { session, .. } | Event::SessionEnded { session, .. } => {
                 self.still_ran(*session, at);
             }

@@ -82,9 +82,13 @@ fn same_grant(log: &State, used: &State, id: GrantId) -> bool {
         state.assigned_to(id).map(|(person, _)| state.assignment(id, person)).collect()
     };
     let stays = |state: &State| -> Vec<SessionId> { state.sessions_under(id).collect() };
+    let invited = |state: &State| -> Vec<_> {
+        state.invitations_to(id).map(|i| (i, state.invitations.get(i).cloned())).collect()
+    };
     log.grants.get(id) == used.grants.get(id)
         && people(log) == people(used)
         && stays(log) == stays(used)
+        && invited(log) == invited(used)
 }
 
 fn same_person(log: &State, used: &State, id: PersonId) -> bool {

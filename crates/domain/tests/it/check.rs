@@ -1,6 +1,7 @@
 //! The checker's own sentences: each invariant, broken on purpose, is found and names what it is
 //! about. That legal histories never breach is shown after every step of the model's runs.
 
+use comity_domain::assignment::Basis;
 use comity_domain::check::{self, Breach, OF_LOG, OF_STATE, OF_STEP, Scope, seam};
 use comity_domain::command::{Caller, Command};
 use comity_domain::event::{Event, Recorded, Row};
@@ -406,6 +407,55 @@ fn inv19_a_session_outside_of_its_bounds_is_found() {
     names(&t.broken(|s| seam::session(s, t.session, |x| x.state = state)), 19, on);
     let later = Event::SessionShortened { session: t.session, deadline: t.w.now.plus(7 * HOUR) };
     names(&t.stepped(&t.by_chief, vec![later]), 19, on);
+}
+
+#[test]
+fn inv18_who_came_in_uninvited_too_late_or_as_somebody_else_is_found() {
+    let mut t = town();
+    let (on, grant, rita) = (HaltTarget::Person(t.rita), t.grant, t.rita);
+    let organisation = t.harbour;
+    let own = t.w.state.organisations.get(organisation).unwrap().settings.clone();
+    let settings = comity_domain::organisation::Settings { allow_external: true, ..own };
+    let set = Command::ChangeSettings { organisation, settings, version: None };
+    t.w.must(&t.by_boss, set);
+    let amending =
+        comity_domain::grant::Amending { allow_external: Some(true), ..Default::default() };
+    t.w.amend(&t.by_boss, grant, amending);
+    let (by_chief, keeper) = (t.by_chief.clone(), t.keeper);
+    let (id, token) = t.w.invite(&by_chief, grant, "kai@elsewhere.example", &[keeper]);
+    let kai = t.w.register(token, "Kai");
+    let accepted = |person| Event::InvitationAccepted {
+        invitation: id,
+        person,
+        name: u32::MAX,
+        email: u32::MAX,
+    };
+    let assigned = |person| Event::Assigned {
+        grant,
+        person,
+        roles: vec![keeper],
+        accounts: Accounts::All,
+        ends_at: Instant::NEVER,
+        basis: Basis::Invited,
+    };
+    let person = kai.person().unwrap();
+    assert_eq!(t.stepped(&kai, vec![accepted(person), assigned(person)]), []);
+    // Somebody else's address, somebody else's word, and nobody's at all.
+    names(&t.stepped(&t.by_rita, vec![accepted(rita)]), 18, on);
+    let about = HaltTarget::Person(person);
+    names(&t.stepped(&by_chief, vec![accepted(person)]), 18, about);
+    names(&t.stepped(&kai, vec![assigned(person)]), 18, about);
+    // After it was cancelled, and after its time.
+    let mut late = t.w.clone();
+    late.later(8 * DAY);
+    let late = Town { w: late, ..t };
+    names(&late.stepped(&kai, vec![accepted(person)]), 18, about);
+    let mut t = late;
+    t.w.now = t.w.state.at;
+    let by_chief = t.w.sign_in(t.chief);
+    t.w.must(&by_chief, Command::CancelInvitation { grant, invitation: id });
+    names(&t.stepped(&kai, vec![accepted(person)]), 18, about);
+    names(&t.stepped(&kai, vec![accepted(person)]), 8, HaltTarget::Grant(grant));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod erasure;
 mod factors;
 mod first_run;
 mod halts;
+mod invitations;
 mod may;
 mod model;
 mod notices;

@@ -62,10 +62,12 @@ fn on(action: Action) -> On {
             On::Customer
         }
         Ask | ReadPartnerId | RotatePartnerId => On::Provider,
-        SignOut | StepUp | ManageFactors | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
+        SignOut | StepUp | ManageFactors | ReadSelf | Enter | LeaveGrant | CloseSession
+        | AnswerInvitation => On::Own,
         CancelRequest | ReadRequest | Approve | Deny | WithdrawOffer | AcceptOffer
         | DeclineOffer | ReadGrant | Confirm | Revoke | Narrow | Amend | GiveUp
-        | ReadAssignments | Assign | Unassign | SetAuto | ReadHistory | EndSession => On::Between,
+        | ReadAssignments | Assign | Unassign | SetAuto | ReadHistory | EndSession
+        | ReadInvitations | Invite => On::Between,
     }
 }
 

@@ -6,16 +6,16 @@ use std::collections::BTreeSet;
 use comity_domain::application::KeyUse;
 use comity_domain::auto::{self, AutoSpec};
 use comity_domain::command::{
-    Ask, AssignmentSpec, Caller, Command, Door, Enter, FreshCode, Offer, Partner, Principal,
-    PutMember, Sealed,
+    Ask, AssignmentSpec, Caller, Command, Door, Enter, FreshCode, Invite, Inviting, Offer, Partner,
+    Principal, PutMember, Sealed,
 };
 use comity_domain::consent::{self, Terms};
 use comity_domain::draft::{Decided, SideWrite};
 use comity_domain::event::{Event, Row};
 use comity_domain::grant::Amending;
 use comity_domain::ids::{
-    AccountId, ApplicationId, CommandId, Digest32, GrantId, Ids, KeyId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, UnitId,
+    AccountId, ApplicationId, CommandId, Digest32, GrantId, Ids, InvitationId, KeyId,
+    OrganisationId, PersonId, RequestId, RoleId, SessionId, UnitId,
 };
 use comity_domain::kernel;
 use comity_domain::organisation::Accounts;
@@ -561,6 +561,48 @@ impl World {
         self.must(caller, Command::Enter(enter));
         self.state.session_by_token(token).unwrap()
     }
+
+    // -- people from outside --------------------------------------------------------------------------
+
+    /// An invitation of an address to a grant, with all its accounts, and its token's digest. Change
+    /// fields as needed.
+    pub fn invite_spec(&mut self, grant: GrantId, email: &str, roles: &[RoleId]) -> Invite {
+        let giving = Inviting { roles: roles.to_vec(), accounts: Accounts::All, ends_at: None };
+        let recipient = recipient(email);
+        let (token, sealed) = (self.secret(), Sealed(vec![9; 8]));
+        Invite { grant, email: email.into(), recipient, giving, token, sealed }
+    }
+
+    /// Invites an address: the invitation, and the digest of its link's token.
+    pub fn invite(
+        &mut self,
+        caller: &Caller,
+        grant: GrantId,
+        email: &str,
+        roles: &[RoleId],
+    ) -> (InvitationId, Digest32) {
+        let invite = self.invite_spec(grant, email, roles);
+        let token = invite.token;
+        self.must(caller, Command::Invite(Box::new(invite)));
+        (self.state.invitation_by_token(token).unwrap(), token)
+    }
+
+    /// Registers by a link and signs in.
+    pub fn register(&mut self, token: Digest32, name: &str) -> Caller {
+        let password_hash = "$argon2id$test".into();
+        let name = name.into();
+        self.must(&anonymous(), Command::RegisterInvited { token, name, password_hash });
+        let (_, i, _) = comity_domain::invitation::by_link(&self.state, token).unwrap();
+        let email = self.state.words.get(i.email).unwrap();
+        let person = PersonId(self.state.words.find(Lookup::Email, email).unwrap());
+        self.sign_in(person)
+    }
+}
+
+/// What stands for an address where no word may.
+#[must_use]
+pub fn recipient(email: &str) -> Digest32 {
+    Digest32::of(email.to_ascii_lowercase().as_bytes())
 }
 
 /// A list of accounts.

@@ -2,7 +2,7 @@
 
 use comity_domain::draft::SideWrite;
 use comity_domain::event::Row;
-use comity_domain::ids::{GrantId, OrganisationId, PersonId, RequestId, SessionId};
+use comity_domain::ids::{GrantId, InvitationId, OrganisationId, PersonId, RequestId, SessionId};
 use comity_domain::notice::{Facts, Kind, Notice, Side};
 use comity_domain::text::Subject;
 use comity_domain::time::Instant;
@@ -25,6 +25,7 @@ fn notice(organisation: OrganisationId, index: u32, mail: bool) -> Notice {
             person: Some(ANA),
             other: Some(OTHER),
             ends: Some(Instant(7)),
+            invitation: Some(InvitationId(5)),
         },
     };
     let (kind, side) = (Kind::EndsInAWeek, Side::Provider);

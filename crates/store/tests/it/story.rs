@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use comity_domain::application::{KeyUse, Policy};
 use comity_domain::assignment::{AssignmentEnd, Basis};
 use comity_domain::auto::AutoEnd;
-use comity_domain::command::{Caller, Command, Door, FreshSecret, Principal, Sealed, WebhookSpec};
+use comity_domain::command::{
+    Caller, Command, Door, FreshSecret, Inviting, Principal, Sealed, WebhookSpec,
+};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Due, Event, Recorded, Row};
 use comity_domain::factor::{FreshPasskey, Proof};
 use comity_domain::grant::{Amending, GrantEnd, Narrowing};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    AccountId, CommandId, Digest32, GrantId, HaltId, Ids, KeyId, OrganisationId, PersonId,
-    RequestId, RoleId, SessionId, UnitId,
+    AccountId, CommandId, Digest32, GrantId, HaltId, Ids, InvitationId, KeyId, OrganisationId,
+    PersonId, RequestId, RoleId, SessionId, UnitId,
 };
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Accounts, Party, Settings, Standing};
@@ -111,6 +113,7 @@ pub fn long_story() -> World {
     w.assign(&by_chief, again, chief, &[reader]);
     w.must(&by_boss, Command::Revoke { grant: again });
     given(&mut w, (harbour, &by_boss), (brokers, &by_chief), reader);
+    invited(&mut w, (harbour, &by_boss), (brokers, &by_chief), reader);
     w.must(&by_boss, Command::SignOut);
     w.must(&by_chief, Command::SignOutEverywhere);
     w.must(
@@ -313,6 +316,47 @@ fn given(
     w.must(by_provider, Command::GiveUp { grant });
 }
 
+/// Invited, sent again, changed, held, approved, accepted, declined, taken back, joined.
+fn invited(
+    w: &mut World,
+    (customer, by_customer): (OrganisationId, &Caller),
+    (provider, by_provider): (OrganisationId, &Caller),
+    role: RoleId,
+) {
+    let second = w.admin(provider, "second");
+    let by_second = w.sign_in(second);
+    let own = w.state.organisations.get(customer).unwrap().settings.clone();
+    let settings = Settings { allow_external: true, ..own };
+    let set = Command::ChangeSettings { organisation: customer, settings, version: None };
+    w.must(by_customer, set);
+    let ask = w.ask_spec(provider, customer);
+    let request = w.ask(by_provider, ask);
+    let terms = comity_domain::consent::Terms { allow_external: true, ..w.terms(&[role]) };
+    let grant = w.approve(by_customer, request, terms);
+    let (id, _) = w.invite(&by_second, grant, "kai@elsewhere.example", &[role]);
+    let (token, sealed) = (w.secret(), Sealed(vec![9; 8]));
+    w.must(&by_second, Command::ResendInvitation { grant, invitation: id, token, sealed });
+    let ends_at = Some(w.now.plus(9 * DAY));
+    let giving = Inviting { roles: vec![role], accounts: Accounts::All, ends_at };
+    w.must(&by_second, Command::ChangeInvitation { grant, invitation: id, giving });
+    let put = w.member_spec(provider, "second", None);
+    w.must(&w.provision(), Command::PutMember(put));
+    w.must(by_provider, Command::ApproveInvitation { grant, invitation: id });
+    let kai = w.register(token, "Kai Kranz");
+    w.must(&kai, Command::AcceptInvitation { token });
+    let (_, token) = w.invite(by_provider, grant, "lea@elsewhere.example", &[role]);
+    w.must(&crate::world::anonymous(), Command::DeclineInvitation { token });
+    let (id, _) = w.invite(by_provider, grant, "lea@elsewhere.example", &[role]);
+    w.must(by_provider, Command::CancelInvitation { grant, invitation: id });
+    let recipient = Digest32([8; 32]);
+    w.must(&Caller::system(), Command::SuppressAddress { recipient });
+    let mut join = w.member_spec(provider, "kai", None);
+    join.email = "kai@elsewhere.example".into();
+    w.must(&w.provision(), Command::PutMember(join));
+    w.invite(by_provider, grant, "mia@elsewhere.example", &[role]);
+    w.must(by_provider, Command::GiveUp { grant });
+}
+
 /// Rows for values that a story reaches only with effort, so that their stored form is fixed too.
 pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
     let (grant, person, session, request) =
@@ -326,6 +370,7 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             Due::GrantWeek(grant),
             Due::GrantDay(grant),
             Due::Session(session),
+            Due::Invitation(InvitationId(19)),
         ]
         .map(|what| Event::ExpiryNoted { what }),
     );

@@ -14,6 +14,9 @@ fn is_open(route: &str) -> bool {
         || route.starts_with("/oauth/")
         || route.starts_with("/.well-known/")
         || route.starts_with("/v1/sign-in/")
+        || ["look", "decline", "register", "stop"]
+            .iter()
+            .any(|d| route == format!("/v1/invitations/{d}"))
 }
 
 #[test]

@@ -116,6 +116,8 @@ fn beside() -> Vec<(&'static str, &'static str, &'static str, &'static str, At)>
         ("POST", "/v1/grants/{grant}/assignments/preview", "body roles", "roles", Pointer("/people/0/roles/0")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body roles", "roles", List("roles")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body accounts", "accounts", List("accounts")),
+        ("POST", "/v1/grants/{grant}/invitations", "body roles", "roles", List("roles")),
+        ("PUT", "/v1/grants/{grant}/invitations/{invitation}", "body accounts", "accounts", List("accounts")),
         ("GET", "/ssf/stream", "?stream_id=", "stream", Query("stream_id")),
         ("PATCH", "/ssf/stream", "body stream_id", "stream", Pointer("/stream_id")),
         ("PUT", "/ssf/stream", "body stream_id", "stream", Pointer("/stream_id")),

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use comity_domain::command::{Caller, Command};
 use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{
-    GrantId, HaltId, KeyId, LockId, OrganisationId, PasskeyId, PersonId, RequestId, SessionId,
-    SignInId, StreamId, WebhookId,
+    GrantId, HaltId, InvitationId, KeyId, LockId, OrganisationId, PasskeyId, PersonId, RequestId,
+    SessionId, SignInId, StreamId, WebhookId,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -111,8 +111,10 @@ impl Yard {
         let (freya, sara, sam) =
             (s.at("freya@fjord"), s.at("sara@sailsupport"), s.at("sam@sailsupport"));
         let first = ask(s, "sara@sailsupport", &s.there.fjord_code, "Sails");
-        let terms = json!({ "roles": ["mate"], "accounts": ["ferry-1"], "modes": ["direct"] });
+        s.let_outsiders_in(freya, "fjord");
+        let terms = json!({ "roles": ["mate"], "accounts": ["ferry-1"], "modes": ["direct"], "allow_external": true });
         let grant = approve(s, freya, &first, &terms);
+        foreign.insert("invitation", s.invite(sara, &grant, "kai@elsewhere.example").0);
         let path = format!("/v1/grants/{grant}/assignments/{}", s.person("sam@sailsupport"));
         s.put(sara, &path, &json!({ "roles": ["mate"], "accounts": ["ferry-1"] })).ok();
         let entered = s.enter(sam, "fjord", &[]).ok();
@@ -162,6 +164,10 @@ impl Yard {
         );
         self.more.tokens.insert("sOff", token);
         over.insert("session", session);
+        let (gone, _) = s.invite(&pia, &s.there.grant, "mia@elsewhere.example");
+        let path = format!("/v1/grants/{}/invitations/{gone}", s.there.grant);
+        assert_eq!(s.call(&pia, "DELETE", &path, None).status, 204);
+        over.insert("invitation", gone);
         let grant = approve(s, &ana, &s.there.asked, &terms());
         s.call(&ana, "POST", &format!("/v1/grants/{grant}/revoke"), None).ok();
         over.insert("grant", grant);
@@ -282,6 +288,7 @@ impl Yard {
             "grant" => GrantId(7).to_string(),
             "request" => RequestId(7).to_string(),
             "session" => SessionId(7).to_string(),
+            "invitation" => InvitationId(7).to_string(),
             "lock" => LockId(7).to_string(),
             "key" => KeyId(7).to_string(),
             "halt" => HaltId(7).to_string(),

@@ -38,6 +38,8 @@ const provider = { organisation: harbor, request: sent.id, grant: grant.id, pers
 const pages = [
   ["/console/sign-in", null],
   ["/console/enrol", null],
+  ["/console/invitation", null],
+  ["/console/invitation/stop", null],
   ["/console/operator/sign-in", null],
   ["/console/operator", OPERATOR],
   ["/console/operator/organisations/{organisation}/standing", OPERATOR, customer, "?standing=suspended"],

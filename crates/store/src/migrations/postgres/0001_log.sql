@@ -196,6 +196,7 @@ CREATE TABLE notice (
     ends         BIGINT,             -- milliseconds, UTC: when the grant ends
     count        BIGINT NOT NULL,    -- how many of the same it stands for
     mail         BIGINT NOT NULL,    -- 1: mails go out too
+    invitation   BYTEA,
     PRIMARY KEY (organisation, seq, ix)
 );
 CREATE INDEX notice_mail ON notice (seq, organisation, ix) WHERE mail = 1;

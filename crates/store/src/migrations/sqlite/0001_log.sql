@@ -148,6 +148,7 @@ CREATE TABLE notice (
     ends         INTEGER,             -- milliseconds, UTC: when the grant ends
     count        INTEGER NOT NULL,    -- how many of the same it stands for
     mail         INTEGER NOT NULL,    -- 1: mails go out too
+    invitation   BLOB,
     PRIMARY KEY (organisation, seq, ix)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notice_mail ON notice (seq, organisation, ix) WHERE mail = 1;
