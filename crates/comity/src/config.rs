@@ -287,6 +287,15 @@ impl Flags {
     }
 }
 
+/// The gate of a config file, if it has one.
+pub fn gate(path: &std::path::Path) -> anyhow::Result<Option<Gate>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("config file {}", path.display()))?;
+    let file: File =
+        toml::from_str(&text).with_context(|| format!("config file {}", path.display()))?;
+    file.gate.as_ref().map(gate::Settings::gate).transpose().map_err(anyhow::Error::msg)
+}
+
 /// The URL in its only spelling: a scheme and a host, and a port where it is not the scheme's own.
 /// Others compare it byte for byte (RFC 8414, section 3.3).
 fn issuer_of(text: &str) -> anyhow::Result<String> {
