@@ -24,7 +24,7 @@ use crate::input;
 use crate::problem::Problem;
 
 /// What ends access, or shuts a door: the commands that the writer takes first, and denials.
-const ENDINGS: [(Method, &str); 16] = [
+const ENDINGS: [(Method, &str); 17] = [
     (Method::DELETE, "/v1/platform/keys/{key}"),
     (Method::PUT, "/v1/organisations/{organisation}/standing"),
     (Method::DELETE, "/v1/organisations/{organisation}/accounts/{id}"),
