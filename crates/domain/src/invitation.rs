@@ -596,9 +596,10 @@ pub(crate) fn fit(
     if !grant.lets_outsiders_in(state) {
         return cancelled(InvitationCancel::ExternalBarred);
     }
-    let roles: Vec<RoleId> = invitation.roles.iter().copied().collect();
-    let roles: Vec<RoleId> = roles
-        .into_iter()
+    let roles: Vec<RoleId> = invitation
+        .roles
+        .iter()
+        .copied()
         .filter(|r| grant.pinned(*r).is_some_and(|p| state.role_lives(p)))
         .collect();
     if roles.is_empty() {
