@@ -11,10 +11,11 @@ use crate::command::{AssignmentSpec, Caller};
 use crate::draft::Draft;
 use crate::event::Event;
 use crate::grant::{Grant, GrantPhase};
-use crate::ids::{GrantId, PersonId};
+use crate::ids::{AccountId, GrantId, PersonId, RoleId};
 use crate::may::{self, Action, Thing};
 use crate::organisation::Accounts;
 use crate::refusal::Refusal;
+use crate::state::State;
 use crate::table::SetIx;
 use crate::time::Instant;
 
@@ -94,48 +95,89 @@ pub(crate) fn assign(
     put(d, id, &grant, spec)
 }
 
-fn put(d: &mut Draft<'_>, id: GrantId, grant: &Grant, spec: AssignmentSpec) -> Result<(), Refusal> {
-    let now = d.now();
-    if !grant.stands(now) {
-        return Err(Refusal::WrongState(grant.phase(now).code()));
-    }
+/// Whether anything can be given under a grant just now, whoever gets it.
+pub(crate) fn open(state: &State, id: GrantId, grant: &Grant) -> Result<(), Refusal> {
     let (customer, provider) = (grant.customer.organisation, grant.provider.organisation);
-    if d.state.is_locked(customer, provider, Some(spec.person))
-        || d.state.is_halted(id, Some(spec.person))
-    {
+    if state.is_locked(customer, provider, None) || state.is_halted(id, None) {
         return Err(Refusal::Locked);
     }
-    if !d.state.party_is_active(grant.customer) {
+    // A suspension stops what a lock stops.
+    if state.party_is_active(grant.customer) { Ok(()) } else { Err(Refusal::NotActive("customer")) }
+}
+
+/// Whether a person may have something under a grant: they are an active member of the right side,
+/// and no lock stands in the way.
+pub(crate) fn may_hold(
+    state: &State,
+    id: GrantId,
+    grant: &Grant,
+    person: PersonId,
+    field: &'static str,
+) -> Result<(), Refusal> {
+    let (customer, provider) = (grant.customer.organisation, grant.provider.organisation);
+    if state.is_locked(customer, provider, Some(person)) || state.is_halted(id, Some(person)) {
+        return Err(Refusal::Locked);
+    }
+    if !state.party_is_active(grant.customer) {
         return Err(Refusal::NotActive("customer")); // a suspension stops what a lock stops
     }
-    let member = d.state.active_member(provider, spec.person);
-    if !member.is_some_and(|m| grant.provider.includes(provider, m.unit)) {
-        return Err(Refusal::invalid("person", "is no active member of this side of the grant"));
+    let member = state.active_member(provider, person);
+    if member.is_some_and(|m| grant.provider.includes(provider, m.unit)) {
+        return Ok(());
     }
-    let mut roles = spec.roles;
-    roles.sort();
-    roles.dedup();
+    let who = if field == "people" { format!("name {person}, who ") } else { String::new() };
+    Err(Refusal::invalid(field, format!("{who}is no active member of this side of the grant")))
+}
+
+/// Whether these are roles of the grant, and at least one.
+pub(crate) fn roles_within(state: &State, grant: &Grant, roles: &[RoleId]) -> Result<(), Refusal> {
     if roles.is_empty() {
         return Err(Refusal::invalid("roles", "must name at least one role"));
     }
-    if roles.iter().any(|r| !grant.pinned(*r).is_some_and(|p| d.state.role_lives(p))) {
+    if roles.iter().any(|r| !grant.pinned(*r).is_some_and(|p| state.role_lives(p))) {
         return Err(Refusal::Widening("roles"));
     }
-    if spec.accounts.is_empty() {
+    Ok(())
+}
+
+/// Whether these are accounts of the grant, and at least one.
+pub(crate) fn accounts_within(
+    state: &State,
+    grant: &Grant,
+    accounts: &Accounts,
+) -> Result<(), Refusal> {
+    if accounts.is_empty() {
         return Err(Refusal::invalid("accounts", "must be \"all\" or name at least one account"));
     }
     if grant.accounts.is_empty() {
         return Err(Refusal::invalid("accounts", "of this grant are all gone; ask for new access"));
     }
-    if let Accounts::List(list) = &spec.accounts {
-        let on_side = |a: &crate::ids::AccountId| {
-            let account = d.state.accounts.get(*a);
+    if let Accounts::List(list) = accounts {
+        let on_side = |a: &AccountId| {
+            let account = state.accounts.get(*a);
             account.is_some_and(|a| grant.customer.includes(a.organisation, a.unit))
         };
-        if !list.iter().all(on_side) || !grant.accounts.covers(&spec.accounts) {
+        if !list.iter().all(on_side) || !grant.accounts.covers(accounts) {
             return Err(Refusal::Widening("accounts"));
         }
     }
+    Ok(())
+}
+
+/// Everything that has to hold for one person on a grant.
+pub(crate) fn checked(
+    state: &State,
+    id: GrantId,
+    grant: &Grant,
+    spec: &AssignmentSpec,
+    now: Instant,
+) -> Result<(), Refusal> {
+    if !grant.stands(now) {
+        return Err(Refusal::WrongState(grant.phase(now).code()));
+    }
+    may_hold(state, id, grant, spec.person, "person")?;
+    roles_within(state, grant, &spec.roles)?;
+    accounts_within(state, grant, &spec.accounts)?;
     let ends_at = spec.ends_at.unwrap_or(Instant::NEVER);
     if ends_at != Instant::NEVER && ends_at > grant.window.end {
         return Err(Refusal::Widening("ends_at"));
@@ -143,6 +185,21 @@ fn put(d: &mut Draft<'_>, id: GrantId, grant: &Grant, spec: AssignmentSpec) -> R
     if ends_at <= now.max(grant.window.start) {
         return Err(Refusal::invalid("ends_at", "must lie after the start and in the future"));
     }
+    Ok(())
+}
+
+pub(crate) fn put(
+    d: &mut Draft<'_>,
+    id: GrantId,
+    grant: &Grant,
+    spec: AssignmentSpec,
+) -> Result<(), Refusal> {
+    let now = d.now();
+    checked(&d.state, id, grant, &spec, now)?;
+    let mut roles = spec.roles;
+    roles.sort();
+    roles.dedup();
+    let ends_at = spec.ends_at.unwrap_or(Instant::NEVER);
     let known = d.state.assignment(id, spec.person);
     let same = known.is_some_and(|a| {
         a.roles == roles

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::application::{KeyUse, Policy};
+use crate::bulk::{Deed, Many};
 use crate::consent::Terms;
 use crate::event::{Event, Row};
 use crate::factor::{FreshPasskey, Proof};
@@ -393,6 +394,8 @@ pub enum Command {
     Unassign { grant: GrantId, person: PersonId, successor: Option<AssignmentSpec> },
     /// Put exactly these people on a grant, and take the others off it.
     SetAssignments { grant: GrantId, people: Vec<AssignmentSpec> },
+    /// Give accounts of a grant to many, or take them from many, as the plan of this token says.
+    AssignMany { grant: GrantId, many: Box<Many>, token: Digest32 },
     // -- sessions -------------------------------------------------------------------------------
     /// Enter a customer.
     Enter(Enter),
@@ -520,6 +523,10 @@ impl Command {
             Self::Assign { .. } => "assign",
             Self::Unassign { .. } => "unassign",
             Self::SetAssignments { .. } => "set_assignments",
+            Self::AssignMany { many, .. } => match many.deed {
+                Deed::Add { .. } => "assign_many",
+                Deed::Remove { .. } => "unassign_many",
+            },
             Self::Enter(_) => "enter",
             Self::CloseSession { .. } => "close_session",
             Self::EndSession { .. } => "end_session",

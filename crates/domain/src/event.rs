@@ -326,6 +326,27 @@ pub enum Event {
     AssignmentSuspended { grant: GrantId, person: PersonId },
     /// It ended.
     AssignmentEnded { grant: GrantId, person: PersonId, cause: AssignmentEnd },
+    /// Many got accounts of a grant: `new` were put on it, with these roles on these accounts and no
+    /// others; `more` have these accounts beside theirs, and their own roles unless `everybody` got
+    /// these.
+    AssignedMany {
+        grant: GrantId,
+        new: Vec<PersonId>,
+        more: Vec<PersonId>,
+        roles: Vec<RoleId>,
+        everybody: bool,
+        accounts: Accounts,
+    },
+    /// Many lost accounts of a grant: `off` had no others and are off it, `less` keep the rest as a
+    /// list.
+    UnassignedMany { grant: GrantId, off: Vec<PersonId>, less: Vec<PersonId>, accounts: Accounts },
+    /// The ceiling left less to many: these roles and these accounts are gone from what they have.
+    AssignmentsTrimmed {
+        grant: GrantId,
+        people: Vec<PersonId>,
+        roles: Vec<RoleId>,
+        accounts: Vec<AccountId>,
+    },
     // -- sessions -------------------------------------------------------------------------------
     /// A person entered a customer. Name and address are those of that time.
     SessionStarted {
@@ -534,6 +555,9 @@ impl Event {
             | E::AssignmentTrimmed { .. }
             | E::AssignmentSuspended { .. }
             | E::AssignmentEnded { .. }
+            | E::AssignedMany { .. } // as with one
+            | E::UnassignedMany { .. }
+            | E::AssignmentsTrimmed { .. }
             | E::SessionShortened { .. }
             | E::SessionEnded { .. }
             | E::LockPlaced { .. }
@@ -648,6 +672,9 @@ impl Event {
             | E::AssignmentTrimmed { .. }
             | E::AssignmentSuspended { .. }
             | E::AssignmentEnded { .. }
+            | E::AssignedMany { .. }
+            | E::UnassignedMany { .. }
+            | E::AssignmentsTrimmed { .. }
             | E::SessionShortened { .. }
             | E::SessionEnded { .. }
             | E::LockLifted { .. }
@@ -791,6 +818,9 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::AssignmentTrimmed { grant, .. }
         | E::AssignmentSuspended { grant, .. }
         | E::AssignmentEnded { grant, .. }
+        | E::AssignedMany { grant, .. }
+        | E::UnassignedMany { grant, .. }
+        | E::AssignmentsTrimmed { grant, .. }
         | E::SessionStarted { grant, .. }
         | E::ExpiryNoted {
             what: Due::Grant(grant) | Due::GrantWeek(grant) | Due::GrantDay(grant),

@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, direct, erasure, factor, first_run, grant, halt, lock, offer,
+    application, assignment, bulk, direct, erasure, factor, first_run, grant, halt, lock, offer,
     organisation, partner_id, person, request, role, session, settle, signing, stream, webhook,
 };
 
@@ -161,6 +161,7 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
             assignment::unassign(d, caller, grant, person, successor)
         }
         C::SetAssignments { grant, people } => assignment::set(d, caller, grant, people),
+        C::AssignMany { grant, many, token } => bulk::carry_out(d, caller, grant, *many, token),
         C::Enter(enter) => session::enter(d, caller, enter),
         C::CloseSession { session } => session::close(d, caller, session),
         C::EndSession { session } => session::end(d, caller, session),

@@ -6,7 +6,7 @@
 //! 1. [`ids`], [`time`], [`code`], [`text`], [`permission`]: values.
 //! 2. [`organisation`], [`person`], [`factor`], [`role`], [`application`]: who there is, and what roles permit.
 //!    [`first_run`]: how an empty log gets its first ones.
-//! 3. [`request`], [`offer`], `partner_id`, [`consent`], [`grant`], [`assignment`], [`session`], [`lock`], [`halt`],
+//! 3. [`request`], [`offer`], `partner_id`, [`consent`], [`grant`], [`assignment`], [`bulk`], [`session`], [`lock`], [`halt`],
 //!    [`signing`]: one noun, one file: its states, its moves. [`webhook`], [`outbox`]: who is
 //!    told outside, and of what; [`notice`]: which people are told in their inbox and by mail.
 //! 4. [`may`]: who may do what. [`rights`]: what a session may do. [`refusal`]: every "no".
@@ -32,6 +32,7 @@ pub mod person;
 pub mod role;
 
 pub mod assignment;
+pub mod bulk;
 pub mod consent;
 pub mod direct;
 mod erasure;

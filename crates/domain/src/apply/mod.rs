@@ -19,6 +19,7 @@ mod access;
 mod erasure;
 mod factors;
 mod here;
+mod many;
 mod people;
 mod stays;
 mod telling;
@@ -180,6 +181,9 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::AssignmentTrimmed { .. }
         | E::AssignmentSuspended { .. }
         | E::AssignmentEnded { .. } => access::assignments(state, event, touched),
+        E::AssignedMany { .. } | E::UnassignedMany { .. } | E::AssignmentsTrimmed { .. } => {
+            many::assignments(state, event, touched);
+        }
         E::SessionStarted { .. } | E::SessionShortened { .. } | E::SessionEnded { .. } => {
             stays::sessions(state, c, event, touched);
         }

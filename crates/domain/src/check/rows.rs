@@ -75,6 +75,9 @@ impl Step<'_> {
             Event::AssignmentEnded { grant, person, cause: AssignmentEnd::Removed } => {
                 self.last_user(*grant, *person);
             }
+            Event::UnassignedMany { grant, off, .. } => {
+                off.iter().for_each(|person| self.last_user(*grant, *person));
+            }
             Event::MemberChanged { organisation, person, .. }
             | Event::MemberStanding { organisation, person, .. }
             | Event::MembershipSuperseded { organisation, person, .. }
@@ -256,6 +259,9 @@ impl Step<'_> {
             | Event::AssignmentTrimmed { grant, .. }
             | Event::AssignmentSuspended { grant, .. }
             | Event::AssignmentEnded { grant, .. }
+            | Event::AssignedMany { grant, .. }
+            | Event::UnassignedMany { grant, .. }
+            | Event::AssignmentsTrimmed { grant, .. }
             | Event::SessionStarted { grant, .. } => {
                 let stood = self.before.grants.get(*grant).is_none_or(|g| stands(g, at));
                 self.must(stood, 8, On::Grant(*grant), "it changed after it was over");

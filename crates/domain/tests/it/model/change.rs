@@ -305,6 +305,11 @@ impl Plain {
                     left.insert(*grant);
                 }
             }
+            C::AssignMany { grant, many, .. } => {
+                if self.change_many(*grant, many) {
+                    left.insert(*grant);
+                }
+            }
             C::Enter(enter) => {
                 let new = |e: &Event| match e {
                     Event::SessionStarted { session, .. } => Some(*session),
@@ -401,7 +406,7 @@ impl Plain {
         self.grants.insert(id, grant);
     }
 
-    fn put(&mut self, id: GrantId, spec: &AssignmentSpec) {
+    pub(super) fn put(&mut self, id: GrantId, spec: &AssignmentSpec) {
         let wanted = Assignment {
             roles: spec.roles.iter().copied().collect(),
             accounts: listed(&spec.accounts),

@@ -294,6 +294,9 @@ impl Taken<'_> {
                 | Event::AssignmentTrimmed { grant, .. }
                 | Event::AssignmentSuspended { grant, .. }
                 | Event::AssignmentEnded { grant, .. }
+                | Event::AssignedMany { grant, .. }
+                | Event::UnassignedMany { grant, .. }
+                | Event::AssignmentsTrimmed { grant, .. }
                 | Event::SessionStarted { grant, .. } => stands(*grant),
                 Event::SessionShortened { session, .. } | Event::SessionEnded { session, .. } => {
                     active(*session)
@@ -317,6 +320,9 @@ impl Taken<'_> {
                 Event::AssignmentEnded { grant, person, .. }
                 | Event::AssignmentSuspended { grant, person } => {
                     covered.extend(of(*grant, *person));
+                }
+                Event::UnassignedMany { grant, off, .. } => {
+                    covered.extend(off.iter().flat_map(|person| of(*grant, *person)));
                 }
                 Event::OrganisationStanding { organisation, standing }
                     if *standing != Standing::Active =>
@@ -380,7 +386,9 @@ impl Taken<'_> {
     }
 
     fn inv16_last_user(&self) {
-        if let Command::SetAssignments { grant, .. } = self.command {
+        if let Command::SetAssignments { grant, .. } | Command::AssignMany { grant, .. } =
+            self.command
+        {
             let g = self.before.grants.get(*grant).unwrap();
             let live = g.window.contains(self.row.at) && g.unconfirmed.is_none();
             let was = live && self.before.active_on(*grant, self.row.at) > 0;

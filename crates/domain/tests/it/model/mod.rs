@@ -13,6 +13,7 @@ mod generate;
 mod giving;
 mod invariants;
 mod judge;
+mod many;
 mod plain;
 mod restore;
 mod stays;
@@ -40,9 +41,9 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 58] = [
+const MOVES: [(&str, usize, Move); 60] = [
     ("ask", 34, |m| m.ask()),
-    ("cancel", 2, |m| m.cancel()),
+    ("cancel", 3, |m| m.cancel()),
     ("deny", 10, |m| m.deny()),
     ("approve", 44, |m| m.approve()),
     ("approve_looked", 5, |m| m.approve_looked()),
@@ -55,9 +56,11 @@ const MOVES: [(&str, usize, Move); 58] = [
     ("revoke", 4, |m| m.revoke()),
     ("give_up", 3, |m| m.give_up()),
     ("narrow", 16, |m| m.narrow()),
-    ("assign", 80, |m| m.assign()),
+    ("assign", 64, |m| m.assign()),
     ("unassign", 18, |m| m.unassign()),
     ("set_assignments", 14, |m| m.set_assignments()),
+    ("assign_many", 18, |m| m.assign_many()),
+    ("unassign_many", 10, |m| m.unassign_many()),
     ("leave", 8, |m| m.leave()),
     ("enter_direct", 70, |m| m.enter(Mode::Direct)),
     ("enter_view", 34, |m| m.enter(Mode::View)),
@@ -93,9 +96,9 @@ const MOVES: [(&str, usize, Move); 58] = [
     ("sign_in", 2, |m| m.sign_in()),
     ("sign_out", 1, |m| m.sign_out(false)),
     ("sign_out_everywhere", 1, |m| m.sign_out(true)),
-    ("erase_person", 7, |m| m.erase_person()),
+    ("erase_person", 8, |m| m.erase_person()),
     ("erase_account", 1, |m| m.erase_account()),
-    ("erase_request", 2, |m| m.erase_request()),
+    ("erase_request", 3, |m| m.erase_request()),
     ("erase_session", 3, |m| m.erase_session()),
     ("note_due", 4, |m| m.note_due()),
     ("close_organisation", 2, |m| {
