@@ -162,7 +162,7 @@ pub struct Narrow {
 
 /// Roles of a grant by their codes. A role that the customer has and did not give looks the same
 /// as one that it does not have (T12).
-fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId>, Problem> {
+pub fn roles_of(state: &World, grant: &Grant, codes: &[String]) -> Result<Vec<RoleId>, Problem> {
     let by_code = |code: &String| {
         let has = |r: &RoleId| state.roles.get(*r).is_some_and(|role| *role.code == **code);
         grant.roles.iter().map(|p| p.role).find(has)
@@ -357,25 +357,28 @@ fn spec(
     person: PersonId,
     body: Assign,
 ) -> Result<AssignmentSpec, Problem> {
-    // The same for accounts: one that nobody has is not in the grant either.
-    let by_name = |name: &String| {
-        let found = state.words.find(Lookup::Account(grant.customer.organisation), name);
-        found.map_or(AccountId::MAX, AccountId)
-    };
-    let accounts = match body.accounts {
-        None | Some(WireAccounts::All(_)) => Accounts::All,
-        Some(WireAccounts::List(list)) => Accounts::List(list.iter().map(by_name).collect()),
-    };
     Ok(AssignmentSpec {
         person,
         roles: roles_of(state, grant, &body.roles)?,
-        accounts,
+        accounts: accounts_named(state, grant, body.accounts.as_ref()),
         ends_at: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
     })
 }
 
+/// The same for accounts: one that nobody has is not in the grant either.
+pub fn accounts_named(state: &World, grant: &Grant, named: Option<&WireAccounts>) -> Accounts {
+    let by_name = |name: &String| {
+        let found = state.words.find(Lookup::Account(grant.customer.organisation), name);
+        found.map_or(AccountId::MAX, AccountId)
+    };
+    match named {
+        None | Some(WireAccounts::All(_)) => Accounts::All,
+        Some(WireAccounts::List(list)) => Accounts::List(list.iter().map(by_name).collect()),
+    }
+}
+
 /// A person of the provider, by Comity's identifier or the builder's.
-fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonId, Problem> {
+pub fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonId, Problem> {
     let provider = grant.provider.organisation;
     let found = || state.words.find(Lookup::Member(provider), named).map(PersonId);
     named
@@ -425,6 +428,12 @@ pub struct Successor {
     ends_at: Option<String>,
 }
 
+/// Who follows, as the domain means it.
+pub fn successor(state: &World, grant: &Grant, s: &Successor) -> Result<AssignmentSpec, Problem> {
+    let (roles, accounts, ends_at) = (s.roles.clone(), s.accounts.clone(), s.ends_at.clone());
+    spec(state, grant, s.person, Assign { roles, accounts, ends_at })
+}
+
 /// With whom a removal goes.
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({ "successor": { "person": "per_01kf4e9ab7c3x8m2v5r6t0w1yz", "roles": ["clerk"] } })))]
@@ -461,16 +470,13 @@ pub async fn unassign(
             person_named(&state, grant, &named)?
         }
     };
-    let grant = match body {
+    let grant = match &body {
         None => None,
         Some(_) => Some(may::check_grant(&state, &who.0, Action::Unassign, id, app.now())?),
     };
     let unassign = || {
-        let successor = body.zip(grant).map(|(s, grant)| {
-            let wanted = Assign { roles: s.roles, accounts: s.accounts, ends_at: s.ends_at };
-            spec(&state, grant, s.person, wanted)
-        });
-        Ok(Command::Unassign { grant: id, person, successor: successor.transpose()? })
+        let next = body.as_ref().zip(grant).map(|(s, grant)| successor(&state, grant, s));
+        Ok(Command::Unassign { grant: id, person, successor: next.transpose()? })
     };
     let seen = who.seen(Versioned::Assignment(id, person));
     who.put_together(&app, seen, unassign).await?;

@@ -15,6 +15,7 @@ mod again;
 mod amendments;
 mod auth;
 mod authzen;
+mod bulk;
 mod checkpoints;
 mod confirm;
 mod docs;

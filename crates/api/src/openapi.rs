@@ -16,7 +16,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
-    amendments, authzen, checkpoints, confirm, docs, erasures, factors, feed, grants, halts,
+    amendments, authzen, bulk, checkpoints, confirm, docs, erasures, factors, feed, grants, halts,
     imports, levels, locks, me, members, notices, oauth, offers, organisations, platform, problem,
     requests, roles, sessions, settings, sign_in, signing_keys, ssf, webhooks,
 };
@@ -68,7 +68,7 @@ use crate::{
         amendments::summary, amendments::amend,
         grants::list, grants::one, grants::revoke, grants::narrow, grants::give_up,
         confirm::one, confirm::several,
-        grants::assignments, grants::set_assignments, grants::assign, grants::unassign,
+        grants::assignments, grants::set_assignments, grants::assign, grants::unassign, bulk::summary, bulk::bulk,
         sessions::history, sessions::one, sessions::close, sessions::end,
         feed::events, checkpoints::list, checkpoints::latest,
         oauth::exchange::token, oauth::introspect::introspect, oauth::revoke::revoke,

@@ -10,7 +10,7 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    again, amendments, authzen, checkpoints, confirm, docs, erasures, factors, feed, grants, halts,
+    again, amendments, authzen, bulk, checkpoints, confirm, docs, erasures, factors, feed, grants, halts,
     imports, input, levels, limits, locks, me, members, notices, oauth, observe, offers, openapi,
     organisations, platform, problem, requests, roles, sessions, settings, sign_in, signing_keys,
     ssf, webhooks,
@@ -133,6 +133,8 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/grants/{grant}/amend/summary", post(amendments::summary))
         .route("/v1/grants/{grant}/give-up", post(grants::give_up))
         .route("/v1/grants/{grant}/assignments", get(grants::assignments).put(grants::set_assignments))
+        .route("/v1/grants/{grant}/bulk", post(bulk::bulk))
+        .route("/v1/grants/{grant}/bulk/summary", post(bulk::summary))
         .route("/v1/grants/{grant}/assignments/{person}", put(grants::assign).delete(grants::unassign))
         // sessions
         .route("/v1/organisations/{organisation}/sessions", get(sessions::history))

@@ -420,13 +420,21 @@ pub(crate) fn carry_out(
         return Err(Refusal::LastUser);
     }
     d.acting_for(grant.provider.organisation);
-    let Plan { new, more, less, off, .. } = plan;
+    let Plan { new, more, less, off, created, ended, .. } = plan;
     match many.deed {
         Deed::Add { roles, everybody } => {
             let roles = roles.into_iter().collect();
             if !(new.is_empty() && more.is_empty()) {
-                let accounts = many.accounts;
-                d.emit(Event::AssignedMany { grant: id, new, more, roles, everybody, accounts });
+                let (accounts, pairs) = (many.accounts, created);
+                d.emit(Event::AssignedMany {
+                    grant: id,
+                    new,
+                    more,
+                    roles,
+                    everybody,
+                    accounts,
+                    pairs,
+                });
             }
         }
         Deed::Remove { successor } => {
@@ -434,8 +442,8 @@ pub(crate) fn carry_out(
                 assignment::put(d, id, &grant, successor)?;
             }
             if !(less.is_empty() && off.is_empty()) {
-                let accounts = many.accounts;
-                d.emit(Event::UnassignedMany { grant: id, off, less, accounts });
+                let (accounts, pairs) = (many.accounts, ended);
+                d.emit(Event::UnassignedMany { grant: id, off, less, accounts, pairs });
             }
         }
     }

@@ -328,7 +328,7 @@ pub enum Event {
     AssignmentEnded { grant: GrantId, person: PersonId, cause: AssignmentEnd },
     /// Many got accounts of a grant: `new` were put on it, with these roles on these accounts and no
     /// others; `more` have these accounts beside theirs, and their own roles unless `everybody` got
-    /// these.
+    /// these. `pairs` of a person and an account are new.
     AssignedMany {
         grant: GrantId,
         new: Vec<PersonId>,
@@ -336,10 +336,17 @@ pub enum Event {
         roles: Vec<RoleId>,
         everybody: bool,
         accounts: Accounts,
+        pairs: u64,
     },
     /// Many lost accounts of a grant: `off` had no others and are off it, `less` keep the rest as a
-    /// list.
-    UnassignedMany { grant: GrantId, off: Vec<PersonId>, less: Vec<PersonId>, accounts: Accounts },
+    /// list. `pairs` of a person and an account ended.
+    UnassignedMany {
+        grant: GrantId,
+        off: Vec<PersonId>,
+        less: Vec<PersonId>,
+        accounts: Accounts,
+        pairs: u64,
+    },
     /// The ceiling left less to many: these roles and these accounts are gone from what they have.
     AssignmentsTrimmed {
         grant: GrantId,

@@ -15,7 +15,7 @@ use super::access::{change_assignment, drop_assignment};
 
 pub(super) fn assignments(state: &mut State, event: &Event, touched: &mut Touched) {
     let grant = match event {
-        Event::AssignedMany { grant, new, more, roles, everybody, accounts } => {
+        Event::AssignedMany { grant, new, more, roles, everybody, accounts, .. } => {
             let roles = (!roles.is_empty()).then(|| state.role_sets.intern(roles.clone()));
             if let Some(roles) = roles {
                 put(state, *grant, new, roles, accounts);
@@ -33,7 +33,7 @@ pub(super) fn assignments(state: &mut State, event: &Event, touched: &mut Touche
             });
             grant
         }
-        Event::UnassignedMany { grant, off, less, accounts } => {
+        Event::UnassignedMany { grant, off, less, accounts, .. } => {
             off.iter().for_each(|person| drop_assignment(state, *grant, *person));
             let mut left = BTreeMap::new();
             change(state, *grant, less, |state, row| {

@@ -42,9 +42,9 @@ type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
 const MOVES: [(&str, usize, Move); 60] = [
-    ("ask", 34, |m| m.ask()),
+    ("ask", 42, |m| m.ask()),
     ("cancel", 3, |m| m.cancel()),
-    ("deny", 10, |m| m.deny()),
+    ("deny", 14, |m| m.deny()),
     ("approve", 44, |m| m.approve()),
     ("approve_looked", 5, |m| m.approve_looked()),
     ("restore", 1, |m| m.restore()),
@@ -71,7 +71,7 @@ const MOVES: [(&str, usize, Move); 60] = [
     ("lock_person", 3, |m| m.lock(true)),
     ("unlock", 8, |m| m.unlock()),
     ("halt", 2, |m| m.halt()),
-    ("lift_halt", 10, |m| m.lift_halt()),
+    ("lift_halt", 13, |m| m.lift_halt()),
     ("suspend_organisation", 1, |m| m.standing_of_org(Standing::Suspended)),
     ("lift_organisation", 9, |m| m.standing_of_org(Standing::Active)),
     ("suspend_member", 2, |m| m.member_standing(false)),
