@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::names::{Fault, Played, Saved, Stage, Stay, sorted, wire, wrong};
-use super::story::{AccountNames, Act, Amended, Asked, Given, Offered, Shows, Successor};
+use super::story::{AccountNames, Act, Amended, Asked, Bulk, Given, Offered, Shows, Successor};
 use crate::harness::{text, time};
 use crate::town::Member;
 
@@ -118,6 +118,7 @@ impl Stage {
             Act::Enter { .. } | Act::CloseSession { .. } | Act::EndSession { .. } => {
                 return self.about_sessions(who, token, act);
             }
+            Act::ExpectBulk { .. } => return self.planned(token, act),
             _ => self.about_grants(token, act)?,
         }
         Ok(None)
@@ -459,6 +460,22 @@ impl Stage {
                 });
                 self.say(token, "DELETE", &path, body.transpose()?)?;
             }
+            Act::Bulk(bulk) => {
+                let (path, terms) = self.many(bulk)?;
+                let summary = match &bulk.summary {
+                    Some(saved) => json!(self.hash(saved)?),
+                    None if bulk.unseen => json!("0".repeat(64)),
+                    None => {
+                        let path = format!("{path}/summary");
+                        match self.say(token, "POST", &path, Some(terms.clone())) {
+                            Ok(seen) => seen["summary"].clone(),
+                            Err(_) => json!("0".repeat(64)),
+                        }
+                    }
+                };
+                let body = json!({ "summary": summary, "terms": terms });
+                self.say(token, "POST", &path, Some(body))?;
+            }
             Act::SetAssignments { grant, people } => {
                 let path = format!("/v1/grants/{}/assignments", self.grant(grant)?);
                 let one = |s: &Successor| {
@@ -474,6 +491,47 @@ impl Stage {
             other => return wrong(format!("{other:?} is not played here")),
         }
         Ok(())
+    }
+
+    fn many(&self, bulk: &Bulk) -> Played<(String, Value)> {
+        let path = format!("/v1/grants/{}/bulk", self.grant(&bulk.grant)?);
+        let people = bulk.members.iter().map(|m| self.person(m)).collect::<Played<Vec<String>>>()?;
+        let mut terms = json!({ "action": bulk.action, "people": people, "accounts": wire(&bulk.accounts) });
+        if !bulk.roles.is_empty() {
+            terms["roles"] = json!(bulk.roles);
+        }
+        if bulk.everybody {
+            terms["everybody"] = json!(true);
+        }
+        if let Some(s) = &bulk.successor {
+            let person = self.person(&s.member)?;
+            terms["successor"] =
+                json!({ "person": person, "roles": s.roles, "accounts": wire(&s.accounts) });
+        }
+        Ok((path, terms))
+    }
+
+    fn planned(&self, token: &str, act: &Act) -> Played<Option<Saved>> {
+        let Act::ExpectBulk {
+            bulk, created, unchanged, ended, rule_lost, superseded, last_user
+        } = act
+        else {
+            return Ok(None);
+        };
+        let (path, terms) = self.many(bulk)?;
+        let plan = self.say(token, "POST", &format!("{path}/summary"), Some(terms))?;
+        let who = superseded.as_ref().map(|s| {
+            s.iter().map(|m| self.person(m)).collect::<Played<Vec<String>>>()
+        });
+        let ids: Vec<&Value> =
+            plan["superseded"].as_array().into_iter().flatten().map(|p| &p["id"]).collect();
+        let fits = created.is_none_or(|n| plan["created"] == n)
+            && unchanged.is_none_or(|n| plan["unchanged"] == n)
+            && ended.is_none_or(|n| plan["ended"] == n)
+            && rule_lost.is_none_or(|n| plan["rule_lost"] == n)
+            && who.transpose()?.is_none_or(|who| json!(who) == json!(ids))
+            && last_user.is_none_or(|last| plan["last_user"] == last);
+        if fits { Ok(Some(Saved::Hash(text(&plan["summary"])))) } else { wrong(plan.to_string()) }
     }
 
     // -- sessions -----------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 //! What people do: each verb of a story becomes one command.
 
 use comity_domain::application::KeyUse;
+use comity_domain::bulk::{self, Deed, Many, Plan};
 use comity_domain::command::{AssignmentSpec, Caller, Command, Enter, PutMember};
 use comity_domain::grant::{Grant, Narrowing};
-use comity_domain::ids::{GrantId, OrganisationId};
+use comity_domain::ids::{Digest32, GrantId, OrganisationId};
 use comity_domain::lock::LockTarget;
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::organisation::Standing;
@@ -15,7 +16,7 @@ use comity_domain::text::Subject;
 use comity_domain::time::{Days, Minutes};
 
 use super::stage::{Fault, Played, Saved, Stage, mode, modes, permissions, portal, wrong};
-use super::story::{Act, Successor};
+use super::story::{Act, Bulk, Successor};
 use crate::world::by_key;
 
 impl Stage {
@@ -72,6 +73,28 @@ impl Stage {
                 let token = enter.token;
                 self.w.run(caller, Command::Enter(enter))?;
                 Ok(self.w.state.session_by_token(token).map(Saved::Session))
+            }
+            Act::Bulk(bulk) => {
+                let (grant, many) = self.many(bulk)?;
+                let token = match &bulk.summary {
+                    Some(saved) => self.hash(saved)?,
+                    None if bulk.unseen => Digest32([0; 32]),
+                    None => {
+                        let planned = bulk::plan(&self.w.state, grant, &many, self.w.now);
+                        planned.map_or(Digest32([0; 32]), |plan| plan.token)
+                    }
+                };
+                let many = Box::new(many);
+                self.w.run(caller, Command::AssignMany { grant, many, token })?;
+                Ok(None)
+            }
+            Act::ExpectBulk { bulk, .. } => {
+                let (grant, many) = self.many(bulk)?;
+                may::authentic(&self.w.state, caller, self.w.now)?;
+                may::check_grant(&self.w.state, caller, many.action(), grant, self.w.now)?;
+                let plan = bulk::plan(&self.w.state, grant, &many, self.w.now)?;
+                self.planned(act, &plan)?;
+                Ok(Some(Saved::Hash(plan.token)))
             }
             Act::Lock { organisation, .. } => {
                 let customer = self.organisation(organisation);
@@ -370,6 +393,41 @@ impl Stage {
     pub fn known_grant(&self, name: &str) -> Played<(GrantId, Option<&Grant>)> {
         let id = self.grant(name)?;
         Ok((id, self.w.state.grants.get(id)))
+    }
+
+    fn many(&self, bulk: &Bulk) -> Played<(GrantId, Many)> {
+        let (id, known) = self.known_grant(&bulk.grant)?;
+        let customer = known.map_or(OrganisationId::MAX, |g| g.customer.organisation);
+        let people = bulk.members.iter().map(|m| self.person(m)).collect::<Played<_>>()?;
+        let deed = if bulk.action == "add" {
+            let roles = bulk.roles.iter().map(|r| self.role_in(known, r)).collect();
+            Deed::Add { roles, everybody: bulk.everybody }
+        } else {
+            let next = bulk.successor.as_ref().map(|s| self.assignment(known, s));
+            Deed::Remove { successor: next.transpose()? }
+        };
+        let accounts = self.accounts(customer, &bulk.accounts);
+        Ok((id, Many { people, accounts, deed }))
+    }
+
+    fn planned(&self, act: &Act, plan: &Plan) -> Played {
+        let Act::ExpectBulk {
+            created, unchanged, ended, rule_lost, superseded, last_user, bulk
+        } = act
+        else {
+            return Ok(());
+        };
+        let (_, known) = self.known_grant(&bulk.grant)?;
+        let home = known.map_or(OrganisationId::MAX, |g| g.provider.organisation);
+        let called: Vec<String> =
+            plan.superseded.iter().map(|p| self.called(home, *p)).collect();
+        let fits = created.is_none_or(|n| n == plan.created)
+            && unchanged.is_none_or(|n| n == plan.unchanged)
+            && ended.is_none_or(|n| n == plan.ended)
+            && rule_lost.is_none_or(|n| n == plan.listed.len() as u64)
+            && superseded.as_ref().is_none_or(|s| *s == called)
+            && last_user.is_none_or(|last| last == plan.last_user);
+        if fits { Ok(()) } else { wrong(format!("{called:?}, and {plan:?}")) }
     }
 
     fn assignment(&self, grant: Option<&Grant>, to: &Successor) -> Played<AssignmentSpec> {

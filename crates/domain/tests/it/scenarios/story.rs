@@ -228,6 +228,7 @@ pub enum Act {
         grant: String,
         people: Vec<Successor>,
     },
+    Bulk(Bulk),
     // -- sessions
     Enter {
         customer: String,
@@ -298,6 +299,16 @@ pub enum Act {
         grant: String,
         rows: Vec<AssignedRow>,
     },
+    ExpectBulk {
+        #[serde(flatten)]
+        bulk: Bulk,
+        created: Option<u64>,
+        unchanged: Option<u64>,
+        ended: Option<u64>,
+        rule_lost: Option<u64>,
+        superseded: Option<Vec<String>>,
+        last_user: Option<bool>,
+    },
     ExpectSession {
         session: String,
         status: String,
@@ -319,6 +330,27 @@ pub enum Act {
         #[serde(default)]
         hides: Vec<String>,
     },
+}
+
+/// Many people and many accounts of a grant.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Bulk {
+    pub grant: String,
+    /// `add` or `remove`.
+    pub action: String,
+    pub members: Vec<String>,
+    #[serde(default)]
+    pub accounts: AccountNames,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    #[serde(default)]
+    pub everybody: bool,
+    pub successor: Option<Successor>,
+    /// Another hash is sent than that of the summary.
+    #[serde(default)]
+    pub unseen: bool,
+    /// The hash of a summary that was looked at before, instead of one of this moment.
+    pub summary: Option<String>,
 }
 
 /// What a partner asks for.
