@@ -146,7 +146,7 @@ fn show(state: &World, many: &Many, plan: &Plan) -> ShownPlan {
 #[utoipa::path(post, path = "/v1/grants/{grant}/bulk/summary", operation_id = "summariseBulk", tag = "Grants", security(("signIn" = [])),
     request_body = BulkTerms,
     responses((status = 200, description = "Exactly what it would do, as things stand.", body = ShownPlan)),
-    extensions(("x-refusals" = json!("widening locked not_active wrong_state"))))]
+    extensions(("x-refusals" = json!("last_admin widening locked not_active wrong_state"))))]
 pub async fn summary(
     State(app): State<Arc<App>>,
     who: Who,
@@ -157,7 +157,13 @@ pub async fn summary(
     let grant = may::check_grant(&state, &who.0, action(&body), id, now)?;
     let many = body.resolve(&state, grant)?;
     let plan = bulk::plan(&state, id, &many, now)?;
-    Ok(Json(show(&state, &many, &plan)))
+    let shown = show(&state, &many, &plan);
+    if !plan.last_user {
+        // What only the whole row shows is refused here already: a customer's last Admin.
+        let many = Box::new(many);
+        app.staged(&who.0, id, Command::AssignMany { grant: id, many, token: plan.token })?;
+    }
+    Ok(Json(shown))
 }
 
 fn action(terms: &BulkTerms) -> may::Action {

@@ -301,6 +301,19 @@ pub struct SetAssignments {
     people: Vec<InSet>,
 }
 
+impl SetAssignments {
+    /// The command that it is, by the names that it uses.
+    pub fn command(self, state: &World, id: GrantId, grant: &Grant) -> Result<Command, Problem> {
+        let spec = |one: InSet| {
+            let person = person_named(state, grant, &one.person)?;
+            let wanted = Assign { roles: one.roles, accounts: one.accounts, ends_at: one.ends_at };
+            spec(state, grant, person, wanted)
+        };
+        let people = self.people.into_iter().map(spec).collect::<Result<_, Problem>>()?;
+        Ok(Command::SetAssignments { grant: id, people })
+    }
+}
+
 /// Put exactly these people on a grant.
 ///
 /// Who may: an Admin of the partner. All or nothing: who is named has what is said, who is not named is off it. What stays as it
@@ -309,7 +322,7 @@ pub struct SetAssignments {
     params(("If-Match" = String, Header, description = "The `ETag` of the list that was read.", example = "\"1\"")),
     request_body = SetAssignments,
     responses((status = 200, description = "Everybody who is on it now.", body = Items<ShownAssignment>, headers(("ETag" = String, description = "The version of the whole set, for `If-Match`.")))),
-    extensions(("x-refusals" = json!("last_user widening locked not_active wrong_state version_conflict if_match_required"))))]
+    extensions(("x-refusals" = json!("last_admin last_user widening locked not_active wrong_state version_conflict if_match_required"))))]
 pub async fn set_assignments(
     State(app): State<Arc<App>>,
     who: Who,
@@ -320,16 +333,7 @@ pub async fn set_assignments(
     let grant = may::check_grant(&state, &who.0, Action::Assign, id, app.now())?;
     // Two people save at once: the second is shown what the first did.
     let seen = who.must_see(Versioned::Assignments(id));
-    let set = || {
-        let spec = |one: InSet| {
-            let person = person_named(&state, grant, &one.person)?;
-            let wanted = Assign { roles: one.roles, accounts: one.accounts, ends_at: one.ends_at };
-            spec(&state, grant, person, wanted)
-        };
-        let people = body.people.into_iter().map(spec).collect::<Result<_, Problem>>()?;
-        Ok(Command::SetAssignments { grant: id, people })
-    };
-    let done = who.put_together(&app, Some(seen), set).await?;
+    let done = who.put_together(&app, Some(seen), || body.command(&state, id, grant)).await?;
     let (state, now) = (&done.state, done.state.at);
     let mut people: Vec<PersonId> = state.assigned_to(id).map(|(person, _)| person).collect();
     people.sort();
@@ -394,7 +398,7 @@ pub fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonI
 #[utoipa::path(put, path = "/v1/grants/{grant}/assignments/{person}", operation_id = "assign", tag = "Grants", security(("signIn" = [])),
     request_body = Assign,
     responses((status = 200, description = "The assignment.", body = ShownAssignment, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
-    extensions(("x-refusals" = json!("widening locked not_active wrong_state last_user four_eyes version_conflict if_match_required"))))]
+    extensions(("x-refusals" = json!("last_admin widening locked not_active wrong_state last_user four_eyes version_conflict if_match_required"))))]
 pub async fn assign(
     State(app): State<Arc<App>>,
     who: Who,

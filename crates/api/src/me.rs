@@ -7,11 +7,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use comity_app::{App, Failure};
 use comity_domain::command::Command;
-use comity_domain::ids::GrantId;
+use comity_domain::ids::{GrantId, PersonId};
 use comity_domain::organisation::Standing;
 use comity_domain::person::PortalRole;
 use comity_domain::refusal::Refusal;
 use comity_domain::role::Modes;
+use comity_domain::state::State as World;
+use comity_domain::time::Instant;
 use comity_domain::view;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -152,20 +154,24 @@ pub async fn tenants(
     who: Who,
 ) -> Result<Json<Items<ShownTenant>>, Problem> {
     let id = person(&who.0)?;
-    let state = app.state();
+    Ok(Json(Items { items: shown_tenants(&app.state(), id, app.now()) }))
+}
+
+/// Where a person may go, as it is shown to them and to the builder's sign-in.
+pub fn shown_tenants(state: &World, id: PersonId, now: Instant) -> Vec<ShownTenant> {
     let line = |t: view::Tenant<'_>| {
         let a = state.assignment(t.id, id)?;
         let roles: Vec<String> =
-            a.roles.iter().filter_map(|r| shown::role_code(&state, *r)).collect();
+            a.roles.iter().filter_map(|r| shown::role_code(state, *r)).collect();
         Some(ShownTenant {
             grant: t.id,
-            customer: shown::organisation(&state, t.grant.customer.organisation)?,
+            customer: shown::organisation(state, t.grant.customer.organisation)?,
             roles,
-            accounts: shown::accounts(&state, &t.grant.accounts.meet(&a.accounts)),
+            accounts: shown::accounts(state, &t.grant.accounts.meet(&a.accounts)),
             modes: t.grant.modes,
             ends_at: shown::time(t.grant.window.end.min(a.row.ends_at)),
             session_minutes: t.grant.cap.0,
         })
     };
-    Ok(Json(Items { items: view::tenants(&state, id, app.now()).filter_map(line).collect() }))
+    view::tenants(state, id, now).filter_map(line).collect()
 }

@@ -10,12 +10,15 @@ use comity_domain::code::CustomerCode;
 use comity_domain::command::{Asked, Caller, Command, Door, FreshCode, Once, Principal};
 use comity_domain::event::Event;
 use comity_domain::ids::{
-    ApplicationId, Digest32, KeyId, OrganisationId, PersonId, SessionId, SignInId,
+    ApplicationId, CommandId, Digest32, GrantId, KeyId, OrganisationId, PersonId, SessionId,
+    SignInId,
 };
+use comity_domain::kernel;
 use comity_domain::organisation::Party;
 use comity_domain::refusal::Refusal;
 use comity_domain::state::State;
 use comity_domain::time::Instant;
+use comity_domain::view::Staged;
 use comity_store::{CallMinute, Inbox, Place, REMEMBERED_MS, Reader, StoreError};
 
 use crate::assertions::Assertions;
@@ -315,6 +318,23 @@ impl App {
     /// [`Failure`].
     pub async fn run(&self, caller: &Caller, asked: impl Into<Asked>) -> Result<Done, Failure> {
         Ok(self.node.run(caller.clone(), asked).await?)
+    }
+
+    /// What a command would do to who is on a grant if it were carried out now: judged like any
+    /// other, against the last published state, and forgotten.
+    ///
+    /// # Errors
+    /// The refusal that it would meet.
+    pub fn staged(
+        &self,
+        caller: &Caller,
+        grant: GrantId,
+        command: Command,
+    ) -> Result<Staged, Refusal> {
+        let (state, now, mut ids) = (self.state(), self.now(), random::ids());
+        let id = CommandId(ids.next(now));
+        let decided = kernel::decide(&state, caller, id, command, now, &mut ids)?;
+        Ok(Staged::of(&state, grant, decided.row.as_ref()))
     }
 
     /// Waits until no node says yes any more to what this one shows as over: for whoever wants to

@@ -251,6 +251,22 @@ pub fn sentence(notice: &Notice, names: &Names) -> String {
     }
 }
 
+/// The same, said to the person whom it is about; `own` is the organisation as whose member they
+/// are told.
+#[must_use]
+pub fn to_concerned(notice: &Notice, names: &Names, own: &str) -> String {
+    match notice.kind {
+        Kind::MembershipRestored => format!("You are a member of {own} in your own right again."),
+        _ => {
+            let customer = names.other.as_deref().unwrap_or("a customer");
+            format!(
+                "You may go into {customer} for {own} from now on. It replaces the membership there that was your \
+                 own: you enter only by Switch Tenant, until {customer} restores it."
+            )
+        }
+    }
+}
+
 fn people(who: Option<&str>, n: u32) -> String {
     match who {
         _ if n > 1 => format!("{n} of your people are"),

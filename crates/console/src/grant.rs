@@ -81,6 +81,8 @@ struct Page {
     people: Vec<Person>,
     more_people: usize,
     inside: Vec<Inside>,
+    /// How many on it were the customer's own members.
+    replaced: usize,
     decides: bool,
 }
 
@@ -108,6 +110,9 @@ pub async fn page(
     let g = access.grant;
     let mut people: Vec<PersonId> = state.assigned_to(id).map(|(p, _)| p).collect();
     people.sort();
+    let own =
+        |p: &&PersonId| state.members.get(&(customer, **p)).is_some_and(|m| m.superseded.is_some());
+    let replaced = people.iter().filter(own).count();
     let page = Page {
         org: customer,
         grant: given(&state, &access, now),
@@ -124,6 +129,7 @@ pub async fn page(
             .filter_map(|p| person(&state, id, p, now))
             .collect(),
         inside: inside(&state, &access, &counts, now),
+        replaced,
         decides: shell.here.as_ref().is_some_and(|p| p.decides),
         shell,
     };

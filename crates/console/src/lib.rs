@@ -48,6 +48,7 @@ mod parts;
 mod passkey;
 mod people;
 mod received;
+mod replaced;
 mod request;
 mod roles;
 mod routes;

@@ -27,6 +27,7 @@ use crate::asking::partner;
 use crate::at::At;
 use crate::parts::{Banner, Tone, banner};
 use crate::received::{found, over};
+use crate::replaced;
 use crate::request::{on_the_form, said_no};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
@@ -61,6 +62,8 @@ pub struct Form {
     act: String,
     /// On which of the two pages.
     on: String,
+    /// Of whose replaced memberships was warned.
+    heard: String,
 }
 
 fn written(stage: &Stage) -> String {
@@ -177,6 +180,7 @@ struct Page {
     stage: String,
     base: String,
     version: String,
+    heard: String,
     find: String,
     without: Vec<Choice>,
     /// How many more there are than are shown.
@@ -203,7 +207,7 @@ pub async fn page(
         on: "lists".into(),
         ..Form::default()
     };
-    answer(&console, &who, provider, id, &form, None)
+    answer(&console, &who, provider, id, &form, None, None)
 }
 
 fn person_of(state: &World, id: PersonId) -> (String, String) {
@@ -219,6 +223,7 @@ fn answer(
     id: GrantId,
     form: &Form,
     no: Option<&Wrong>,
+    warn: Option<(Banner, String)>,
 ) -> Result<Response, Wrong> {
     let title = "Manage access";
     let around = partner(console, who, provider, Action::Assign, Section::Received, title)?;
@@ -237,6 +242,8 @@ fn answer(
     } else {
         form.version.clone()
     };
+    let heard = warn.as_ref().map_or_else(|| form.heard.clone(), |(_, heard)| heard.clone());
+    let warn = warn.map(|(banner, _)| banner);
     let saving = form.act == "save" || no.is_some();
     let nobody = saving && stage.values().any(BTreeSet::is_empty);
     // Roles are chosen where the roles are shown.
@@ -248,7 +255,8 @@ fn answer(
         customer: company(&state, grant.customer.organisation),
         to: format!("{back}/manage"),
         back,
-        banner: said(&state, &stage, nobody, conflict, no),
+        banner: warn.or_else(|| said(&state, &stage, nobody, conflict, no)),
+        heard,
         meanwhile: if conflict {
             meanwhile(&state, &read(&form.base).unwrap_or_default(), &present)
         } else {
@@ -410,7 +418,7 @@ pub async fn save(
     Sent { who, form }: Sent<Form>,
 ) -> Result<Response, Wrong> {
     if form.act != "save" {
-        return answer(&console, &who, provider, id, &form, None);
+        return answer(&console, &who, provider, id, &form, None, None);
     }
     let (stage, people, customer) = {
         let act = Action::Assign;
@@ -426,13 +434,19 @@ pub async fn save(
         if !gone.is_empty() {
             let why = format!("hold {}, who can no longer be put on this access", gone.join(", "));
             let no = Wrong::from(Refusal::invalid("people", why));
-            return answer(&console, &who, provider, id, &form, Some(&no));
+            return answer(&console, &who, provider, id, &form, Some(&no), None);
+        }
+        let whom: Vec<PersonId> = stage.keys().copied().collect();
+        let roleless = stage.values().any(BTreeSet::is_empty);
+        let warned = replaced::warning(&state, id, &whom, &form.heard).filter(|_| !roleless);
+        if warned.is_some() {
+            return answer(&console, &who, provider, id, &form, None, warned);
         }
         let people = stage.iter().map(|(p, roles)| spec(&state, id, *p, roles)).collect();
         (stage, people, company(&state, grant.customer.organisation))
     };
     if stage.values().any(BTreeSet::is_empty) {
-        return answer(&console, &who, provider, id, &form, None);
+        return answer(&console, &who, provider, id, &form, None, None);
     }
     let of = Versioned::Assignments(id);
     let seen = Seen { of, saw: Saw::OneOf(vec![form.version.clone()]) };
@@ -448,7 +462,7 @@ pub async fn save(
             Ok(shell::done(&format!("/console/o/{provider}/grants-received/{id}"), &said))
         }
         Err(no) if on_the_form(&no).is_some() => {
-            answer(&console, &who, provider, id, &form, Some(&no))
+            answer(&console, &who, provider, id, &form, Some(&no), None)
         }
         Err(no) => Err(no),
     }

@@ -18,6 +18,7 @@ use crate::at::At;
 use crate::parts::Banner;
 use crate::people::people;
 use crate::received::{found, over};
+use crate::replaced;
 use crate::request::{on_the_form, said_no};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
@@ -30,6 +31,8 @@ use crate::wrong::Wrong;
 #[serde(deny_unknown_fields, default)]
 pub struct Off {
     successor: String,
+    /// Of whose replaced membership was warned.
+    heard: String,
 }
 
 #[derive(Template)]
@@ -46,6 +49,7 @@ struct OffPage {
     inside: usize,
     successors: Vec<Choice>,
     successor_wrong: Option<String>,
+    heard: String,
 }
 
 /// The dialog.
@@ -54,7 +58,7 @@ pub async fn off_page(
     who: Visitor,
     At((provider, id, person)): At<(OrganisationId, GrantId, PersonId)>,
 ) -> Result<Response, Wrong> {
-    off_again(&console, &who, (provider, id, person), &Off::default(), None)
+    off_again(&console, &who, (provider, id, person), &Off::default(), None, None)
 }
 
 fn off_again(
@@ -63,6 +67,7 @@ fn off_again(
     (provider, id, person): (OrganisationId, GrantId, PersonId),
     form: &Off,
     no: Option<&Wrong>,
+    warn: Option<(Banner, String)>,
 ) -> Result<Response, Wrong> {
     let title = "Take off";
     let read = partner(console, who, provider, Action::Unassign, Section::Received, title)?;
@@ -88,7 +93,8 @@ fn off_again(
     let page = OffPage {
         person: name(&state, person),
         customer: company(&state, grant.customer.organisation),
-        banner: said_no(no, &["successor", "person"]).0,
+        heard: warn.as_ref().map_or_else(|| form.heard.clone(), |(_, heard)| heard.clone()),
+        banner: warn.map(|(b, _)| b).or_else(|| said_no(no, &["successor", "person"]).0),
         to: format!("{back}/people/{person}/remove"),
         inside: state.sessions_of(person).filter(live).count(),
         last,
@@ -119,6 +125,10 @@ pub async fn off(
             // What names nobody is nobody's choice to let no one follow.
             named => Some(named.parse().map_err(|_| Wrong::not_found())?),
         };
+        let warned = follower.and_then(|f| replaced::warning(&state, id, &[f], &form.heard));
+        if warned.is_some() {
+            return off_again(&console, &who, (provider, id, person), &form, None, warned);
+        }
         let successor = follower.map(|successor| AssignmentSpec {
             person: successor,
             roles: own.roles.to_vec(),
@@ -138,7 +148,7 @@ pub async fn off(
     match who.run(&console.app, command).await {
         Ok(_) => Ok(shell::done(&format!("/console/o/{provider}/grants-received/{id}"), &said)),
         Err(no) if on_the_form(&no).is_some() => {
-            off_again(&console, &who, (provider, id, person), &form, Some(&no))
+            off_again(&console, &who, (provider, id, person), &form, Some(&no), None)
         }
         Err(no) => Err(no),
     }

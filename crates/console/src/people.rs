@@ -23,6 +23,7 @@ use crate::asking::partner;
 use crate::at::At;
 use crate::parts::{Banner, Field, Tone, banner};
 use crate::received::{found, over};
+use crate::replaced;
 use crate::request::{on_the_form, said_no};
 use crate::routes::Console;
 use crate::shell::{self, Section, Shell};
@@ -42,6 +43,8 @@ pub struct Form {
     listed: String,
     ends_at: String,
     version: String,
+    /// Of whose replaced membership was warned.
+    heard: String,
 }
 
 #[derive(Template)]
@@ -54,6 +57,7 @@ struct AssignPage {
     to: String,
     back: String,
     version: String,
+    heard: String,
     /// Who can be chosen; empty where it is said already who.
     people: Vec<Choice>,
     person_wrong: Option<String>,
@@ -87,6 +91,7 @@ impl Form {
             listed: String::new(),
             ends_at: if ends == Instant::NEVER { String::new() } else { minute_of(ends) },
             version: version::tag(state, &Versioned::Assignment(grant, person)).unwrap_or_default(),
+            heard: String::new(),
         })
     }
 
@@ -139,7 +144,7 @@ pub async fn add_page(
     who: Visitor,
     At((provider, id)): At<(OrganisationId, GrantId)>,
 ) -> Result<Response, Wrong> {
-    again(&console, &who, (provider, id), None, None, None)
+    again(&console, &who, (provider, id), None, None, None, None)
 }
 
 /// The page for changing what somebody has.
@@ -148,7 +153,7 @@ pub async fn change_page(
     who: Visitor,
     At((provider, id, person)): At<(OrganisationId, GrantId, PersonId)>,
 ) -> Result<Response, Wrong> {
-    again(&console, &who, (provider, id), Some(person), None, None)
+    again(&console, &who, (provider, id), Some(person), None, None, None)
 }
 
 fn again(
@@ -158,6 +163,7 @@ fn again(
     person: Option<PersonId>,
     form: Option<Form>,
     no: Option<&Wrong>,
+    warn: Option<Banner>,
 ) -> Result<Response, Wrong> {
     let title = "Who may go in";
     let read = partner(console, who, provider, Action::Assign, Section::Received, title)?;
@@ -182,12 +188,13 @@ fn again(
             Some(person) => format!("What {} may do in {customer}", name(&state, person)),
             None => format!("Let somebody into {customer}"),
         },
-        banner: said(no),
+        banner: warn.or_else(|| said(no)),
         to: match person {
             Some(person) => format!("{back}/people/{person}"),
             None => format!("{back}/people/new"),
         },
         version: form.version.clone(),
+        heard: form.heard.clone(),
         people: if person.is_some() { Vec::new() } else { people(&state, id, &form.person) },
         person_wrong: wrong("person"),
         roles: roles(&state, grant, &form),
@@ -314,7 +321,7 @@ async fn save(
     who: &Visitor,
     (provider, id): (OrganisationId, GrantId),
     person: Option<PersonId>,
-    form: Form,
+    mut form: Form,
 ) -> Result<Response, Wrong> {
     let title = "Who may go in";
     let (asked, said) = {
@@ -327,6 +334,11 @@ async fn save(
         }
         let unnamed = || Refusal::invalid("person", "has to be chosen");
         let whom = person.or_else(|| form.person.parse().ok());
+        let warned = whom.and_then(|whom| replaced::warning(&state, id, &[whom], &form.heard));
+        if let Some((warn, heard)) = warned {
+            form.heard = heard;
+            return again(console, who, (provider, id), person, Some(form), None, Some(warn));
+        }
         let asked = whom.ok_or_else(unnamed).and_then(|whom| {
             let spec = form.spec(&state, grant, whom)?;
             // Whoever has never seen what somebody else gave does not replace it.
@@ -356,7 +368,7 @@ async fn save(
     match done {
         Ok(_) => Ok(shell::done(&format!("/console/o/{provider}/grants-received/{id}"), &said)),
         Err(no) if on_the_form(&no).is_some() => {
-            again(console, who, (provider, id), person, Some(form), Some(&no))
+            again(console, who, (provider, id), person, Some(form), Some(&no), None)
         }
         Err(no) => Err(no),
     }

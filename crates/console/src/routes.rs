@@ -9,8 +9,8 @@ use comity_app::App;
 use crate::{
     access, active, amend, approve, ask, asking, assets, components, demo, first_run, give_up,
     giving, grant, guard, history, home, inbox, locks, manage, me, narrow, off, offer, offered,
-    operator, passkey, people, received, request, roles, session, settings, sign_in, stay, tenants,
-    visitor, wrong,
+    operator, passkey, people, received, replaced, request, roles, session, settings, sign_in,
+    stay, tenants, visitor, wrong,
 };
 
 /// What can be chosen about the console.
@@ -63,6 +63,8 @@ pub fn router(app: Arc<App>, settings: Settings) -> Router {
         .route("/console/o/{organisation}/access/history.jsonl", get(history::json_lines))
         .route("/console/o/{organisation}/sessions/{session}", get(session::page))
         .route("/console/o/{organisation}/access/settings", get(settings::page).post(settings::save))
+        .route("/console/o/{organisation}/access/replaced", get(replaced::list))
+        .route("/console/o/{organisation}/access/replaced/{person}/restore", get(replaced::restore_page).post(replaced::restore))
         .route("/console/o/{organisation}/access/block", get(settings::block_page).post(settings::block))
         // as customer: roles
         .route("/console/o/{organisation}/roles", get(roles::list))

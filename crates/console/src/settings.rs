@@ -120,6 +120,9 @@ struct Page {
     other_wrong: Option<String>,
     version: String,
     was: String,
+    /// How many members' own membership is replaced, and where they are listed.
+    replaced: usize,
+    replaced_list: String,
 }
 
 /// Partners that asked or were let in, by name; only those may be chosen by name.
@@ -243,6 +246,8 @@ fn shown(
         other_wrong: wrong.as_ref().filter(|(f, _)| f == "also").map(|(_, why)| why.clone()),
         version: version::tag(&state, &Versioned::Settings(id)).unwrap_or_default(),
         was: stored.said(),
+        replaced: comity_domain::direct::replaced(&state, id).len(),
+        replaced_list: format!("/console/o/{id}/access/replaced"),
         shell,
         head,
     };

@@ -141,8 +141,10 @@ impl Shell {
 fn place(state: &State, who: &Visitor, id: OrganisationId) -> Option<Place> {
     let member = state.members.get(&(id, who.person))?;
     let name = state.words.show(state.organisations.get(id)?.name).to_owned();
-    let holds = |p| member.portal.is_some_and(|role| role.holds(p));
+    let own = member.superseded.is_none();
+    let holds = |p| own && member.portal.is_some_and(|role| role.holds(p));
     let role = match member.portal {
+        _ if !own => "only by Switch Tenant",
         Some(PortalRole::Admin) => "Admin",
         Some(PortalRole::CustomerSupport) => "Customer Support",
         None => "Member",

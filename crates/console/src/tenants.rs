@@ -89,6 +89,8 @@ struct Page {
     lines: Vec<Line>,
     search: Option<Field>,
     more: usize,
+    /// Where their own membership is replaced by what they do for a partner.
+    replaced: Vec<String>,
     empty: Empty,
 }
 
@@ -126,6 +128,10 @@ pub async fn list(
             .filter_map(|(id, s)| stay::inside(&state, id, s, now))
             .collect(),
         lines,
+        replaced: view::doors(&state, who.person)
+            .filter(|d| d.shut == Some(view::Shut::Superseded))
+            .map(|d| company(&state, d.organisation))
+            .collect(),
         search: (count >= SEARCHED_FROM).then(|| {
             let field = Field::new("q", "Customer").kind("search").optional();
             field.value(sought.q.trim()).auto("off")

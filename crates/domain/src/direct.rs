@@ -34,6 +34,15 @@ pub fn superseded_by(state: &State, grant: GrantId, people: &[PersonId]) -> Vec<
     people.iter().copied().filter(loses).collect()
 }
 
+/// Whose membership in an organisation is superseded, each with the grant that did it.
+#[must_use]
+pub fn replaced(state: &State, organisation: OrganisationId) -> Vec<(PersonId, GrantId)> {
+    let members = state.members_of(organisation);
+    let mut all: Vec<_> = members.filter_map(|(p, m)| Some((p, m.superseded?))).collect();
+    all.sort_by_key(|(person, grant)| (*grant, *person));
+    all
+}
+
 /// Every way onto a grant comes by here, at the end of its row. Never so that the customer is left
 /// without an Admin: then the whole row is refused.
 pub(crate) fn supersede(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) -> Result<(), Refusal> {

@@ -55,6 +55,7 @@ actions! {
     MakeEnrolment,
     ResetFactors,
     ReadMembers,
+    ReadDoors,
     ReadRoles,
     ReadAccounts,
     ReadAllEvents,
@@ -191,6 +192,7 @@ fn needs(action: Action) -> Needs {
         | A::MakeEnrolment
         | A::ResetFactors
         | A::ReadAllEvents
+        | A::ReadDoors
         | A::EraseWords => Key(Provision),
         A::PutUnit
         | A::PutAccount

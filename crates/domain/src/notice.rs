@@ -502,6 +502,17 @@ fn restored(recorded: &Recorded, at: Instant, state: &State, out: &mut Vec<Notic
     }
 }
 
+/// Whom a notice is about so that they are told as well, whatever they may do in their organisation:
+/// the person whose own membership in a customer is replaced, or restored (N9).
+#[must_use]
+pub fn concerned(notice: &Notice) -> Option<PersonId> {
+    let told = matches!(
+        (notice.kind, notice.side),
+        (Kind::Superseded, Side::Provider) | (Kind::MembershipRestored, Side::Own)
+    );
+    notice.facts.person.filter(|_| told)
+}
+
 /// Who gets a mail of a kind now: active members of the organisation whose portal role holds the
 /// permission and whose address is proven to be theirs, each with that address. Asked when the
 /// mail is sent, so that whoever has left gets none.
@@ -512,20 +523,21 @@ pub fn addressees(
     permission: PortalPermission,
 ) -> Vec<(PersonId, Arc<str>)> {
     let members = state.members_of(organisation).map(|(person, _)| person);
-    members.filter_map(|p| Some((p, address(state, organisation, p, permission)?))).collect()
+    members.filter_map(|p| Some((p, address(state, organisation, p, Some(permission))?))).collect()
 }
 
-/// The address to which a person gets mails of an organisation, if any.
+/// The address to which a person gets mails of an organisation, if any; without a permission such
+/// as are for every member.
 #[must_use]
 pub fn address(
     state: &State,
     organisation: OrganisationId,
     person: PersonId,
-    permission: PortalPermission,
+    permission: Option<PortalPermission>,
 ) -> Option<Arc<str>> {
     let member = state.active_member(organisation, person)?;
     let known = state.people.get(person).filter(|p| p.email_verified)?;
-    let holds = member.portal.is_some_and(|role| role.holds(permission));
+    let holds = permission.is_none_or(|p| member.portal.is_some_and(|role| role.holds(p)));
     let halted = state.halt_on(HaltTarget::Person(person)).is_some();
     let text = state.words.get(known.email)?;
     (holds && !halted).then(|| text.into())

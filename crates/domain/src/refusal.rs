@@ -248,6 +248,11 @@ impl Refusal {
                 "This would leave the organisation without an Admin; name another first.".into()
             }
             Self::Locked => "The customer has locked this access; only the customer unlocks it.".into(),
+            Self::NotActive("membership") => {
+                "The membership is suspended or closed, or replaced by work for a partner here: enter by Switch \
+                 Tenant then."
+                    .into()
+            }
             Self::NotActive(what) => format!("The {what} is suspended or closed."),
             Self::NoAccess => "There is no grant by which you may enter; ask your Admin.".into(),
             Self::GrantRequired(_) => {

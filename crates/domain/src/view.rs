@@ -9,12 +9,16 @@ use crate::request::{Direction, Request, RequestPhase};
 use crate::state::State;
 use crate::time::Instant;
 
+mod doors;
 pub mod kept;
 mod partner_access;
 pub mod portal;
 pub mod roles;
+mod staged;
 
+pub use doors::{Door, Shut, doors};
 pub use partner_access::{Counts, Stops, Word, counts, past_with, stops, stops_by_lock, words};
+pub use staged::Staged;
 
 /// Requests that a customer has to decide (R3), oldest first; its own offers are none.
 pub fn pending_requests(

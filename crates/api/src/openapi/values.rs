@@ -78,6 +78,9 @@ macro_rules! words {
 
 words!(Standing, "Whether an organisation, unit or member takes part.",
     "active": "takes part", "suspended": "stopped for a while", "closed": "gone for good");
+words!(Shut, "Why a membership lets nobody in.",
+    "superseded": "the person works there for a partner, and enters only by Switch Tenant",
+    "member": "the member is suspended", "unit": "the member's unit is", "organisation": "the organisation is suspended or closed");
 words!(Acr, "How well a person has proven who they are.",
     "single": "by one thing that they know", "multi": "by two things",
     "phishing_resistant": "by a passkey that has verified its user");
@@ -251,6 +254,8 @@ mod tests {
             Basis = assignment::Basis,
             AssignmentState = assignment::AssignmentState,
         );
+        let shut = comity_domain::view::Shut::ALL.iter().map(|s| s.code());
+        assert_eq!(Shut::WORDS, shut.collect::<Vec<_>>());
         let codes: Vec<&str> = notice::Kind::ALL.iter().map(|k| k.code()).collect();
         assert_eq!(NoticeKind::WORDS, codes);
         let sides = [notice::Side::Customer, notice::Side::Provider, notice::Side::Own];

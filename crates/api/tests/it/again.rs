@@ -12,7 +12,7 @@ use crate::harness::{Reply, request};
 use crate::may_routes::{CALLERS, Call, calls, make_room, routed, token};
 
 /// Routes that give no command of a known caller, with why.
-const NO_COMMAND: [(&str, &str, &str); 29] = [
+const NO_COMMAND: [(&str, &str, &str); 32] = [
     ("POST", "/v1/sign-in", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/second-factor", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/passkey/begin", "nobody is signed in for it"),
@@ -30,6 +30,8 @@ const NO_COMMAND: [(&str, &str, &str); 29] = [
     ("POST", "/v1/requests/{request}/summary", "reads"),
     ("POST", "/v1/organisations/{organisation}/offers/summary", "reads"),
     ("POST", "/v1/grants/{grant}/amend/summary", "reads"),
+    ("POST", "/v1/grants/{grant}/bulk/summary", "reads"),
+    ("POST", "/v1/grants/{grant}/assignments/preview", "reads"),
     ("POST", "/oauth/introspect", "reads, and by what it is sent"),
     ("POST", "/oauth/revoke", "nobody is signed in for it"),
     ("POST", "/access/v1/evaluation", "asks"),
@@ -38,6 +40,7 @@ const NO_COMMAND: [(&str, &str, &str); 29] = [
     ("POST", "/access/v1/search/resource", "asks"),
     ("POST", "/access/v1/search/action", "asks"),
     ("POST", "/ssf/poll/{stream}", "reads; what was fetched is noted beside the log"),
+    ("POST", "/v1/organisations/{organisation}/members/{id}/restore", "nobody is superseded here"),
     ("POST", "/v1/grants/{grant}/confirm", "nothing was restored here"),
     ("POST", "/v1/organisations/{organisation}/grants/confirm", "nothing was restored here"),
     ("POST", "/v1/organisations/{organisation}/notices/read", "marks, and again the same"),

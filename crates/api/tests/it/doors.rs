@@ -65,6 +65,8 @@ pub struct There {
     pub offering: String,
     /// The hash of what Ana would make of `grant` by [`amending`].
     pub amending: String,
+    /// The hash of what Pia would do on `grant` by [`bulk`].
+    pub bulk: String,
     /// The version of Marina Bay's settings.
     pub version: String,
     pub fjord_code: String,
@@ -138,6 +140,8 @@ impl Scene {
         there.offer = text(&town.post(ana, path, &offer).ok()["id"]);
         let path = format!("/v1/grants/{}/amend/summary", there.grant);
         there.amending = text(&town.post(ana, &path, &amending()).ok()["summary"]);
+        let path = format!("/v1/grants/{}/bulk/summary", there.grant);
+        there.bulk = text(&town.post(pia, &path, &bulk()).ok()["summary"]);
         let settings = town.get(ana, "/v1/organisations/marina/settings");
         there.version = settings.header(axum::http::header::ETAG).to_owned();
         let freya = town.at("freya@fjord");
@@ -170,6 +174,11 @@ pub fn terms() -> Value {
 /// What becomes of a grant.
 pub fn amending() -> Value {
     json!({ "days": 90 })
+}
+
+/// Who gets an account of a grant.
+pub fn bulk() -> Value {
+    json!({ "action": "add", "people": ["sven", "hugo"], "accounts": ["boat-1"], "roles": ["clerk"] })
 }
 
 /// Asks to come in.

@@ -12,7 +12,7 @@ use comity_domain::command::{Door, Principal};
 use comity_domain::ids::{PasskeyId, SignInId};
 use serde_json::{Value, json};
 
-use crate::doors::{Scene, amending, terms};
+use crate::doors::{Scene, amending, bulk, terms};
 use crate::harness::{PASSWORD, request};
 
 /// One call: a route with what a fitting caller would send.
@@ -106,6 +106,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/reset-factors", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/restore", None),
+        ("GET", "/v1/organisations/{organisation}/members/{id}/doors", None),
         ("POST", "/v1/erasures", Some(json!({ "account": comity_domain::ids::AccountId(7) }))),
         ("GET", "/v1/imports", None),
         ("POST", "/v1/imports", None),
@@ -178,6 +179,10 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/v1/grants/{grant}/assignments", None),
         ("PUT", "/v1/grants/{grant}/assignments", Some(json!({ "people": [
             { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
+        ("POST", "/v1/grants/{grant}/assignments/preview", Some(json!({ "people": [
+            { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
+        ("POST", "/v1/grants/{grant}/bulk", Some(json!({ "summary": there.bulk, "terms": bulk() }))),
+        ("POST", "/v1/grants/{grant}/bulk/summary", Some(bulk())),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", Some(assign)),
         ("DELETE", "/v1/grants/{grant}/assignments/{person}", None),
         ("GET", "/v1/organisations/{organisation}/sessions", None),

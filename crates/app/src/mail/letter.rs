@@ -6,7 +6,7 @@
 
 use askama::Template;
 use comity_domain::ids::PersonId;
-use comity_domain::notice::{Kind, Side};
+use comity_domain::notice::{self, Kind, Side};
 use comity_domain::state::State;
 use comity_domain::time::Instant;
 use comity_store::Noticed;
@@ -130,9 +130,15 @@ pub fn letter(
     let own = state.organisations.get(notice.organisation);
     let own = own.map_or_else(String::new, |o| unlinked(state.words.show(o.name)));
     let subject = subject(notice.kind);
-    let sentence = notices::sentence(notice, &names);
-    let lead = lead(notice.kind, notice.side);
-    let link = format!("{issuer}{}", notices::path(notice));
+    // Whom it is about may not be able to read what the others are led to.
+    let (sentence, lead, path) = if notice::concerned(notice) == Some(person) {
+        let lead = "Sign in to see where you may go:";
+        (notices::to_concerned(notice, &names, &own), lead, "/console/tenants".to_owned())
+    } else {
+        let lead = lead(notice.kind, notice.side);
+        (notices::sentence(notice, &names), lead, notices::path(notice))
+    };
+    let link = format!("{issuer}{path}");
     let (lead, link, own) = (lead, link.as_str(), own.as_str());
     let text = Text { sentence: &sentence, lead, link, own }.render().ok()?;
     let html = Html { subject, sentence: &sentence, lead, link, own }.render().ok()?;

@@ -271,7 +271,10 @@ impl Work {
             }
         }
         let people = notice::addressees(state, organisation, permission);
-        people.into_iter().map(|(person, _)| person).collect()
+        let mut people: Vec<PersonId> = people.into_iter().map(|(person, _)| person).collect();
+        let besides = notice::concerned(&n.notice).filter(|p| !people.contains(p));
+        people.extend(besides.filter(|p| notice::address(state, organisation, *p, None).is_some()));
+        people
     }
 
     /// Sends one mail; what came of it is to be noted.
@@ -314,7 +317,8 @@ impl Work {
     fn letter(&self, settings: &Settings, mail: &WaitingMail, now: Instant) -> Option<Letter> {
         let state = self.parts.node.state();
         let notice = &mail.noticed.notice;
-        let permission = notice.kind.mailed(notice.side)?;
+        let concerned = notice::concerned(notice) == Some(mail.person);
+        let permission = Some(notice.kind.mailed(notice.side)?).filter(|_| !concerned);
         let address = notice::address(&state, notice.organisation, mail.person, permission)?;
         let from = (self.parts.issuer.as_str(), &settings.from);
         letter(&state, from, &mail.noticed, (mail.person, &address), now)

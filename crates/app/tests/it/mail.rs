@@ -397,6 +397,27 @@ fn t57_who_may_act_or_read_is_told_at_an_address_that_is_theirs() {
     }
 }
 
+#[test]
+fn n9_whoever_loses_a_membership_of_their_own_is_told_by_mail_beside_the_admins_of_both_sides() {
+    let (w, cast) = cast(1);
+    let (mut site, relay) = site(w, &[]);
+    let broker = &cast.brokers[0];
+    site.grant(&cast, broker);
+    let before = relay.waits_for(5).len();
+    let mut spec = site.w.member_spec(cast.harbour, "rita-too", None);
+    spec.email = site.w.member_spec(broker.organisation, "rita", None).email;
+    site.must(&site.w.provision(), Command::PutMember(spec));
+    let mails = relay.waits_for(before + 4);
+    let mails = &mails[before..];
+    let told: Vec<String> = mails.iter().map(|m| m.to.clone()).collect();
+    let expected = ["boss@harbour", "chief@broker0", "other@harbour", "rita@broker0"];
+    assert_eq!(told.tap_sorted(), expected.map(|t| format!("{t}.example")));
+    let hers = mails.iter().find(|m| m.to.starts_with("rita")).unwrap();
+    assert_eq!(hers.header("Subject"), "A direct membership was replaced");
+    assert!(hers.shown().contains("You may go into Harbour for Broker 0"), "{}", hers.shown());
+    assert!(hers.shown().contains("/console/tenants"), "a page that she may read");
+}
+
 trait Sorted {
     fn tap_sorted(self) -> Self;
 }

@@ -339,6 +339,8 @@ fn press(
     let to = at(house, "harbor", &format!("grants-received/{grant}/manage"));
     let kept = ["stage", "base", "version", "on"].map(|name| (name, page.value(name)));
     let mut fields: Vec<(&str, &str)> = kept.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let heard = page.text.contains("name=\"heard\"").then(|| page.value("heard"));
+    fields.extend(heard.as_deref().map(|heard| ("heard", heard)));
     fields.extend_from_slice(more);
     house.fill(browser, &to, &fields)
 }
@@ -502,4 +504,68 @@ fn n4_a_change_keeps_the_accounts_of_a_customer_with_more_than_are_shown() {
     let state = house.app.state();
     let after = state.grants.get(grant).unwrap();
     assert_eq!((&after.accounts, after.cap.0), (&listed, 30));
+}
+
+#[test]
+fn n9_whoever_would_lose_a_membership_is_named_before_the_save_and_the_customer_restores_it() {
+    let mut house = House::new();
+    let grant = two_roles(&mut house);
+    // Hana is a member of the customer as well.
+    let hana = house.people["hana"];
+    assert_eq!(house.also_member("hana-too", "marina", "hana@harbor"), hana);
+    let pia = house.browser("pia@harbor");
+    let page = at(&house, "harbor", &format!("grants-received/{grant}/manage"));
+    let shown = house.get(&pia, &page);
+    let staged = press(&house, &pia, grant, &shown, &[("act", "in"), ("put", &hana.to_string())]);
+    let (clerk, _) = roles(&house);
+    let with_role = press(
+        &house,
+        &pia,
+        grant,
+        staged.is(200),
+        &[("act", "back"), ("add", &format!("{hana} {clerk}"))],
+    );
+    let warned = press(&house, &pia, grant, with_role.is(200), &[("act", "save")]);
+    warned.is(200).says("Not saved yet").says("in their own right:");
+    assert!(house.app.state().assignment_row(grant, hana).is_none(), "nothing is done yet");
+    let saved = press(&house, &pia, grant, &warned, &[("act", "save")]);
+    saved.is(303);
+    assert!(house.app.state().assignment_row(grant, hana).is_some());
+    // She is told where she looks for her customers, and her own way in is shut.
+    let hanas = house.browser("hana@harbor");
+    house.get(&hanas, "/console/tenants").is(200).says("this page is your only way in");
+    // The customer finds it from its grant and its settings, and takes her back.
+    let ana = house.browser("ana@marina");
+    house
+        .get(&ana, &at(&house, "marina", &format!("grants/{grant}")))
+        .says("One of them was your own member");
+    house
+        .get(&ana, &at(&house, "marina", "access/settings"))
+        .says("One member of yours works here");
+    let list = at(&house, "marina", "access/replaced");
+    house.get(&ana, &list).is(200).says("Hana").says("Harbor");
+    let restore = format!("{list}/{hana}/restore");
+    house.get(&ana, &restore).is(200).says("is taken off the access of");
+    house.fill(&ana, &restore, &[]).is(303);
+    assert!(house.app.state().assignment_row(grant, hana).is_none());
+    house.get(&ana, &list).says("membership is replaced.");
+    let key = house.get(&ana, &at(&house, "marina", "access/settings")).value("form_key");
+    house.send(&ana, &restore, &[("form_key", &key)]).is(303); // sent twice
+    // Nobody else restores, and to whom it is not theirs it is not there.
+    house.get(&pia, &restore).is(404);
+    let key = house.get(&pia, "/console/me").value("form_key");
+    house.send(&pia, &restore, &[("form_key", &key)]).is(404);
+}
+
+#[test]
+fn n9_t12_a_form_that_names_a_stranger_learns_nothing_of_memberships() {
+    let mut house = House::new();
+    let grant = two_roles(&mut house);
+    let pia = house.browser("pia@harbor");
+    let ana = house.people["ana"];
+    let page = at(&house, "harbor", &format!("grants-received/{grant}/people/new"));
+    let fields = [("person", ana.to_string()), ("roles", "clerk".into()), ("which", "all".into())];
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let reply = house.fill(&pia, &page, &fields);
+    reply.is(422).is_silent("in their own right").is_silent("Ana");
 }

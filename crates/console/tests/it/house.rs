@@ -273,6 +273,24 @@ impl House {
         person
     }
 
+    /// Makes somebody a member of another organisation too.
+    pub fn also_member(&self, external: &str, organisation: &str, who: &str) -> PersonId {
+        let id = self.org(organisation);
+        let command = Command::PutMember(PutMember {
+            organisation: id,
+            external: external.into(),
+            name: "The same person".into(),
+            email: format!("{who}.example"),
+            email_verified: true,
+            unit: None,
+            portal: None,
+            active: true,
+            roles: None,
+        });
+        let done = self.run(&self.provisioner, command);
+        done.state.words.find(Lookup::Member(id), external).map(PersonId).unwrap()
+    }
+
     pub fn org(&self, external: &str) -> OrganisationId {
         self.organisations[external]
     }

@@ -56,9 +56,9 @@ fn on(action: Action) -> On {
         | KeepStream => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
         | RemoveMember | RestoreMembership | MakeEnrolment | ResetFactors | ReadMembers
-        | ReadRoles | ReadAccounts | ReadOrganisation | ReadCustomerId | RotateCustomerId
-        | MakeOffer | ReadSettings | ChangeSettings | ReadLocks | Lock | Unlock | ReadEvents
-        | ReadNotices | ReadWebhooks | ManageWebhooks => On::Customer,
+        | ReadDoors | ReadRoles | ReadAccounts | ReadOrganisation | ReadCustomerId
+        | RotateCustomerId | MakeOffer | ReadSettings | ChangeSettings | ReadLocks | Lock
+        | Unlock | ReadEvents | ReadNotices | ReadWebhooks | ManageWebhooks => On::Customer,
         Ask | ReadPartnerId | RotatePartnerId => On::Provider,
         SignOut | StepUp | ManageFactors | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
         CancelRequest | ReadRequest | Approve | Deny | WithdrawOffer | AcceptOffer

@@ -106,3 +106,29 @@ fn inv28_the_same_save_sent_twice_is_one_save() {
     let again = send(); // under a version that is gone: it was carried out, so it is no conflict
     assert_eq!(again.ok(), first);
 }
+
+#[test]
+fn n9_a_preview_says_whom_it_would_cost_their_own_membership_and_changes_nothing() {
+    let scene = Scene::new();
+    let (hugo, nils) = (scene.person("hugo@harbor-help"), scene.person("nils@harbor-help"));
+    let member =
+        json!({ "name": "Nils Nord", "email": "nils@harbor-help.example", "email_verified": true });
+    let provision = scene.known.provision.clone();
+    scene.put(&provision, "/v1/organisations/marina/members/nils-too", &member).ok();
+    let (before, _) = read(&scene);
+    let preview = |people: &Value| {
+        let path = format!("{}/preview", path(&scene));
+        scene.post(scene.at("pia@harbor-help"), &path, &json!({ "people": people }))
+    };
+    let said = preview(&json!([{ "person": nils, "roles": ["skipper"] }])).ok();
+    assert_eq!(said["put_on"], json!([nils]), "{said}");
+    assert!(said["taken_off"].as_array().unwrap().contains(&json!(hugo)), "{said}");
+    assert_eq!(said["superseded"], json!([nils]), "{said}");
+    assert_eq!(said["changed"], json!([]), "{said}");
+    assert_eq!(read(&scene).0, before, "nothing was changed");
+    // What saving would refuse is refused here, and who may not save may not look.
+    preview(&json!([])).is(409, "last_user");
+    preview(&json!([{ "person": nils, "roles": [] }])).is(422, "invalid");
+    let as_ana = format!("{}/preview", path(&scene));
+    scene.post(scene.at("ana@marina"), &as_ana, &json!({ "people": [] })).is(403, "forbidden");
+}

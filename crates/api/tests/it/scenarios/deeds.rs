@@ -64,6 +64,11 @@ impl Stage {
                     None,
                 )?;
             }
+            Act::RestoreMember { member } => {
+                let (external, organisation) = Self::split(member)?;
+                let path = at(organisation, &format!("/members/{external}/restore"));
+                self.say(token, "POST", &path, None)?;
+            }
             Act::Erase { organisation, member, request, session } => {
                 let mut body = json!({});
                 put(

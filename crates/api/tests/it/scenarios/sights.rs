@@ -33,6 +33,7 @@ impl Stage {
             Act::ExpectAssigned { .. } => self.assigned(token, act),
             Act::ExpectSession { .. } => self.one_session(who, token, act),
             Act::ExpectTenants { customers } => self.tenants(token, customers),
+            Act::ExpectDoors { .. } => self.doors(token, act),
             Act::ExpectFeed { .. } => self.feed(token, act),
             _ => return None,
         })
@@ -176,6 +177,26 @@ impl Stage {
             .map(|t| &t["customer"]["external_id"])
             .collect();
         must("tenants", customers, there)
+    }
+
+    fn doors(&self, token: &str, act: &Act) -> Played {
+        let Act::ExpectDoors { member, open, superseded, tenants } = act else {
+            return Ok(());
+        };
+        let (external, organisation) = Self::split(member)?;
+        let path = format!("/v1/organisations/{organisation}/members/{external}/doors");
+        let got = self.done(&self.town.get(token, &path))?;
+        let own = |open: bool, shut: &Value| -> Vec<Value> {
+            let all = got["own"].as_array().into_iter().flatten();
+            all.filter(|d| d["open"] == open && &d["shut"] == shut)
+                .map(|d| d["organisation"]["external_id"].clone())
+                .collect()
+        };
+        must("open doors", open, own(true, &Value::Null))?;
+        must("superseded", superseded, own(false, &json!("superseded")))?;
+        let there = got["tenants"].as_array().into_iter().flatten();
+        let there: Vec<&Value> = there.map(|t| &t["customer"]["external_id"]).collect();
+        must("tenants", tenants, there)
     }
 
     // -- one thing ----------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ const lock = await api("POST", "/v1/organisations/marina-bay/locks", ana, { orga
 const offering = { partner: harbor, terms: { roles: ["bookings"], accounts: "all" } };
 const seen = await api("POST", "/v1/organisations/marina-bay/offers/summary", ana, offering);
 const offer = await api("POST", "/v1/organisations/marina-bay/offers", ana, { ...offering, summary: seen.summary, reason: "Keys" });
+// Whoever is on the grant was a member of Marina Bay as well.
+await api("PUT", "/v1/organisations/marina-bay/members/was-ours", process.env.PROVISION_KEY,
+  { name: assigned.name, email: assigned.email, email_verified: true });
 const customer = { organisation: marina, request: request.id, grant: grant.id, session: session.id, role: role.id };
 const provider = { organisation: harbor, request: sent.id, grant: grant.id, person: assigned.id };
 
@@ -47,6 +50,8 @@ const pages = [
   ["/console/o/{organisation}/access/rotate", ANA, customer],
   ["/console/o/{organisation}/access/history", ANA, customer],
   ["/console/o/{organisation}/access/settings", ANA, customer],
+  ["/console/o/{organisation}/access/replaced", ANA, customer],
+  ["/console/o/{organisation}/access/replaced/{person}/restore", ANA, { ...customer, person: assigned.id }],
   ["/console/o/{organisation}/access/block", ANA, customer, `?partner=${harbor}`],
   ["/console/o/{organisation}/access/give", ANA, customer],
   ["/console/o/{organisation}/access/give/new", ANA, customer],

@@ -270,6 +270,10 @@ impl Stage {
                 organisation: self.home(member)?,
                 external: Self::split(member)?.0.into(),
             },
+            Act::RestoreMember { member } => Command::RestoreMembership {
+                organisation: self.home(member)?,
+                external: Self::split(member)?.0.into(),
+            },
             Act::Erase { organisation, member, request, session } => {
                 let subject = match (organisation, member, request, session) {
                     (Some(o), None, None, None) => Subject::Organisation(self.organisation(o)),

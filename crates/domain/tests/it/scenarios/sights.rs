@@ -55,6 +55,7 @@ impl Stage {
             Act::ExpectAssigned { grant, rows } => self.assigned(caller, grant, rows),
             Act::ExpectSession { .. } => self.one_session(caller, act),
             Act::ExpectTenants { customers } => self.tenants(caller, customers),
+            Act::ExpectDoors { .. } => self.doors(caller, act),
             Act::ExpectFeed { .. } => self.feed(caller, act),
             _ => return None,
         })
@@ -196,6 +197,23 @@ impl Stage {
         let there = view::tenants(&self.w.state, person, self.w.now);
         let there = there.map(|t| self.name_of(t.grant.customer.organisation)).collect();
         must("tenants", sorted(customers.to_vec()), sorted(there))
+    }
+
+    fn doors(&self, caller: &Caller, act: &Act) -> Played {
+        let Act::ExpectDoors { member, open, superseded, tenants } = act else {
+            return Ok(());
+        };
+        self.may(caller, Action::ReadDoors, Thing::organisation(self.home(member)?))?;
+        let person = self.person(member)?;
+        let named = |shut: Option<view::Shut>| {
+            let of = view::doors(&self.w.state, person).filter(|d| d.shut == shut);
+            sorted(of.map(|d| self.name_of(d.organisation)).collect())
+        };
+        must("open doors", sorted(open.clone()), named(None))?;
+        must("superseded", sorted(superseded.clone()), named(Some(view::Shut::Superseded)))?;
+        let there = view::tenants(&self.w.state, person, self.w.now);
+        let there = there.map(|t| self.name_of(t.grant.customer.organisation)).collect();
+        must("tenants", sorted(tenants.clone()), sorted(there))
     }
 
     // -- one thing ---------------------------------------------------------------------------------

@@ -132,6 +132,10 @@ pub enum Act {
     RemoveMember {
         member: String,
     },
+    /// The organisation takes somebody back whom work for a partner superseded.
+    RestoreMember {
+        member: String,
+    },
     Erase {
         organisation: Option<String>,
         member: Option<String>,
@@ -318,6 +322,13 @@ pub enum Act {
     },
     ExpectTenants {
         customers: Vec<String>,
+    },
+    /// A person's own doors that are open, and those that work for a partner has shut.
+    ExpectDoors {
+        member: String,
+        open: Vec<String>,
+        superseded: Vec<String>,
+        tenants: Vec<String>,
     },
     ExpectFeed {
         organisation: String,
