@@ -62,7 +62,8 @@ impl BulkTerms {
             let found = person_named(state, grant, named);
             found.map_err(|_| Problem::field("people", format!("name {named:?}, who is no member")))
         };
-        let people: BTreeSet<PersonId> = self.people.iter().map(person).collect::<Result<_, _>>()?;
+        let people: BTreeSet<PersonId> =
+            self.people.iter().map(person).collect::<Result<_, _>>()?;
         let deed = match self.action {
             BulkAction::Add if self.successor.is_some() => {
                 return Err(Problem::field("successor", "is only for removing"));
@@ -154,7 +155,7 @@ pub async fn summary(
     Body(body): Body<BulkTerms>,
 ) -> Result<Json<ShownPlan>, Problem> {
     let (state, now) = (app.state(), app.now());
-    let grant = may::check_grant(&state, &who.0, action(&body), id, now)?;
+    let grant = may::check_grant(&state, &who.0, action(body.action), id, now)?;
     let many = body.resolve(&state, grant)?;
     let plan = bulk::plan(&state, id, &many, now)?;
     let shown = show(&state, &many, &plan);
@@ -166,8 +167,9 @@ pub async fn summary(
     Ok(Json(shown))
 }
 
-fn action(terms: &BulkTerms) -> may::Action {
-    match terms.action {
+/// What somebody needs for it.
+pub fn action(of: BulkAction) -> may::Action {
+    match of {
         BulkAction::Add => may::Action::Assign,
         BulkAction::Remove => may::Action::Unassign,
     }
@@ -206,8 +208,7 @@ pub struct BulkDone {
 impl BulkDone {
     /// By the row that it became; nothing where nothing changed.
     fn of(row: Option<&Row>) -> Self {
-        let mut done =
-            Self { created: 0, ended: 0, put_on: 0, more: 0, less: 0, taken_off: 0 };
+        let mut done = Self { created: 0, ended: 0, put_on: 0, more: 0, less: 0, taken_off: 0 };
         for recorded in row.into_iter().flat_map(|row| &row.events) {
             match &recorded.event {
                 Event::AssignedMany { new, more, pairs, .. } => {
@@ -237,7 +238,7 @@ pub async fn bulk(
     Body(body): Body<Bulk>,
 ) -> Result<Json<BulkDone>, Problem> {
     let state = app.state();
-    let grant = may::check_grant(&state, &who.0, action(&body.terms), id, app.now())?;
+    let grant = may::check_grant(&state, &who.0, action(body.terms.action), id, app.now())?;
     let put_together = || {
         let many = Box::new(body.terms.resolve(&state, grant)?);
         Ok(Command::AssignMany { grant: id, many, token: body.summary })

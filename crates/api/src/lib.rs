@@ -16,6 +16,7 @@ mod amendments;
 mod auth;
 mod authzen;
 mod bulk;
+mod candidates;
 mod checkpoints;
 mod confirm;
 mod docs;

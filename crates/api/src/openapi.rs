@@ -16,9 +16,10 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
-    amendments, authzen, bulk, checkpoints, confirm, docs, doors, erasures, factors, feed, grants, halts,
-    imports, levels, locks, me, members, notices, oauth, offers, organisations, platform, problem,
-    requests, roles, sessions, settings, sign_in, signing_keys, ssf, staged, webhooks,
+    amendments, authzen, bulk, candidates, checkpoints, confirm, docs, doors, erasures, factors,
+    feed, grants, halts, imports, levels, locks, me, members, notices, oauth, offers,
+    organisations, platform, problem, requests, roles, sessions, settings, sign_in, signing_keys,
+    ssf, staged, webhooks,
 };
 
 /// What stands beside the handlers.
@@ -68,7 +69,7 @@ use crate::{
         amendments::summary, amendments::amend,
         grants::list, grants::one, grants::revoke, grants::narrow, grants::give_up,
         confirm::one, confirm::several,
-        grants::assignments, grants::set_assignments, staged::preview, grants::assign, grants::unassign, bulk::summary, bulk::bulk,
+        grants::assignments, grants::set_assignments, staged::preview, grants::assign, grants::unassign, candidates::find, bulk::summary, bulk::bulk,
         sessions::history, sessions::one, sessions::close, sessions::end,
         feed::events, checkpoints::list, checkpoints::latest,
         oauth::exchange::token, oauth::introspect::introspect, oauth::revoke::revoke,

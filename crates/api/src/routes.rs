@@ -10,10 +10,10 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    again, amendments, authzen, bulk, checkpoints, confirm, docs, doors, erasures, factors, feed, grants,
-    halts, imports, input, levels, limits, locks, me, members, notices, oauth, observe, offers,
-    openapi, organisations, platform, problem, requests, roles, sessions, settings, sign_in,
-    signing_keys, ssf, staged, webhooks,
+    again, amendments, authzen, bulk, candidates, checkpoints, confirm, docs, doors, erasures,
+    factors, feed, grants, halts, imports, input, levels, limits, locks, me, members, notices,
+    oauth, observe, offers, openapi, organisations, platform, problem, requests, roles, sessions,
+    settings, sign_in, signing_keys, ssf, staged, webhooks,
 };
 
 /// The largest body, in bytes.
@@ -134,6 +134,7 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/grants/{grant}/amend/summary", post(amendments::summary))
         .route("/v1/grants/{grant}/give-up", post(grants::give_up))
         .route("/v1/grants/{grant}/assignments", get(grants::assignments).put(grants::set_assignments))
+        .route("/v1/grants/{grant}/candidates", post(candidates::find))
         .route("/v1/grants/{grant}/bulk", post(bulk::bulk))
         .route("/v1/grants/{grant}/bulk/summary", post(bulk::summary))
         .route("/v1/grants/{grant}/assignments/preview", post(staged::preview))

@@ -182,9 +182,7 @@ pub(crate) fn reached(state: &State, grant: &Grant) -> Vec<AccountId> {
     let there = |a: &AccountId| reaches(state, grant, *a);
     match &grant.accounts {
         Accounts::List(list) => list.iter().copied().filter(there).collect(),
-        Accounts::All => {
-            state.accounts_of(grant.customer.organisation).filter(there).collect()
-        }
+        Accounts::All => state.accounts_of(grant.customer.organisation).filter(there).collect(),
     }
 }
 
@@ -389,9 +387,9 @@ fn token(
     let deed = match &many.deed {
         Deed::Add { roles, everybody } => (0, Some(roles), *everybody, None),
         Deed::Remove { successor } => {
-            let follows = successor
-                .as_ref()
-                .map(|s| (s.person, &s.roles, &s.accounts, s.ends_at, state.assignment_row(id, s.person)));
+            let follows = successor.as_ref().map(|s| {
+                (s.person, &s.roles, &s.accounts, s.ends_at, state.assignment_row(id, s.person))
+            });
             (1, None, false, follows)
         }
     };

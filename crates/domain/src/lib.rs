@@ -13,7 +13,8 @@
 //! 5. [`command`], [`event`]: what can be asked, what can have happened. [`version`]: what somebody
 //!    saw of a thing before they changed it.
 //! 6. [`kernel`], [`draft`], `settle`: a command becomes a row; its consequences.
-//! 7. [`state`], [`apply`], `retire`, [`table`]: a row changes the state; what ended long ago goes.
+//! 7. [`state`], [`apply`], `retire`, [`table`]: a row changes the state; what ended long ago goes. `names`: people by
+//!    what they are called.
 //! 8. [`snapshot`]: the state as bytes and back, and its hash.
 //! 9. [`view`]: questions about the state, scope first.
 //! 10. [`check`]: whether the invariants hold, read off the facts a second time.
@@ -64,6 +65,7 @@ pub mod kernel;
 mod settle;
 
 pub mod apply;
+mod names;
 mod retire;
 pub mod snapshot;
 pub mod state;

@@ -106,6 +106,7 @@ facts! {
     ;
     follows:
     words,
+    names,
     memberships,
     assigned,
     customer_ids,
@@ -201,7 +202,7 @@ impl Facts {
     }
 }
 
-/// Words by the references of [`Facts::references`], each with whom it is about and its text; those
+/// Words by the references of [`Facts::references`], for [`State::speak`], each with whom it is about and its text; those
 /// that were erased are left out.
 #[must_use]
 pub fn words(texts: Vec<(Reference, About, Arc<str>)>) -> Words {

@@ -21,6 +21,7 @@ use crate::ids::{
     RequestId, RoleId, SessionId, SignInId, StreamId, UnitId, WebhookId,
 };
 use crate::lock::{Lock, LockTarget};
+use crate::names::Names;
 use crate::organisation::{Account, Accounts, Organisation, Party, Standing, Unit};
 use crate::person::{Member, Person, SignIn};
 use crate::request::Request;
@@ -84,6 +85,8 @@ pub struct State {
     pub words: Words,
     /// Members, by organisation and person.
     pub members: OrdMap<(OrganisationId, PersonId), Member>,
+    /// Members by what they are called, over [`Self::words`].
+    pub(crate) names: Names,
     pub(crate) memberships: OrdSet<(PersonId, OrganisationId)>,
     pub(crate) past_members: OrdMap<(OrganisationId, PersonId), Instant>,
     pub(crate) assignments: OrdMap<(Slot, Slot), Assignment>,
@@ -166,6 +169,7 @@ impl Default for State {
             streams: Table::default(),
             words: Words::default(),
             members: OrdMap::new(),
+            names: Names::default(),
             memberships: OrdSet::new(),
             past_members: OrdMap::new(),
             assignments: OrdMap::new(),

@@ -181,6 +181,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
             { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
         ("POST", "/v1/grants/{grant}/assignments/preview", Some(json!({ "people": [
             { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
+        ("POST", "/v1/grants/{grant}/candidates", Some(json!({ "action": "add", "accounts": ["boat-1"], "q": "h" }))),
         ("POST", "/v1/grants/{grant}/bulk", Some(json!({ "summary": there.bulk, "terms": bulk() }))),
         ("POST", "/v1/grants/{grant}/bulk/summary", Some(bulk())),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", Some(assign)),

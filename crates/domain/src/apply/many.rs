@@ -50,9 +50,7 @@ pub(super) fn assignments(state: &mut State, event: &Event, touched: &mut Touche
                 let set = left_roles.entry(row.roles);
                 row.roles = *set.or_insert_with(|| roles_without(state, row.roles, roles));
                 let set = left_accounts.entry(row.accounts);
-                let trimmed = || {
-                    row.accounts.map(|held| accounts_without(state, held, accounts))
-                };
+                let trimmed = || row.accounts.map(|held| accounts_without(state, held, accounts));
                 row.accounts = *set.or_insert_with(trimmed);
             });
             grant

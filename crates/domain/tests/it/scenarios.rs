@@ -50,6 +50,7 @@ scenarios! {
     v03_selected_accounts => "v03-selected-accounts.toml",
     v04_the_service_changes => "v04-the-service-changes.toml",
     v06_bulk => "v06-bulk.toml",
+    v07_current_access => "v07-current-access.toml",
     v08_bulk_removal => "v08-bulk-removal.toml",
     v09_role_and_account => "v09-role-and-account.toml",
     n09_direct_memberships => "n09-direct-memberships.toml",

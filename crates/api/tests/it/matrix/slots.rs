@@ -116,6 +116,7 @@ fn beside() -> Vec<(&'static str, &'static str, &'static str, &'static str, At)>
         ("POST", "/v1/grants/{grant}/assignments/preview", "body roles", "roles", Pointer("/people/0/roles/0")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body roles", "roles", List("roles")),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", "body accounts", "accounts", List("accounts")),
+        ("POST", "/v1/grants/{grant}/candidates", "body accounts", "accounts", List("accounts")),
         ("POST", "/v1/grants/{grant}/bulk/summary", "body people", person, List("people")),
         ("POST", "/v1/grants/{grant}/bulk/summary", "body roles", "roles", List("roles")),
         ("POST", "/v1/grants/{grant}/bulk/summary", "body accounts", "accounts", List("accounts")),

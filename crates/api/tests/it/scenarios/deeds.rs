@@ -500,8 +500,10 @@ impl Stage {
 
     fn many(&self, bulk: &Bulk) -> Played<(String, Value)> {
         let path = format!("/v1/grants/{}/bulk", self.grant(&bulk.grant)?);
-        let people = bulk.members.iter().map(|m| self.person(m)).collect::<Played<Vec<String>>>()?;
-        let mut terms = json!({ "action": bulk.action, "people": people, "accounts": wire(&bulk.accounts) });
+        let people =
+            bulk.members.iter().map(|m| self.person(m)).collect::<Played<Vec<String>>>()?;
+        let mut terms =
+            json!({ "action": bulk.action, "people": people, "accounts": wire(&bulk.accounts) });
         if !bulk.roles.is_empty() {
             terms["roles"] = json!(bulk.roles);
         }
@@ -517,17 +519,16 @@ impl Stage {
     }
 
     fn planned(&self, token: &str, act: &Act) -> Played<Option<Saved>> {
-        let Act::ExpectBulk {
-            bulk, created, unchanged, ended, rule_lost, superseded, last_user
-        } = act
+        let Act::ExpectBulk { bulk, created, unchanged, ended, rule_lost, superseded, last_user } =
+            act
         else {
             return Ok(None);
         };
         let (path, terms) = self.many(bulk)?;
         let plan = self.say(token, "POST", &format!("{path}/summary"), Some(terms))?;
-        let who = superseded.as_ref().map(|s| {
-            s.iter().map(|m| self.person(m)).collect::<Played<Vec<String>>>()
-        });
+        let who = superseded
+            .as_ref()
+            .map(|s| s.iter().map(|m| self.person(m)).collect::<Played<Vec<String>>>());
         let ids: Vec<&Value> =
             plan["superseded"].as_array().into_iter().flatten().map(|p| &p["id"]).collect();
         let fits = created.is_none_or(|n| plan["created"] == n)

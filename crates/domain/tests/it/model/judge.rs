@@ -236,9 +236,7 @@ impl Plain {
                 self.judge_unassign(caller, *grant, *person, successor.as_ref())
             }
             C::SetAssignments { grant, people } => self.judge_set(caller, *grant, people),
-            C::AssignMany { grant, many, token } => {
-                self.judge_many(caller, *grant, many, *token)
-            }
+            C::AssignMany { grant, many, token } => self.judge_many(caller, *grant, many, *token),
             C::Enter(enter) => self.judge_enter(caller, enter).map(|_| ()),
             C::CloseSession { session } => {
                 match caller.principal {

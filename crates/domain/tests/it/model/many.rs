@@ -8,7 +8,9 @@ use comity_domain::halt::HaltTarget;
 use comity_domain::ids::{AccountId, Digest32, GrantId, PersonId, RoleId};
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::Accounts;
+use comity_domain::text::Subject;
 use comity_domain::time::Instant;
+use comity_domain::view::{Candidate, Purpose, Sought, candidates};
 
 use super::generate::{Moves, Step, step};
 use super::judge::Side::Provider;
@@ -40,9 +42,7 @@ impl Plain {
         if let Accounts::List(list) = &many.accounts {
             unless(!list.is_subset(&self.reached(grant)), "widening")?;
         }
-        let on = |p: &PersonId| {
-            self.assigned.get(&(id, *p)).is_some_and(|a| self.gives_access(a))
-        };
+        let on = |p: &PersonId| self.assigned.get(&(id, *p)).is_some_and(|a| self.gives_access(a));
         let new: Vec<PersonId> = many.people.iter().copied().filter(|p| !on(p)).collect();
         match &many.deed {
             Deed::Add { roles, everybody } => {
@@ -164,11 +164,7 @@ impl Plain {
 }
 
 /// What is left; `None` for nothing.
-fn with_less(
-    a: Assignment,
-    reached: &BTreeSet<AccountId>,
-    gone: &Accounts,
-) -> Option<Assignment> {
+fn with_less(a: Assignment, reached: &BTreeSet<AccountId>, gone: &Accounts) -> Option<Assignment> {
     let Accounts::List(gone) = gone else {
         return None;
     };
@@ -189,6 +185,9 @@ impl Moves<'_> {
     }
 
     fn seen(&mut self, id: GrantId, many: &Many) -> Digest32 {
+        if self.w.state.grants.get(id).is_some() {
+            self.candidates_agree(id, &many.accounts);
+        }
         let planned = bulk::plan(&self.w.state, id, many, self.w.now.max(self.w.state.at));
         match planned {
             Ok(plan) if !self.rng.percent(4) => {
@@ -225,6 +224,57 @@ impl Moves<'_> {
             (wanted.len(), created, ended, pairs - created - ended),
             "the pairs of {many:?}"
         );
+    }
+
+    /// Lists of candidates say what the model says of everybody, and *k of n* is the pairs.
+    fn candidates_agree(&self, id: GrantId, accounts: &Accounts) {
+        let (m, grant) = (self.m, &self.m.grants[&id]);
+        let reached = m.reached(grant);
+        let wanted: BTreeSet<AccountId> = match accounts {
+            Accounts::All => reached.clone(),
+            Accounts::List(list) => list.intersection(&reached).copied().collect(),
+        };
+        let held = |p: &PersonId| {
+            let row = m.assigned.get(&(id, *p)).filter(|row| m.gives_access(row));
+            let in_row = |row: &Assignment, a: &AccountId| {
+                row.accounts.as_ref().is_none_or(|l| l.contains(a))
+            };
+            row.map_or(0, |row| wanted.iter().filter(|a| in_row(row, a)).count())
+        };
+        let could = |p: &PersonId| {
+            let member = m.active_member(grant.provider, *p);
+            member.is_some_and(|x| grant.provider_unit.is_none_or(|u| u == x.unit))
+                && m.stands(grant)
+                && m.side_active(grant.customer, grant.customer_unit)
+                && !m.locked(grant.customer, grant.provider, *p)
+                && !m.halted(id, *p)
+        };
+        let everybody = m.members.keys().filter(|(o, _)| *o == grant.provider).map(|(_, p)| *p);
+        let everybody: Vec<PersonId> = everybody.collect();
+        let now = self.w.now.max(self.w.state.at);
+        for purpose in [Purpose::Add, Purpose::Remove] {
+            let chosen = |p: &PersonId| match purpose {
+                Purpose::Add => held(p) < wanted.len() && could(p),
+                Purpose::Remove => held(p) > 0,
+            };
+            let expected: Vec<Candidate> = everybody
+                .iter()
+                .filter(|p| chosen(p))
+                .map(|p| Candidate { person: *p, held: held(p), of: wanted.len() })
+                .collect();
+            let sought = Sought { purpose, accounts, query: None };
+            let (found, more) = candidates(&self.w.state, id, sought, None, 1_000, now);
+            assert_eq!((found, more), (expected, false), "{purpose:?} {accounts:?} of {id}");
+        }
+        let Some(person) = everybody.first() else { return };
+        let known = &m.people[person];
+        let first = known.name.split(' ').next().unwrap_or_default();
+        let found = self.w.state.members_called(grant.provider, first);
+        assert_eq!(found.contains(person), !self.erased(*person), "{first:?}");
+    }
+
+    fn erased(&self, person: PersonId) -> bool {
+        self.m.erased.contains(&Subject::Person(person))
     }
 
     pub fn assign_many(&mut self) -> Option<Step> {

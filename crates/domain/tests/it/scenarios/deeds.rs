@@ -415,16 +415,14 @@ impl Stage {
     }
 
     fn planned(&self, act: &Act, plan: &Plan) -> Played {
-        let Act::ExpectBulk {
-            created, unchanged, ended, rule_lost, superseded, last_user, bulk
-        } = act
+        let Act::ExpectBulk { created, unchanged, ended, rule_lost, superseded, last_user, bulk } =
+            act
         else {
             return Ok(());
         };
         let (_, known) = self.known_grant(&bulk.grant)?;
         let home = known.map_or(OrganisationId::MAX, |g| g.provider.organisation);
-        let called: Vec<String> =
-            plan.superseded.iter().map(|p| self.called(home, *p)).collect();
+        let called: Vec<String> = plan.superseded.iter().map(|p| self.called(home, *p)).collect();
         let fits = created.is_none_or(|n| n == plan.created)
             && unchanged.is_none_or(|n| n == plan.unchanged)
             && ended.is_none_or(|n| n == plan.ended)

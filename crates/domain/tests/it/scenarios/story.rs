@@ -303,6 +303,15 @@ pub enum Act {
         grant: String,
         rows: Vec<AssignedRow>,
     },
+    ExpectCandidates {
+        grant: String,
+        /// `add` or `remove`.
+        action: String,
+        #[serde(default)]
+        accounts: AccountNames,
+        q: Option<String>,
+        rows: Vec<CandidateRow>,
+    },
     ExpectBulk {
         #[serde(flatten)]
         bulk: Bulk,
@@ -559,6 +568,15 @@ pub struct HistoryRow {
     pub calls_allowed: Option<u64>,
     /// The same.
     pub calls_refused: Option<u64>,
+}
+
+/// Somebody who can be chosen: `k` of `n`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CandidateRow {
+    pub member: String,
+    pub k: usize,
+    pub n: usize,
 }
 
 /// A person on a grant.
