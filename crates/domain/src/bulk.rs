@@ -98,6 +98,12 @@ pub struct Plan {
     pub last_user: bool,
     /// What the call has to echo: other for whatever else it would do.
     pub token: Digest32,
+    /// Accounts of the grant that are linked to those that are named, and go along (V11).
+    pub linked: Vec<AccountId>,
+    /// What the call has to echo where there are any: it names them.
+    pub linked_token: Option<Digest32>,
+    /// All that it is about.
+    pub meant: Accounts,
 }
 
 /// How many of the selected accounts of a grant somebody holds: the one place that counts it, for
@@ -219,8 +225,14 @@ pub fn plan(state: &State, id: GrantId, many: &Many, now: Instant) -> Result<Pla
         return Err(Refusal::invalid("people", format!("may name at most {MOST_PEOPLE}")));
     }
     assignment::accounts_within(state, grant, &many.accounts)?;
-    let holding = Holding::new(state, id, &many.accounts);
-    let mut planning = Planning { state, id, grant, many, now, holding, plan: Plan::nothing() };
+    let linked = linked(state, grant, &many.accounts);
+    let accounts = match &many.accounts {
+        Accounts::All => Accounts::All,
+        Accounts::List(list) => Accounts::List(list.iter().chain(&linked).copied().collect()),
+    };
+    let holding = Holding::new(state, id, &accounts);
+    let plan = Plan::nothing(accounts.clone());
+    let mut planning = Planning { state, id, grant, many, accounts, now, holding, plan };
     match &many.deed {
         Deed::Add { roles, everybody } => planning.add(roles, *everybody)?,
         Deed::Remove { successor } => planning.remove(successor.as_ref())?,
@@ -228,11 +240,37 @@ pub fn plan(state: &State, id: GrantId, many: &Many, now: Instant) -> Result<Pla
     let Planning { holding, mut plan, .. } = planning;
     plan.accounts = holding.of();
     plan.token = token(state, id, grant, many, &holding);
+    plan.linked_token = (!linked.is_empty()).then(|| naming(id, &linked));
+    plan.linked = linked;
     Ok(plan)
 }
 
+/// The accounts of a grant that are linked to these and not among them, sorted. One that the grant
+/// does not give is touched by nobody.
+fn linked(state: &State, grant: &Grant, accounts: &Accounts) -> Vec<AccountId> {
+    let Accounts::List(list) = accounts else {
+        return Vec::new();
+    };
+    let groups: BTreeMap<_, AccountId> = list
+        .iter()
+        .filter_map(|id| Some((state.accounts.get(*id)?.linked.as_ref()?, *id)))
+        .collect();
+    let others = groups.into_values().flat_map(|id| state.linked_with(id));
+    let others: BTreeSet<AccountId> =
+        others.filter(|id| !list.contains(id) && reaches(state, grant, *id)).collect();
+    others.into_iter().collect()
+}
+
+/// The token that names these accounts.
+fn naming(id: GrantId, linked: &[AccountId]) -> Digest32 {
+    let mut bytes = b"comity/bulk/linked/1/".to_vec();
+    bytes.extend(id.0.to_be_bytes());
+    bytes.extend(linked.iter().flat_map(|account| account.0.to_be_bytes()));
+    Digest32::of(&bytes)
+}
+
 impl Plan {
-    fn nothing() -> Self {
+    fn nothing(meant: Accounts) -> Self {
         Self {
             accounts: 0,
             created: 0,
@@ -247,6 +285,9 @@ impl Plan {
             superseded: Vec::new(),
             last_user: false,
             token: Digest32([0; 32]),
+            linked: Vec::new(),
+            linked_token: None,
+            meant,
         }
     }
 }
@@ -256,6 +297,8 @@ struct Planning<'a> {
     id: GrantId,
     grant: &'a Grant,
     many: &'a Many,
+    /// Those that are named, and those linked to them.
+    accounts: Accounts,
     now: Instant,
     holding: Holding<'a>,
     plan: Plan,
@@ -292,7 +335,7 @@ impl Planning<'_> {
             };
             let others = everybody && self.state.role_sets.get(row.roles) != roles;
             let same = row.accounts.is_none_or(|set| {
-                *full.entry(set).or_insert_with(|| match &self.many.accounts {
+                *full.entry(set).or_insert_with(|| match &self.accounts {
                     Accounts::All => false,
                     Accounts::List(list) => {
                         common(self.state.account_sets.get(set), &self.holding.wanted) == list.len()
@@ -336,7 +379,7 @@ impl Planning<'_> {
             let Some(row) = row else {
                 continue;
             };
-            let (state, grant, accounts) = (self.state, self.grant, &self.many.accounts);
+            let (state, grant, accounts) = (self.state, self.grant, &self.accounts);
             let nothing = *empty
                 .entry(row.accounts)
                 .or_insert_with(|| rest(state, grant, row.accounts, accounts).is_empty());
@@ -406,11 +449,14 @@ pub(crate) fn carry_out(
     caller: &Caller,
     id: GrantId,
     many: Many,
-    echoed: Digest32,
+    (echoed, linked): (Digest32, Option<Digest32>),
 ) -> Result<(), Refusal> {
     let now = d.now();
     let grant = may::check_grant(&d.state, caller, many.action(), id, now)?.clone();
     let plan = plan(&d.state, id, &many, now)?;
+    if plan.linked_token.is_some() && plan.linked_token != linked {
+        return Err(Refusal::LinkedAccounts);
+    }
     if plan.token != echoed {
         return Err(Refusal::StaleSummary);
     }
@@ -418,12 +464,12 @@ pub(crate) fn carry_out(
         return Err(Refusal::LastUser);
     }
     d.acting_for(grant.provider.organisation);
-    let Plan { new, more, less, off, created, ended, .. } = plan;
+    let Plan { new, more, less, off, created, ended, meant: accounts, .. } = plan;
     match many.deed {
         Deed::Add { roles, everybody } => {
             let roles = roles.into_iter().collect();
             if !(new.is_empty() && more.is_empty()) {
-                let (accounts, pairs) = (many.accounts, created);
+                let pairs = created;
                 d.emit(Event::AssignedMany {
                     grant: id,
                     new,
@@ -440,7 +486,7 @@ pub(crate) fn carry_out(
                 assignment::put(d, id, &grant, successor)?;
             }
             if !(less.is_empty() && off.is_empty()) {
-                let (accounts, pairs) = (many.accounts, ended);
+                let pairs = ended;
                 d.emit(Event::UnassignedMany { grant: id, off, less, accounts, pairs });
             }
         }

@@ -309,6 +309,8 @@ pub enum Command {
         name: String,
         unit: Option<String>,
     },
+    /// Link an account with those of the same code, or with none.
+    LinkAccount { organisation: OrganisationId, external: String, group: Option<String> },
     /// Remove an account.
     RemoveAccount { organisation: OrganisationId, external: String },
     /// Define a role, or a new version of it.
@@ -395,7 +397,9 @@ pub enum Command {
     /// Put exactly these people on a grant, and take the others off it.
     SetAssignments { grant: GrantId, people: Vec<AssignmentSpec> },
     /// Give accounts of a grant to many, or take them from many, as the plan of this token says.
-    AssignMany { grant: GrantId, many: Box<Many>, token: Digest32 },
+    /// Where other accounts are linked to those that are named, `linked` is the token by which the
+    /// caller takes them along.
+    AssignMany { grant: GrantId, many: Box<Many>, token: Digest32, linked: Option<Digest32> },
     // -- sessions -------------------------------------------------------------------------------
     /// Enter a customer.
     Enter(Enter),
@@ -484,6 +488,7 @@ impl Command {
             Self::PutOrganisation { .. } => "put_organisation",
             Self::PutUnit { .. } => "put_unit",
             Self::PutAccount { .. } => "put_account",
+            Self::LinkAccount { .. } => "link_account",
             Self::RemoveAccount { .. } => "remove_account",
             Self::PutRole { .. } => "put_role",
             Self::DeleteRole { .. } => "delete_role",

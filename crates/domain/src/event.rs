@@ -128,6 +128,8 @@ pub enum Event {
     },
     /// An account was renamed.
     AccountRenamed { account: AccountId, name: W },
+    /// An account belongs together with those of the same code; with none without one.
+    AccountLinked { account: AccountId, group: Option<Arc<str>> },
     /// An account was removed.
     AccountRemoved { account: AccountId },
     /// A role was made.
@@ -481,6 +483,7 @@ impl Event {
             | E::UnitRenamed { .. }
             | E::AccountMade { .. }
             | E::AccountRenamed { .. }
+            | E::AccountLinked { .. }
             | E::RoleMade { .. }
             | E::PersonMade { .. }
             | E::PersonRenamed { .. }
@@ -642,6 +645,7 @@ impl Event {
             | E::CustomerIdSet { .. }
             | E::SettingsChanged { .. }
             | E::UnitStanding { .. }
+            | E::AccountLinked { .. }
             | E::AccountRemoved { .. }
             | E::RoleMade { .. }
             | E::RoleChanged { .. }
@@ -770,7 +774,7 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         E::UnitRenamed { unit, .. } | E::UnitStanding { unit, .. } => {
             to.extend(state.units.get(*unit).map(|u| u.organisation));
         }
-        E::AccountRenamed { account, .. } => {
+        E::AccountRenamed { account, .. } | E::AccountLinked { account, .. } => {
             to.extend(state.accounts.get(*account).map(|a| a.organisation));
         }
         E::AccountRemoved { .. } => {} // gone already: the draft names the owner

@@ -38,6 +38,7 @@ names! {
     UnitStanding => "unit_standing",
     AccountMade => "account_made",
     AccountRenamed => "account_renamed",
+    AccountLinked => "account_linked",
     AccountRemoved => "account_removed",
     RoleMade => "role_made",
     RoleChanged => "role_changed",

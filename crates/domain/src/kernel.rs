@@ -90,6 +90,9 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::PutAccount { organisation, external, name, unit } => {
             organisation::put_account(d, caller, organisation, &external, &name, unit)
         }
+        C::LinkAccount { organisation, external, group } => {
+            organisation::link_account(d, caller, organisation, &external, group)
+        }
         C::RemoveAccount { organisation, external } => {
             organisation::remove_account(d, caller, organisation, &external)
         }
@@ -161,7 +164,9 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
             assignment::unassign(d, caller, grant, person, successor)
         }
         C::SetAssignments { grant, people } => assignment::set(d, caller, grant, people),
-        C::AssignMany { grant, many, token } => bulk::carry_out(d, caller, grant, *many, token),
+        C::AssignMany { grant, many, token, linked } => {
+            bulk::carry_out(d, caller, grant, *many, (token, linked))
+        }
         C::Enter(enter) => session::enter(d, caller, enter),
         C::CloseSession { session } => session::close(d, caller, session),
         C::EndSession { session } => session::end(d, caller, session),

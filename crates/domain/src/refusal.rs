@@ -55,6 +55,8 @@ pub enum Refusal {
     SameOrganisation,
     /// A removal would leave a live grant without anybody.
     LastUser,
+    /// Other accounts are linked to those that are named, and the caller did not take them along.
+    LinkedAccounts,
     /// A removal would leave an organisation without an administrator.
     LastAdmin,
     /// A lock stands in the way.
@@ -130,6 +132,7 @@ impl Refusal {
             Self::TooManyOffers => "too_many_offers",
             Self::SameOrganisation => "same_organisation",
             Self::LastUser => "last_user",
+            Self::LinkedAccounts => "linked_accounts",
             Self::LastAdmin => "last_admin",
             Self::Locked => "locked",
             Self::NotActive(_) => "not_active",
@@ -170,6 +173,7 @@ impl Refusal {
             | Self::AskedTooOften
             | Self::TooManyOffers
             | Self::LastUser
+            | Self::LinkedAccounts
             | Self::LastAdmin
             | Self::Locked
             | Self::NotActive(_)
@@ -243,6 +247,11 @@ impl Refusal {
             Self::SameOrganisation => "An organisation cannot let itself in.".into(),
             Self::LastUser => {
                 "This would leave the grant without anybody; assign a successor first.".into()
+            }
+            Self::LinkedAccounts => {
+                "Other accounts are linked to these and would be touched too; the summary names them: send its token \
+                 for them to go on."
+                    .into()
             }
             Self::LastAdmin => {
                 "This would leave the organisation without an Admin; name another first.".into()

@@ -36,7 +36,7 @@ use crate::webhook::Webhook;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
 /// one that was forgotten.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// Bytes that are no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +119,7 @@ facts! {
     enrolments,
     roles_by_code,
     accounts_of,
+    linked,
     units_of,
     inactive_units,
     requests_to,
@@ -303,6 +304,8 @@ fn follow_places(state: &mut State) {
     let live = state.roles.rows().filter(|(_, r)| !r.deleted);
     state.roles_by_code = live.map(|(id, r)| ((r.organisation, r.code.clone()), id)).collect();
     state.accounts_of = set(state.accounts.rows().map(|(id, a)| (a.organisation, id)));
+    let linked = |(id, a): (AccountId, &Account)| Some((a.organisation, a.linked.clone()?, id));
+    state.linked = state.accounts.rows().filter_map(linked).collect();
     state.units_of = set(state.units.rows().map(|(id, u)| (u.organisation, id)));
     let inactive = state.units.rows().filter(|(_, u)| u.standing != Standing::Active);
     state.inactive_units = set(inactive.map(|(id, u)| (u.organisation, id)));

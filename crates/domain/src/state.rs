@@ -102,6 +102,8 @@ pub struct State {
     pub(crate) enrolments: OrdMap<Digest32, PersonId>,
     pub(crate) roles_by_code: OrdMap<(OrganisationId, Arc<str>), RoleId>,
     pub(crate) accounts_of: OrdSet<(OrganisationId, AccountId)>,
+    /// Accounts that belong together, by their code.
+    pub(crate) linked: OrdSet<(OrganisationId, Arc<str>, AccountId)>,
     pub(crate) units_of: OrdSet<(OrganisationId, UnitId)>,
     pub(crate) inactive_units: OrdSet<(OrganisationId, UnitId)>,
     /// Who has asked or entered whom, and for whom: (person, customer, provider). Kept until the
@@ -186,6 +188,7 @@ impl Default for State {
             enrolments: OrdMap::new(),
             roles_by_code: OrdMap::new(),
             accounts_of: OrdSet::new(),
+            linked: OrdSet::new(),
             units_of: OrdSet::new(),
             inactive_units: OrdSet::new(),
             dealt: OrdSet::new(),
@@ -495,6 +498,19 @@ impl State {
         organisation: OrganisationId,
     ) -> impl DoubleEndedIterator<Item = AccountId> + '_ {
         pairs(&self.accounts_of, organisation, AccountId::MIN, AccountId::MAX)
+    }
+
+    /// The accounts that an account belongs together with, itself among them; none where it stands
+    /// alone.
+    pub fn linked_with(&self, account: AccountId) -> impl Iterator<Item = AccountId> + '_ {
+        let known = self.accounts.get(account);
+        known.into_iter().flat_map(|a| Some((a.organisation, a.linked.clone()?))).flat_map(
+            |(organisation, group)| {
+                let key = |id| (organisation, group.clone(), id);
+                let range = key(AccountId::MIN)..=key(AccountId::MAX);
+                self.linked.range(range).map(|(_, _, id)| *id).collect::<Vec<_>>()
+            },
+        )
     }
 
     /// Units of an organisation.

@@ -93,7 +93,7 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
         }
         Versioned::Account(id) => {
             let a = state.accounts.get(*id)?;
-            Some(said("account", &(id, text(a.name), a.unit)))
+            Some(said("account", &(id, text(a.name), a.unit, &a.linked)))
         }
         Versioned::Role(id) => {
             let r = state.roles.get(*id).filter(|r| !r.deleted)?;

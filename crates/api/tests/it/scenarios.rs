@@ -57,6 +57,7 @@ scenarios! {
     v08_bulk_removal => "v08-bulk-removal.toml",
     v09_role_and_account => "v09-role-and-account.toml",
     n09_direct_memberships => "n09-direct-memberships.toml",
+    v11_linked_accounts => "v11-linked-accounts.toml",
     x_clock => "x-clock.toml",
     x_erasure => "x-erasure.toml",
     x_foreign_is_missing => "x-foreign-is-missing.toml",

@@ -136,6 +136,7 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::UnitStanding { .. }
         | E::AccountMade { .. }
         | E::AccountRenamed { .. }
+        | E::AccountLinked { .. }
         | E::AccountRemoved { .. } => here::organisations(state, c, event, touched),
         E::RoleMade { .. } | E::RoleChanged { .. } | E::RoleDeleted { .. } => {
             here::roles(state, event, touched);

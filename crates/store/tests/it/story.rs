@@ -390,6 +390,7 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             accounts: Accounts::All,
             pairs: 1_000,
         },
+        Event::AccountLinked { account, group: Some("pair-7".into()) },
         Event::AssignmentsTrimmed {
             grant,
             people: vec![person],

@@ -56,9 +56,14 @@ impl Plain {
                 };
                 if self.account_named(*organisation, external).is_none() {
                     let unit = self.unit_named(*organisation, unit.as_deref());
-                    let account = Account { org: *organisation, unit, external: external.clone() };
+                    let (org, external) = (*organisation, external.clone());
+                    let account = Account { org, unit, external, linked: None };
                     self.accounts.insert(made(row, new).unwrap(), account);
                 }
+            }
+            C::LinkAccount { organisation, external, group } => {
+                let id = self.account_named(*organisation, external).unwrap();
+                self.accounts.get_mut(&id).unwrap().linked.clone_from(group);
             }
             C::RemoveAccount { organisation, external } => {
                 let id = self.account_named(*organisation, external).unwrap();
@@ -450,6 +455,7 @@ impl Plain {
             org: a.organisation,
             unit: a.unit,
             external: text(a.external),
+            linked: a.linked.as_deref().map(Into::into),
         };
         let role = |r: &comity_domain::role::Role| Role {
             org: r.organisation,

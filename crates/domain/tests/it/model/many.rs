@@ -33,7 +33,7 @@ impl Plain {
         caller: &Caller,
         id: GrantId,
         many: &Many,
-        token: Digest32,
+        (token, takes_along): (Digest32, bool),
     ) -> Verdict {
         let grant = self.judge_grant(caller, Provider, id)?;
         unless(many.people.is_empty(), "invalid")?;
@@ -54,6 +54,7 @@ impl Plain {
             }
             Deed::Remove { successor: None } => {}
         }
+        unless(self.meant(id, many) != listed(&many.accounts) && !takes_along, "linked_accounts")?;
         unless(token == UNSEEN, "stale_summary")?;
         match &many.deed {
             Deed::Add { .. } => {
@@ -104,9 +105,23 @@ impl Plain {
         unless(needs_roles && roles.is_empty(), "invalid")
     }
 
+    /// What a bulk call is about: the named accounts, and those of the grant that are linked to them.
+    fn meant(&self, id: GrantId, many: &Many) -> Option<BTreeSet<AccountId>> {
+        let mut all = listed(&many.accounts)?;
+        let group = |a: &AccountId| {
+            let account = self.accounts.get(a)?;
+            Some((account.org, account.linked.clone()?))
+        };
+        let groups: BTreeSet<_> = all.iter().filter_map(group).collect();
+        let reached = self.reached(&self.grants[&id]);
+        all.extend(reached.into_iter().filter(|a| group(a).is_some_and(|g| groups.contains(&g))));
+        Some(all)
+    }
+
     /// Whether anybody is off the grant.
     pub(super) fn change_many(&mut self, id: GrantId, many: &Many) -> bool {
         let reached = self.reached(&self.grants[&id]);
+        let meant = self.meant(id, many).map_or(Accounts::All, Accounts::List);
         let before = self.assigned.clone();
         if let Deed::Remove { successor: Some(spec) } = &many.deed {
             self.put(id, spec);
@@ -117,10 +132,10 @@ impl Plain {
             let known = self.assigned.get(&key).cloned();
             let wanted = match &many.deed {
                 Deed::Add { roles, everybody } => {
-                    Some(self.with_more(known.clone(), roles, *everybody, &many.accounts))
+                    Some(self.with_more(known.clone(), roles, *everybody, &meant))
                 }
                 Deed::Remove { .. } => {
-                    known.clone().and_then(|a| with_less(a, &reached, &many.accounts))
+                    known.clone().and_then(|a| with_less(a, &reached, &meant))
                 }
             };
             changed |= known != wanted;
@@ -184,7 +199,7 @@ impl Moves<'_> {
         Some((people, spec.accounts, spec.roles.into_iter().collect()))
     }
 
-    fn seen(&mut self, id: GrantId, many: &Many) -> Digest32 {
+    fn seen(&mut self, id: GrantId, many: &Many) -> (Digest32, Option<Digest32>) {
         if self.w.state.grants.get(id).is_some() {
             self.candidates_agree(id, &many.accounts);
         }
@@ -192,9 +207,10 @@ impl Moves<'_> {
         match planned {
             Ok(plan) if !self.rng.percent(4) => {
                 self.pairs_agree(id, many, &plan);
-                plan.token
+                (plan.token, plan.linked_token.filter(|_| !self.rng.percent(20)))
             }
-            _ => UNSEEN,
+            Ok(plan) => (UNSEEN, plan.linked_token),
+            Err(_) => (UNSEEN, None),
         }
     }
 
@@ -202,10 +218,7 @@ impl Moves<'_> {
     fn pairs_agree(&self, id: GrantId, many: &Many, plan: &bulk::Plan) {
         let m = &*self.m;
         let reached = m.reached(&m.grants[&id]);
-        let wanted = match &many.accounts {
-            Accounts::All => reached.clone(),
-            Accounts::List(list) => list.clone(),
-        };
+        let wanted = m.meant(id, many).unwrap_or(reached);
         let has = |p: &PersonId, a: &AccountId| {
             let row = m.assigned.get(&(id, *p)).filter(|row| m.gives_access(row));
             row.is_some_and(|row| row.accounts.as_ref().is_none_or(|l| l.contains(a)))
@@ -285,8 +298,9 @@ impl Moves<'_> {
         }
         let deed = Deed::Add { roles, everybody: self.rng.percent(30) };
         let many = Many { people, accounts, deed };
-        let token = self.seen(grant, &many);
-        step(self.admin(g.provider)?, Command::AssignMany { grant, many: Box::new(many), token })
+        let (token, linked) = self.seen(grant, &many);
+        let many = Box::new(many);
+        step(self.admin(g.provider)?, Command::AssignMany { grant, many, token, linked })
     }
 
     pub fn unassign_many(&mut self) -> Option<Step> {
@@ -296,7 +310,17 @@ impl Moves<'_> {
         people.extend(self.rng.some(&on));
         let successor = if self.rng.percent(30) { self.spec(&g) } else { None };
         let many = Many { people, accounts, deed: Deed::Remove { successor } };
-        let token = self.seen(grant, &many);
-        step(self.admin(g.provider)?, Command::AssignMany { grant, many: Box::new(many), token })
+        let (token, linked) = self.seen(grant, &many);
+        let many = Box::new(many);
+        step(self.admin(g.provider)?, Command::AssignMany { grant, many, token, linked })
+    }
+
+    /// Two accounts of an organisation belong together, or one stands alone again.
+    pub fn link_account(&mut self) -> Option<Step> {
+        let accounts: Vec<_> = self.m.accounts.values().cloned().collect();
+        let account = self.rng.pick(&accounts)?;
+        let group = self.rng.percent(80).then(|| "pair".to_owned());
+        let (organisation, external) = (account.org, account.external);
+        step(self.admin(organisation)?, Command::LinkAccount { organisation, external, group })
     }
 }

@@ -41,7 +41,7 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 60] = [
+const MOVES: [(&str, usize, Move); 61] = [
     ("ask", 42, |m| m.ask()),
     ("cancel", 3, |m| m.cancel()),
     ("deny", 14, |m| m.deny()),
@@ -61,6 +61,7 @@ const MOVES: [(&str, usize, Move); 60] = [
     ("set_assignments", 14, |m| m.set_assignments()),
     ("assign_many", 18, |m| m.assign_many()),
     ("unassign_many", 10, |m| m.unassign_many()),
+    ("link_account", 3, |m| m.link_account()),
     ("leave", 8, |m| m.leave()),
     ("enter_direct", 70, |m| m.enter(Mode::Direct)),
     ("enter_view", 34, |m| m.enter(Mode::View)),
@@ -114,6 +115,11 @@ pub(crate) fn set_up() -> World {
         w.unit(org, "u");
         for (account, unit) in [("a0", None), ("a1", None), ("a2", Some("u"))] {
             w.account_in(org, account, unit);
+        }
+        for external in ["a0", "a1"].into_iter().filter(|_| n < 2).map(String::from) {
+            let group = Some("pair".into());
+            let link = Command::LinkAccount { organisation: org, external, group };
+            w.must(&w.provision(), link);
         }
         w.role(org, "clerk", &["boats:*"]);
         w.role(org, "reader", &["*:read"]);

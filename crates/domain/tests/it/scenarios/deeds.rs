@@ -7,7 +7,7 @@ use comity_domain::grant::{Grant, Narrowing};
 use comity_domain::ids::{Digest32, GrantId, OrganisationId};
 use comity_domain::lock::LockTarget;
 use comity_domain::may::{self, Action, Thing};
-use comity_domain::organisation::Standing;
+use comity_domain::organisation::{Accounts, Standing};
 use comity_domain::permission::Permission;
 use comity_domain::refusal::{Reason, Refusal};
 use comity_domain::rights::{self, Resource};
@@ -16,7 +16,7 @@ use comity_domain::text::Subject;
 use comity_domain::time::{Days, Minutes};
 
 use super::stage::{Fault, Played, Saved, Stage, mode, modes, permissions, portal, wrong};
-use super::story::{Act, Bulk, Successor};
+use super::story::{AccountNames, Act, Bulk, Successor};
 use crate::world::by_key;
 
 impl Stage {
@@ -76,16 +76,17 @@ impl Stage {
             }
             Act::Bulk(bulk) => {
                 let (grant, many) = self.many(bulk)?;
+                let planned = bulk::plan(&self.w.state, grant, &many, self.w.now).ok();
                 let token = match &bulk.summary {
                     Some(saved) => self.hash(saved)?,
-                    None if bulk.unseen => Digest32([0; 32]),
-                    None => {
-                        let planned = bulk::plan(&self.w.state, grant, &many, self.w.now);
-                        planned.map_or(Digest32([0; 32]), |plan| plan.token)
-                    }
+                    None => planned
+                        .as_ref()
+                        .filter(|_| !bulk.unseen)
+                        .map_or(Digest32([0; 32]), |plan| plan.token),
                 };
+                let linked = planned.and_then(|p| p.linked_token).filter(|_| bulk.take_along);
                 let many = Box::new(many);
-                self.w.run(caller, Command::AssignMany { grant, many, token })?;
+                self.w.run(caller, Command::AssignMany { grant, many, token, linked })?;
                 Ok(None)
             }
             Act::ExpectBulk { bulk, .. } => {
@@ -245,6 +246,11 @@ impl Stage {
                 external: unit.clone(),
                 name: format!("Unit {unit}"),
                 active: active.unwrap_or(true),
+            },
+            Act::LinkAccount { organisation, account, group } => Command::LinkAccount {
+                organisation: self.organisation(organisation),
+                external: account.clone(),
+                group: group.clone(),
             },
             Act::PutAccount { organisation, account, unit } => Command::PutAccount {
                 organisation: self.organisation(organisation),
@@ -415,7 +421,7 @@ impl Stage {
     }
 
     fn planned(&self, act: &Act, plan: &Plan) -> Played {
-        let Act::ExpectBulk { created, unchanged, ended, rule_lost, superseded, last_user, bulk } =
+        let Act::ExpectBulk { created, unchanged, ended, rule_lost, superseded, last_user, linked, bulk } =
             act
         else {
             return Ok(());
@@ -428,7 +434,11 @@ impl Stage {
             && ended.is_none_or(|n| n == plan.ended)
             && rule_lost.is_none_or(|n| n == plan.listed.len() as u64)
             && superseded.as_ref().is_none_or(|s| *s == called)
-            && last_user.is_none_or(|last| last == plan.last_user);
+            && last_user.is_none_or(|last| last == plan.last_user)
+            && linked.as_ref().is_none_or(|l| {
+                let plan = Accounts::List(plan.linked.iter().copied().collect());
+                AccountNames::List(l.clone()) == self.accounts_called(&plan)
+            });
         if fits { Ok(()) } else { wrong(format!("{called:?}, and {plan:?}")) }
     }
 

@@ -104,6 +104,11 @@ pub enum Act {
         unit: String,
         active: Option<bool>,
     },
+    LinkAccount {
+        organisation: String,
+        account: String,
+        group: Option<String>,
+    },
     PutAccount {
         organisation: String,
         account: String,
@@ -321,6 +326,7 @@ pub enum Act {
         rule_lost: Option<u64>,
         superseded: Option<Vec<String>>,
         last_user: Option<bool>,
+        linked: Option<Vec<String>>,
     },
     ExpectSession {
         session: String,
@@ -369,6 +375,9 @@ pub struct Bulk {
     /// Another hash is sent than that of the summary.
     #[serde(default)]
     pub unseen: bool,
+    /// The token for linked accounts is sent.
+    #[serde(default)]
+    pub take_along: bool,
     /// The hash of a summary that was looked at before, instead of one of this moment.
     pub summary: Option<String>,
 }
