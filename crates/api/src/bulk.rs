@@ -89,7 +89,7 @@ impl BulkTerms {
 #[derive(Serialize, ToSchema)]
 #[schema(as = BulkSummary, examples(json!({ "summary": "3a7bd3e2360a3d29eea436fcfb7e44c735d117c42d1c1835420b6b9942dd4f1b",
     "people": 2, "accounts": 2, "created": 3, "unchanged": 1, "ended": 0, "put_on": 1, "more": 1, "less": 0, "taken_off": 0,
-    "roles_replaced": 0, "rule_lost": 0, "superseded": [], "last_user": false })))]
+    "roles_replaced": 0, "rule_lost": 0, "superseded": [], "last_user": false, "linked": [], "linked_token": null })))]
 pub struct ShownPlan {
     /// What the call echoes.
     #[schema(value_type = values::Digest32)]
@@ -120,6 +120,11 @@ pub struct ShownPlan {
     superseded: Vec<shown::Person>,
     /// Nobody would be left: it is refused as it is.
     last_user: bool,
+    /// Accounts of the grant, by your identifiers, that are linked to those named: they go along and are counted.
+    linked: Vec<String>,
+    /// What the call echoes to take them along; null where there are none.
+    #[schema(required, value_type = Option<values::Digest32>)]
+    linked_token: Option<Digest32>,
 }
 
 fn show(state: &World, many: &Many, plan: &Plan) -> ShownPlan {
@@ -138,6 +143,13 @@ fn show(state: &World, many: &Many, plan: &Plan) -> ShownPlan {
         rule_lost: plan.listed.len(),
         superseded: plan.superseded.iter().filter_map(|p| shown::person(state, *p)).collect(),
         last_user: plan.last_user,
+        linked: plan
+            .linked
+            .iter()
+            .filter_map(|id| state.accounts.get(*id))
+            .map(|account| state.words.show(account.external).to_owned())
+            .collect(),
+        linked_token: plan.linked_token,
     }
 }
 
@@ -161,8 +173,8 @@ pub async fn summary(
     let shown = show(&state, &many, &plan);
     if !plan.last_user {
         // What only the whole row shows is refused here already: a customer's last Admin.
-        let many = Box::new(many);
-        app.staged(&who.0, id, Command::AssignMany { grant: id, many, token: plan.token })?;
+        let (many, token, linked) = (Box::new(many), plan.token, plan.linked_token);
+        app.staged(&who.0, id, Command::AssignMany { grant: id, many, token, linked })?;
     }
     Ok(Json(shown))
 }
@@ -185,6 +197,9 @@ pub struct Bulk {
     summary: Digest32,
     /// The same as was summarised.
     terms: BulkTerms,
+    /// Takes along the linked accounts that the summary named.
+    #[schema(value_type = Option<values::Digest32>)]
+    linked_token: Option<Digest32>,
 }
 
 /// What was done.
@@ -230,7 +245,7 @@ impl BulkDone {
 #[utoipa::path(post, path = "/v1/grants/{grant}/bulk", operation_id = "bulk", tag = "Grants", security(("signIn" = [])),
     request_body = Bulk,
     responses((status = 200, description = "What was done.", body = BulkDone)),
-    extensions(("x-refusals" = json!("stale_summary last_user last_admin widening locked not_active wrong_state"))))]
+    extensions(("x-refusals" = json!("stale_summary linked_accounts last_user last_admin widening locked not_active wrong_state"))))]
 pub async fn bulk(
     State(app): State<Arc<App>>,
     who: Who,
@@ -241,7 +256,8 @@ pub async fn bulk(
     let grant = may::check_grant(&state, &who.0, action(body.terms.action), id, app.now())?;
     let put_together = || {
         let many = Box::new(body.terms.resolve(&state, grant)?);
-        Ok(Command::AssignMany { grant: id, many, token: body.summary })
+        let (token, linked) = (body.summary, body.linked_token);
+        Ok(Command::AssignMany { grant: id, many, token, linked })
     };
     let done = who.put_together(&app, None, put_together).await?;
     Ok(Json(BulkDone::of(done.row.as_deref())))

@@ -52,7 +52,7 @@ use crate::{
         platform::policy, platform::set_policy, levels::levels, levels::put_level, halts::halts, halts::lift_halt,
         organisations::set_standing, organisations::one, organisations::put,
         organisations::units, organisations::put_unit,
-        organisations::accounts, organisations::put_account, organisations::remove_account,
+        organisations::accounts, organisations::put_account, organisations::link_account, organisations::remove_account,
         roles::roles, roles::put_role, roles::delete_role,
         members::members, members::put_member, members::remove_member, members::make_enrolment, members::restore, doors::doors, factors::reset,
         erasures::erase,

@@ -34,8 +34,8 @@ const ACCOUNTS: usize = 10_000;
 const RUNS: usize = 20;
 
 const FIRST: [&str; 20] = [
-    "Ana", "Bengt", "Chloé", "Dorota", "Émile", "Frida", "Göran", "Hana", "Íris", "Jürgen", "Klára", "Łukasz",
-    "Maja", "Nils", "Øyvind", "Pia", "Quentin", "Rita", "Søren", "Zoë",
+    "Ana", "Bengt", "Chloé", "Dorota", "Émile", "Frida", "Göran", "Hana", "Íris", "Jürgen",
+    "Klára", "Łukasz", "Maja", "Nils", "Øyvind", "Pia", "Quentin", "Rita", "Søren", "Zoë",
 ];
 
 struct Stage {
@@ -119,7 +119,8 @@ impl Stage {
             times.push(began.elapsed());
         }
         let row = self.w.must(by, command);
-        let bytes: usize = row.iter().flat_map(|r| &r.events).map(|e| e.event.told().to_string().len()).sum();
+        let bytes: usize =
+            row.iter().flat_map(|r| &r.events).map(|e| e.event.told().to_string().len()).sum();
         println!("{what:<64} {:>9.3} ms, a row of {bytes} bytes", median(times));
         row
     }
@@ -180,14 +181,16 @@ fn distinct(s: &mut Stage) {
 fn search(s: &Stage) {
     let all = Accounts::All;
     let selected = Accounts::List(s.accounts[1_000..2_000].iter().copied().collect());
-    let page = |what: &str, accounts: &Accounts, query: Option<&str>, after: Option<PersonId>, purpose| {
-        let sought = Sought { purpose, accounts, query };
-        let (found, more) = candidates(&s.w.state, s.grant, sought, after, 50, s.w.now);
-        let what = format!("{what} ({} found{})", found.len(), if more { ", more" } else { "" });
-        timed(&what, || {
-            black_box(candidates(&s.w.state, s.grant, sought, after, 50, s.w.now));
-        });
-    };
+    let page =
+        |what: &str, accounts: &Accounts, query: Option<&str>, after: Option<PersonId>, purpose| {
+            let sought = Sought { purpose, accounts, query };
+            let (found, more) = candidates(&s.w.state, s.grant, sought, after, 50, s.w.now);
+            let what =
+                format!("{what} ({} found{})", found.len(), if more { ", more" } else { "" });
+            timed(&what, || {
+                black_box(candidates(&s.w.state, s.grant, sought, after, 50, s.w.now));
+            });
+        };
     page("the first page of everybody", &selected, None, None, Purpose::Add);
     page("a page at the end", &selected, None, Some(s.people[MEMBERS - 60]), Purpose::Add);
     page("who has any", &selected, None, None, Purpose::Remove);

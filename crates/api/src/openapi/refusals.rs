@@ -44,6 +44,7 @@ pub const CODES: &[Code] = &[
         409,
         "two hundred offers wait for an answer, or fifty were made to this partner within a day",
     ),
+    code("linked_accounts", 409, "other accounts are linked to these, and were not taken along"),
     code("last_user", 409, "nobody would be left on the grant"),
     code("last_admin", 409, "no Admin would be left"),
     code("locked", 409, "only the customer unlocks; what the checker halted, only the operator"),

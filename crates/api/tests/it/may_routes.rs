@@ -96,6 +96,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("PUT", "/v1/organisations/{organisation}/units/{id}", Some(json!({ "name": "Pier", "active": true }))),
         ("GET", "/v1/organisations/{organisation}/accounts", None),
         ("PUT", "/v1/organisations/{organisation}/accounts/{id}", Some(json!({ "name": "Boat" }))),
+        ("PUT", "/v1/organisations/{organisation}/accounts/{id}/linked-group", Some(json!({ "linked_group": "pair-7" }))),
         ("DELETE", "/v1/organisations/{organisation}/accounts/{id}", None),
         ("GET", "/v1/organisations/{organisation}/roles", None),
         ("PUT", "/v1/organisations/{organisation}/roles/{id}", Some(json!({ "name": "Clerk", "permissions": ["bookings:read"] }))),

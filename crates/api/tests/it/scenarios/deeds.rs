@@ -26,6 +26,11 @@ impl Stage {
                     json!({ "name": format!("Unit {unit}"), "active": active.unwrap_or(true) });
                 self.say(token, "PUT", &at(organisation, &format!("/units/{unit}")), Some(body))?;
             }
+            Act::LinkAccount { organisation, account, group } => {
+                let body = json!({ "linked_group": group });
+                let path = at(organisation, &format!("/accounts/{account}/linked-group"));
+                self.say(token, "PUT", &path, Some(body))?;
+            }
             Act::PutAccount { organisation, account, unit } => {
                 let body = json!({ "name": format!("Account {account}"), "unit": unit });
                 let made = self.say(
@@ -467,18 +472,17 @@ impl Stage {
             }
             Act::Bulk(bulk) => {
                 let (path, terms) = self.many(bulk)?;
+                let seen = self.say(token, "POST", &format!("{path}/summary"), Some(terms.clone()));
+                let seen = seen.unwrap_or_default();
                 let summary = match &bulk.summary {
                     Some(saved) => json!(self.hash(saved)?),
-                    None if bulk.unseen => json!("0".repeat(64)),
-                    None => {
-                        let path = format!("{path}/summary");
-                        match self.say(token, "POST", &path, Some(terms.clone())) {
-                            Ok(seen) => seen["summary"].clone(),
-                            Err(_) => json!("0".repeat(64)),
-                        }
-                    }
+                    None if bulk.unseen || seen.is_null() => json!("0".repeat(64)),
+                    None => seen["summary"].clone(),
                 };
-                let body = json!({ "summary": summary, "terms": terms });
+                let mut body = json!({ "summary": summary, "terms": terms });
+                if bulk.take_along {
+                    body["linked_token"] = seen["linked_token"].clone();
+                }
                 self.say(token, "POST", &path, Some(body))?;
             }
             Act::SetAssignments { grant, people } => {
@@ -519,8 +523,16 @@ impl Stage {
     }
 
     fn planned(&self, token: &str, act: &Act) -> Played<Option<Saved>> {
-        let Act::ExpectBulk { bulk, created, unchanged, ended, rule_lost, superseded, last_user } =
-            act
+        let Act::ExpectBulk {
+            bulk,
+            created,
+            unchanged,
+            ended,
+            rule_lost,
+            superseded,
+            last_user,
+            linked,
+        } = act
         else {
             return Ok(None);
         };
@@ -536,7 +548,8 @@ impl Stage {
             && ended.is_none_or(|n| plan["ended"] == n)
             && rule_lost.is_none_or(|n| plan["rule_lost"] == n)
             && who.transpose()?.is_none_or(|who| json!(who) == json!(ids))
-            && last_user.is_none_or(|last| plan["last_user"] == last);
+            && last_user.is_none_or(|last| plan["last_user"] == last)
+            && linked.as_ref().is_none_or(|l| plan["linked"] == json!(l));
         if fits { Ok(Some(Saved::Hash(text(&plan["summary"])))) } else { wrong(plan.to_string()) }
     }
 

@@ -134,9 +134,7 @@ impl Plain {
                 Deed::Add { roles, everybody } => {
                     Some(self.with_more(known.clone(), roles, *everybody, &meant))
                 }
-                Deed::Remove { .. } => {
-                    known.clone().and_then(|a| with_less(a, &reached, &meant))
-                }
+                Deed::Remove { .. } => known.clone().and_then(|a| with_less(a, &reached, &meant)),
             };
             changed |= known != wanted;
             match wanted {

@@ -421,8 +421,16 @@ impl Stage {
     }
 
     fn planned(&self, act: &Act, plan: &Plan) -> Played {
-        let Act::ExpectBulk { created, unchanged, ended, rule_lost, superseded, last_user, linked, bulk } =
-            act
+        let Act::ExpectBulk {
+            created,
+            unchanged,
+            ended,
+            rule_lost,
+            superseded,
+            last_user,
+            linked,
+            bulk,
+        } = act
         else {
             return Ok(());
         };
