@@ -159,7 +159,7 @@ fn show(state: &World, many: &Many, plan: &Plan) -> ShownPlan {
 #[utoipa::path(post, path = "/v1/grants/{grant}/bulk/summary", operation_id = "summariseBulk", tag = "Grants", security(("signIn" = [])),
     request_body = BulkTerms,
     responses((status = 200, description = "Exactly what it would do, as things stand.", body = ShownPlan)),
-    extensions(("x-refusals" = json!("last_admin widening locked not_active wrong_state"))))]
+    extensions(("x-refusals" = json!("auto_assign_enabled last_admin widening locked not_active wrong_state"))))]
 pub async fn summary(
     State(app): State<Arc<App>>,
     who: Who,
@@ -245,7 +245,7 @@ impl BulkDone {
 #[utoipa::path(post, path = "/v1/grants/{grant}/bulk", operation_id = "bulk", tag = "Grants", security(("signIn" = [])),
     request_body = Bulk,
     responses((status = 200, description = "What was done.", body = BulkDone)),
-    extensions(("x-refusals" = json!("stale_summary linked_accounts last_user last_admin widening locked not_active wrong_state"))))]
+    extensions(("x-refusals" = json!("stale_summary auto_assign_enabled linked_accounts last_user last_admin widening locked not_active wrong_state"))))]
 pub async fn bulk(
     State(app): State<Arc<App>>,
     who: Who,

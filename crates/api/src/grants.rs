@@ -322,7 +322,7 @@ impl SetAssignments {
     params(("If-Match" = String, Header, description = "The `ETag` of the list that was read.", example = "\"1\"")),
     request_body = SetAssignments,
     responses((status = 200, description = "Everybody who is on it now.", body = Items<ShownAssignment>, headers(("ETag" = String, description = "The version of the whole set, for `If-Match`.")))),
-    extensions(("x-refusals" = json!("last_admin last_user widening locked not_active wrong_state version_conflict if_match_required"))))]
+    extensions(("x-refusals" = json!("last_admin auto_assign_enabled last_user widening locked not_active wrong_state version_conflict if_match_required"))))]
 pub async fn set_assignments(
     State(app): State<Arc<App>>,
     who: Who,
@@ -398,7 +398,7 @@ pub fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonI
 #[utoipa::path(put, path = "/v1/grants/{grant}/assignments/{person}", operation_id = "assign", tag = "Grants", security(("signIn" = [])),
     request_body = Assign,
     responses((status = 200, description = "The assignment.", body = ShownAssignment, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
-    extensions(("x-refusals" = json!("last_admin widening locked not_active wrong_state last_user four_eyes version_conflict if_match_required"))))]
+    extensions(("x-refusals" = json!("last_admin auto_assign_enabled widening locked not_active wrong_state last_user four_eyes version_conflict if_match_required"))))]
 pub async fn assign(
     State(app): State<Arc<App>>,
     who: Who,
@@ -452,7 +452,7 @@ pub struct Unassign {
 #[utoipa::path(delete, path = "/v1/grants/{grant}/assignments/{person}", operation_id = "unassign", tag = "Grants", security(("signIn" = [])),
     request_body = Unassign,
     responses((status = 204, description = "The person is off it.")),
-    extensions(("x-refusals" = json!("last_user widening locked not_active wrong_state version_conflict"))))]
+    extensions(("x-refusals" = json!("last_user auto_assign_enabled widening locked not_active wrong_state version_conflict"))))]
 pub async fn unassign(
     State(app): State<Arc<App>>,
     who: Who,

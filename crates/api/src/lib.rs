@@ -11,10 +11,12 @@
 //! - `observe`: a line and a count for each request. [`figures()`]: the operator's own listener.
 //! - [`server`]: connections, time-outs, stop.
 
+mod access;
 mod again;
 mod amendments;
 mod auth;
 mod authzen;
+mod auto;
 mod bulk;
 mod candidates;
 mod checkpoints;
@@ -25,6 +27,7 @@ mod erasures;
 mod factors;
 mod feed;
 mod figures;
+pub mod gate;
 mod grants;
 mod halts;
 mod imports;

@@ -179,7 +179,7 @@ pub async fn remove_member(
 /// this organisation and out of every session under one.
 #[utoipa::path(post, path = "/v1/organisations/{organisation}/members/{id}/restore", operation_id = "restoreMembership", tag = "Provisioning", security(("signIn" = [])),
     responses((status = 200, description = "The member.", body = ShownMember)),
-    extensions(("x-refusals" = json!("fresh_sign_in_required not_active wrong_state"))))]
+    extensions(("x-refusals" = json!("fresh_sign_in_required auto_assign_enabled not_active wrong_state"))))]
 pub async fn restore(
     State(app): State<Arc<App>>,
     who: Who,

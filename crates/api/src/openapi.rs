@@ -16,10 +16,10 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
-    amendments, authzen, bulk, candidates, checkpoints, confirm, docs, doors, erasures, factors,
-    feed, grants, halts, imports, levels, locks, me, members, notices, oauth, offers,
-    organisations, platform, problem, requests, roles, sessions, settings, sign_in, signing_keys,
-    ssf, staged, webhooks,
+    access, amendments, authzen, auto, bulk, candidates, checkpoints, confirm, docs, doors,
+    erasures, factors, feed, grants, halts, imports, levels, locks, me, members, notices, oauth,
+    offers, organisations, platform, problem, requests, roles, sessions, settings, sign_in,
+    signing_keys, ssf, staged, webhooks,
 };
 
 /// What stands beside the handlers.
@@ -55,6 +55,7 @@ use crate::{
         organisations::accounts, organisations::put_account, organisations::link_account, organisations::remove_account,
         roles::roles, roles::put_role, roles::delete_role,
         members::members, members::put_member, members::remove_member, members::make_enrolment, members::restore, doors::doors, factors::reset,
+        access::read, access::end,
         erasures::erase,
         sign_in::sign_in, sign_in::second_factor, sign_in::begin_passkey, sign_in::finish_passkey,
         sign_in::step_up, sign_in::change_password, sign_in::sign_ins, sign_in::end_sign_in,
@@ -69,7 +70,9 @@ use crate::{
         amendments::summary, amendments::amend,
         grants::list, grants::one, grants::revoke, grants::narrow, grants::give_up,
         confirm::one, confirm::several,
-        grants::assignments, grants::set_assignments, staged::preview, grants::assign, grants::unassign, candidates::find, bulk::summary, bulk::bulk,
+        grants::assignments, grants::set_assignments, staged::preview, grants::assign, grants::unassign,
+        candidates::find, bulk::summary, bulk::bulk,
+        auto::read, auto::preview, auto::set,
         sessions::history, sessions::one, sessions::close, sessions::end,
         feed::events, checkpoints::list, checkpoints::latest,
         oauth::exchange::token, oauth::introspect::introspect, oauth::revoke::revoke,

@@ -10,10 +10,10 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    again, amendments, authzen, bulk, candidates, checkpoints, confirm, docs, doors, erasures,
-    factors, feed, grants, halts, imports, input, levels, limits, locks, me, members, notices,
-    oauth, observe, offers, openapi, organisations, platform, problem, requests, roles, sessions,
-    settings, sign_in, signing_keys, ssf, staged, webhooks,
+    access, again, amendments, authzen, auto, bulk, candidates, checkpoints, confirm, docs, doors,
+    erasures, factors, feed, grants, halts, imports, input, levels, limits, locks, me, members,
+    notices, oauth, observe, offers, openapi, organisations, platform, problem, requests, roles,
+    sessions, settings, sign_in, signing_keys, ssf, staged, webhooks,
 };
 
 /// The largest body, in bytes.
@@ -72,6 +72,8 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/organisations/{organisation}/members/{id}/enrolment", post(members::make_enrolment))
         .route("/v1/organisations/{organisation}/members/{id}/doors", get(doors::doors))
         .route("/v1/organisations/{organisation}/members/{id}/restore", post(members::restore))
+        .route("/v1/organisations/{organisation}/members/{id}/access", get(access::read))
+        .route("/v1/organisations/{organisation}/members/{id}/access/end", post(access::end))
         .route("/v1/organisations/{organisation}/members/{id}/reset-factors", post(factors::reset))
         .route("/v1/erasures", post(erasures::erase))
         .route("/v1/imports", get(imports::list).post(imports::import))
@@ -138,6 +140,8 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/grants/{grant}/candidates", post(candidates::find))
         .route("/v1/grants/{grant}/bulk", post(bulk::bulk))
         .route("/v1/grants/{grant}/bulk/summary", post(bulk::summary))
+        .route("/v1/grants/{grant}/auto", get(auto::read).put(auto::set))
+        .route("/v1/grants/{grant}/auto/preview", post(auto::preview))
         .route("/v1/grants/{grant}/assignments/preview", post(staged::preview))
         .route("/v1/grants/{grant}/assignments/{person}", put(grants::assign).delete(grants::unassign))
         // sessions

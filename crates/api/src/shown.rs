@@ -339,7 +339,7 @@ pub fn request(
     "level": "partner", "roles": [{ "code": "clerk", "name": "Clerk", "version": 1, "permissions": ["bookings:read"] }],
     "accounts": ["boat-1"], "modes": ["direct"], "impersonation": false, "starts_at": "2027-01-31T12:00:00.000Z",
     "ends_at": "2027-03-02T12:00:00.000Z", "ends_in_days": 30, "session_minutes": 60, "allow_external": false, "jwt": false,
-    "locked": false, "suspended": false, "unattended": false, "people": 2, "inside": 0, "version": 1,
+    "locked": false, "suspended": false, "unattended": false, "auto": false, "people": 2, "inside": 0, "version": 1,
     "request": "req_01kf4e9ab7c3x8m2v5r6t0w1yz" })))]
 pub struct ShownGrant {
     #[schema(value_type = values::GrantId)]
@@ -383,6 +383,8 @@ pub struct ShownGrant {
     pub unconfirmed_since: Option<String>,
     /// Nobody is assigned any more, though somebody was.
     pub unattended: bool,
+    /// Whether all of the partner's members, or some by their portal role, are on it automatically.
+    pub auto: bool,
     /// How many people it gives access to now.
     pub people: usize,
     /// How many sessions are in progress.
@@ -432,6 +434,7 @@ pub fn grant(state: &State, id: GrantId, now: Instant) -> Option<ShownGrant> {
         suspended: !state.party_is_active(g.provider),
         unconfirmed_since: g.unconfirmed.map(time),
         unattended: g.unattended && people == 0,
+        auto: g.auto.is_some(),
         people,
         inside: access.inside,
         version: g.version,

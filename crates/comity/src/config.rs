@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use comity_api::gate::{self, Gate};
 use comity_api::limits::{self, Proxies, Said};
 use comity_app::checkpoints::Places;
 use comity_app::outbound;
@@ -111,6 +112,7 @@ struct File {
     limits: limits::Settings,
     #[serde(default)]
     mail: MailFile,
+    gate: Option<gate::Settings>,
 }
 
 /// What holds in the end.
@@ -138,6 +140,8 @@ pub struct Config {
     pub outbound: outbound::Settings,
     /// How mails are sent, if they are.
     pub mail: Option<comity_app::mail::Settings>,
+    /// What proxies are told before they let a request through, if they ask here.
+    pub gate: Option<Gate>,
     /// What is logged.
     pub log: tracing::Level,
     /// Whether as JSON.
@@ -259,8 +263,11 @@ impl Flags {
         let extra_ca = self.outbound_ca.clone().or(file.outbound_ca);
         let outbound = outbound::Settings { rules, extra_ca, ..outbound::Settings::default() };
         let mail = self.mail.resolve(file.mail)?;
+        let gate = file.gate.as_ref().map(gate::Settings::gate).transpose();
+        let gate = gate.map_err(anyhow::Error::msg)?;
         let file = self.config.clone();
         Ok(Config {
+            gate,
             mail,
             outbound,
             limits,
@@ -278,6 +285,15 @@ impl Flags {
             log_json,
         })
     }
+}
+
+/// The gate of a config file, if it has one.
+pub fn gate(path: &std::path::Path) -> anyhow::Result<Option<Gate>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("config file {}", path.display()))?;
+    let file: File =
+        toml::from_str(&text).with_context(|| format!("config file {}", path.display()))?;
+    file.gate.as_ref().map(gate::Settings::gate).transpose().map_err(anyhow::Error::msg)
 }
 
 /// The URL in its only spelling: a scheme and a host, and a port where it is not the scheme's own.
@@ -372,6 +388,14 @@ mod tests {
             ("client_header = \"x-real-ip\"", "client_header"),
             ("[limits]\nsign_in = \"5/minute\"", "sign_in"),
             ("[limits]\nsignin = \"5/min\"", "signin"),
+            ("[gate]\napplication = \"boats\"", "from"),
+            ("[gate]\napplication = \"boats\"\nfrom = \"nginx\"", "gate.rules"),
+            ("[gate]\napplication = \"boats\"\nfrom = \"apache\"", "from"),
+            (
+                "[gate]\napplication = \"boats\"\nfrom = \"nginx\"\n[[gate.rules]]\nmethods = [\"GET\"]\n\
+                 path = \"/boats\"\npermission = \"boats:read\"",
+                "gate.rules, rule 1: account",
+            ),
         ] {
             let error = format!("{:#}", with_file(text).unwrap_err());
             assert!(error.contains(key), "{text}: {error}");

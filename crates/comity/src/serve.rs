@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use comity_api::limits;
 use comity_api::server::serve_behind;
+use comity_api::{gate, limits};
 use comity_app::clock::{Clock, stopwatch};
 use comity_app::people::passwords::Cost;
 use comity_app::{App, Settings};
@@ -60,6 +60,9 @@ pub fn serve(command: &Serve) -> anyhow::Result<ExitCode> {
         if let Some(figures) = &figures {
             say(&format!("  metrics   http://{}/metrics", figures.local_addr()?));
         }
+        if let Some(gate) = &config.gate {
+            say(&format!("  gate      {} for {}", gate.path(), gate.summary()));
+        }
         if let Some(issuer) = &config.issuer {
             say(&format!("  issuer    {issuer}"));
         }
@@ -85,7 +88,12 @@ pub fn serve(command: &Serve) -> anyhow::Result<ExitCode> {
                  can use up the sign-ins of others"
             );
         }
-        run(app, listener, figures, &config.limits, comity_console::Settings::default(), stop).await;
+        let doors = Doors {
+            limits: config.limits.clone(),
+            console: comity_console::Settings::default(),
+            gate: config.gate.clone(),
+        };
+        run(app, listener, figures, doors, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -128,6 +136,17 @@ fn start(config: &Config, own: String) -> anyhow::Result<Arc<App>> {
     Ok(App::start(&settings, Arc::new(Clock::system()))?)
 }
 
+/// What is behind the address.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// How often is too often.
+    pub limits: limits::Settings,
+    /// What was chosen about the console.
+    pub console: comity_console::Settings,
+    /// What proxies ask.
+    pub gate: Option<gate::Gate>,
+}
+
 /// Serves until it is told to stop, then stops: no longer ready, running requests finish, those
 /// who wait for something to happen are told that nothing more will, the writer takes what it has,
 /// the books are closed. Told once more, it goes at once.
@@ -135,8 +154,7 @@ pub async fn run(
     app: Arc<App>,
     listener: TcpListener,
     figures: Option<TcpListener>,
-    limits: &limits::Settings,
-    console: comity_console::Settings,
+    doors: Doors,
     mut told: Told,
 ) {
     let (over, is_over) = tokio::sync::oneshot::channel::<()>();
@@ -164,8 +182,13 @@ pub async fn run(
         });
     };
     let watch = stopwatch();
+    let Doors { limits, console, gate } = doors;
     let console = comity_console::router(app.clone(), console);
-    let router = comity_api::router_beside(app.clone(), limits, console);
+    let router = comity_api::router_beside(app.clone(), &limits, console);
+    let router = match gate {
+        Some(gate) => router.merge(gate::router(app.clone(), gate)),
+        None => router,
+    };
     if !serve_behind(listener, router, &limits.proxies, stop).await {
         tracing::warn!("requests that took too long were cut off");
     }

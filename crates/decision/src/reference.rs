@@ -3,7 +3,7 @@
 //! rule function with `rights.rs` on purpose.
 
 use comity_domain::assignment::{AssignmentState, Basis};
-use comity_domain::grant::{GrantEnd, GrantState};
+use comity_domain::grant::{Grant, GrantEnd, GrantState};
 use comity_domain::halt::{Halt, HaltTarget};
 use comity_domain::ids::{ApplicationId, Digest32, PersonId};
 use comity_domain::lock::{Lock, LockTarget};
@@ -15,6 +15,25 @@ use comity_domain::role::Mode;
 use comity_domain::session::SessionState;
 use comity_domain::state::State;
 use comity_domain::time::Instant;
+
+/// Whether the rule of a grant names this person: a member of its side, of the roles that it says,
+/// and not left out.
+fn by_rule(state: &State, grant: &Grant, person: PersonId) -> bool {
+    let (Some(rule), provider) = (&grant.auto, grant.provider) else {
+        return false;
+    };
+    state.members.iter().any(|((organisation, who), member)| {
+        let role = match (&rule.only, member.portal) {
+            (None, _) => true,
+            (Some(only), portal) => only.iter().any(|wanted| portal == Some(*wanted)),
+        };
+        *organisation == provider.organisation
+            && *who == person
+            && (provider.unit.is_none() || provider.unit == Some(member.unit))
+            && role
+            && !rule.left_out.iter().any(|out| *out == person)
+    })
+}
 
 /// What the answer has to be.
 #[must_use]
@@ -71,6 +90,9 @@ pub fn decide(
         return Reason::AssignmentLost;
     };
     if assignment.row.state != AssignmentState::Active || !grant.modes.contains(session.mode) {
+        return Reason::AssignmentLost;
+    }
+    if assignment.row.basis == Basis::Automatic && !by_rule(state, grant, session.person) {
         return Reason::AssignmentLost;
     }
     let active = |standing: Option<Standing>| standing == Some(Standing::Active);

@@ -81,6 +81,10 @@ pub enum AssignmentEnd {
     AccountsGone,
     /// The customer took the person back as its own member.
     MembershipRestored,
+    /// A rule by which all members are on the grant took its place.
+    Replaced,
+    /// All that the person may enter was ended at once.
+    AllEnded,
 }
 
 /// Puts a person on a grant, or changes what they have there.
@@ -175,6 +179,9 @@ pub(crate) fn checked(
     if !grant.stands(now) {
         return Err(Refusal::WrongState(grant.phase(now).code()));
     }
+    if grant.auto.is_some() {
+        return Err(Refusal::AutoAssignEnabled);
+    }
     may_hold(state, id, grant, spec.person, "person")?;
     roles_within(state, grant, &spec.roles)?;
     accounts_within(state, grant, &spec.accounts)?;
@@ -237,6 +244,9 @@ pub(crate) fn unassign(
     }
     d.acting_for(grant.provider.organisation);
     let row = *d.state.assignment_row(id, person).ok_or(Refusal::NotFound)?;
+    if row.basis == Basis::Automatic {
+        return Err(Refusal::AutoAssignEnabled);
+    }
     if let Some(successor) = successor {
         if successor.person == person {
             return Err(Refusal::invalid("successor", "must be somebody else"));
@@ -268,6 +278,9 @@ pub(crate) fn set(
     if !grant.stands(now) {
         return Err(Refusal::WrongState(grant.phase(now).code()));
     }
+    if grant.auto.is_some() {
+        return Err(Refusal::AutoAssignEnabled);
+    }
     if people.len() > MOST_IN_A_SET {
         return Err(Refusal::invalid("people", format!("may name at most {MOST_IN_A_SET}")));
     }
@@ -276,7 +289,7 @@ pub(crate) fn set(
         return Err(Refusal::invalid("people", "names somebody twice"));
     }
     d.acting_for(grant.provider.organisation);
-    let attended = d.state.active_on(id, now) > 0;
+    let attended = d.state.is_attended(id, now);
     let individual = d.state.assigned_to(id).filter(|(_, a)| a.basis == Basis::Individual);
     let off: Vec<PersonId> = individual.map(|(p, _)| p).filter(|p| !named.contains(p)).collect();
     for spec in people {
@@ -288,7 +301,7 @@ pub(crate) fn set(
         d.emit(Event::AssignmentEnded { grant: id, person, cause: AssignmentEnd::Removed });
     }
     // Counted for the whole set; only a live grant needs somebody (E5, inv16).
-    if grant.phase(now) == GrantPhase::Active && attended && d.state.active_on(id, now) == 0 {
+    if grant.phase(now) == GrantPhase::Active && attended && !d.state.is_attended(id, now) {
         return Err(Refusal::LastUser);
     }
     Ok(())

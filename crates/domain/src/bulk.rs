@@ -218,6 +218,9 @@ pub fn plan(state: &State, id: GrantId, many: &Many, now: Instant) -> Result<Pla
     if !grant.stands(now) {
         return Err(Refusal::WrongState(grant.phase(now).code()));
     }
+    if grant.auto.is_some() {
+        return Err(Refusal::AutoAssignEnabled);
+    }
     if many.people.is_empty() {
         return Err(Refusal::invalid("people", "must name somebody"));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::application::{KeyUse, Policy};
+use crate::auto::AutoSpec;
 use crate::bulk::{Deed, Many};
 use crate::consent::Terms;
 use crate::event::{Event, Row};
@@ -321,6 +322,8 @@ pub enum Command {
     PutMember(PutMember),
     /// Take a member out of the organisation.
     RemoveMember { organisation: OrganisationId, external: String },
+    /// End everything that a person may enter through an organisation, and its own tenant.
+    EndAccess { organisation: OrganisationId, person: PersonId },
     /// Take a person back as a member whose membership an assignment superseded.
     RestoreMembership { organisation: OrganisationId, external: String },
     /// Make a token by which a member sets a first password.
@@ -400,6 +403,9 @@ pub enum Command {
     /// Where other accounts are linked to those that are named, `linked` is the token by which the
     /// caller takes them along.
     AssignMany { grant: GrantId, many: Box<Many>, token: Digest32, linked: Option<Digest32> },
+    /// Turn *Automatically add partner users* on, change it, or turn it off; `token` is the
+    /// preview's.
+    SetAuto { grant: GrantId, auto: Option<AutoSpec>, token: Digest32 },
     // -- sessions -------------------------------------------------------------------------------
     /// Enter a customer.
     Enter(Enter),
@@ -495,6 +501,7 @@ impl Command {
             Self::PutMember(_) => "put_member",
             Self::RemoveMember { .. } => "remove_member",
             Self::RestoreMembership { .. } => "restore_membership",
+            Self::EndAccess { .. } => "end_access",
             Self::MakeEnrolment { .. } => "make_enrolment",
             Self::ResetFactors { .. } => "reset_factors",
             Self::Enrol { .. } => "enrol",
@@ -532,6 +539,7 @@ impl Command {
                 Deed::Add { .. } => "assign_many",
                 Deed::Remove { .. } => "unassign_many",
             },
+            Self::SetAuto { .. } => "set_auto",
             Self::Enter(_) => "enter",
             Self::CloseSession { .. } => "close_session",
             Self::EndSession { .. } => "end_session",
@@ -639,6 +647,7 @@ impl Command {
                 | Self::Narrow { .. }
                 | Self::GiveUp { .. }
                 | Self::RemoveMember { .. }
+                | Self::EndAccess { .. }
                 | Self::RemoveAccount { .. }
                 | Self::DeleteRole { .. }
                 | Self::RetireKey { .. }

@@ -7,7 +7,7 @@
 //! itself: not leaving the grant, not its end, not the builder's directory. Only the customer's own
 //! hand does, and that takes the person off its grants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::AssignmentEnd;
 use crate::command::Caller;
@@ -44,23 +44,52 @@ pub fn replaced(state: &State, organisation: OrganisationId) -> Vec<(PersonId, G
 }
 
 /// Every way onto a grant comes by here, at the end of its row. Never so that the customer is left
-/// without an Admin: then the whole row is refused.
-pub(crate) fn supersede(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) -> Result<(), Refusal> {
+/// without an Admin: then the whole row is refused, but whom a rule covers by the way is left out of
+/// that grant, so that one customer does not stand in the way of a partner's new member.
+pub(crate) fn supersede(d: &mut Draft<'_>) -> Result<(), Refusal> {
     let now = d.now();
-    for id in grants {
-        let Some(grant) = d.state.grants.get(*id).filter(|g| g.stands(now)) else {
+    for (id, who) in places(d) {
+        let Some(grant) = d.state.grants.get(id).filter(|g| g.stands(now)) else {
             continue;
         };
         let organisation = grant.customer.organisation;
-        let on = d.state.assigned_to(*id).filter(|(_, a)| a.is_active(now));
-        let people: Vec<PersonId> = on.map(|(person, _)| person).collect();
-        for person in superseded_by(&d.state, *id, &people) {
+        let on = |p: &PersonId| d.state.assignment_row(id, *p).is_some_and(|a| a.is_active(now));
+        let people: Vec<PersonId> = match who {
+            Some(people) => people.into_iter().filter(on).collect(),
+            None => d.state.members_of(organisation).map(|(p, _)| p).filter(on).collect(),
+        };
+        for person in superseded_by(&d.state, id, &people) {
             let was_admin = person::was_working_admin(d, organisation, person);
-            d.emit(Event::MembershipSuperseded { organisation, person, grant: *id });
+            let by_rule = d.state.own_row(id, person).is_none() && !d.set_rule(id);
+            if was_admin && by_rule && is_last(&d.state, organisation, person) {
+                d.emit(Event::AutoLeftOut { grant: id, person });
+                continue;
+            }
+            d.emit(Event::MembershipSuperseded { organisation, person, grant: id });
             person::kept_an_admin(d, was_admin, organisation)?;
         }
     }
     Ok(())
+}
+
+/// Where the row may have given somebody a place: on a grant that it touched anybody, and those whom
+/// it touched wherever they are.
+fn places(d: &Draft<'_>) -> BTreeMap<GrantId, Option<BTreeSet<PersonId>>> {
+    let mut places: BTreeMap<GrantId, Option<BTreeSet<PersonId>>> = BTreeMap::new();
+    for person in &d.touched().people {
+        for (id, _) in d.state.grants_of(*person) {
+            let who = places.entry(id).or_insert_with(|| Some(BTreeSet::new()));
+            who.get_or_insert_default().insert(*person);
+        }
+    }
+    places.extend(d.touched().grants.iter().map(|id| (*id, None)));
+    places
+}
+
+/// Whether nobody else of the organisation can act as its Admin.
+fn is_last(state: &State, organisation: OrganisationId, person: PersonId) -> bool {
+    let mut others = state.members_of(organisation).filter(|(p, _)| *p != person);
+    !others.any(|(_, member)| person::is_working_admin(state, member))
 }
 
 /// The customer takes a person back as its own member, off every grant of its own in the same row.
@@ -86,6 +115,9 @@ pub(crate) fn restore(
     };
     let grants: Vec<GrantId> =
         d.state.grants_of(person).map(|(id, _)| id).filter(of_ours).collect();
+    if grants.iter().any(|id| d.state.own_row(*id, person).is_none()) {
+        return Err(Refusal::AutoAssignEnabled);
+    }
     for grant in grants {
         let cause = AssignmentEnd::MembershipRestored;
         d.emit(Event::AssignmentEnded { grant, person, cause });

@@ -205,15 +205,40 @@ impl<'a> Draft<'a> {
             }
             Event::UnassignedMany { grant, off, .. } => *grant == id && !off.is_empty(),
             Event::MemberStanding { person, standing: Standing::Suspended, .. } => {
-                self.state.assignment_row(id, *person).is_some()
+                self.state.own_row(id, *person).is_some()
             }
             Event::MembershipSuperseded { organisation, person, .. } => {
                 let grant = self.state.grants.get(id);
                 grant.is_some_and(|g| g.provider.organisation == *organisation)
-                    && self.state.assignment_row(id, *person).is_some()
+                    && self.state.own_row(id, *person).is_some()
             }
             _ => false,
         })
+    }
+
+    /// Whether this row may have taken somebody off a grant who was on it by its rule.
+    pub(crate) fn took_from_rule(&self, id: GrantId) -> bool {
+        let Some(provider) = self.state.grants.get(id).map(|g| g.provider.organisation) else {
+            return false;
+        };
+        self.row.events.iter().any(|r| match &r.event {
+            Event::AutoSuspended { grant }
+            | Event::AutoLeftOut { grant, .. }
+            | Event::AutoCleared { grant, .. } => *grant == id,
+            Event::MemberLeft { organisation, .. }
+            | Event::MemberChanged { organisation, .. }
+            | Event::MemberStanding { organisation, .. }
+            | Event::MembershipSuperseded { organisation, .. } => *organisation == provider,
+            _ => false,
+        })
+    }
+
+    /// Whether this row turned the rule of a grant on, or changed it.
+    pub(crate) fn set_rule(&self, id: GrantId) -> bool {
+        self.row
+            .events
+            .iter()
+            .any(|r| matches!(r.event, Event::AutoSet { grant, .. } if grant == id))
     }
 
     pub(crate) fn finish(self, before: &State) -> Decided {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::application::{KeyUse, Policy};
 use crate::assignment::{AssignmentEnd, Basis};
+use crate::auto::AutoEnd;
 use crate::command::{Caller, Door};
 use crate::factor::Proof;
 use crate::grant::GrantEnd;
@@ -356,6 +357,17 @@ pub enum Event {
         roles: Vec<RoleId>,
         accounts: Vec<AccountId>,
     },
+    /// All members of the provider, or those with one of these portal roles, are on it by a rule
+    /// from now on, with these roles on all its accounts.
+    AutoSet { grant: GrantId, roles: Vec<RoleId>, only: Option<BTreeSet<PortalRole>> },
+    /// The ceiling left less of the rule.
+    AutoTrimmed { grant: GrantId, roles: Vec<RoleId> },
+    /// The ceiling left no role of it.
+    AutoSuspended { grant: GrantId },
+    /// Whom the rule does not cover: a place would cost the customer its last Admin.
+    AutoLeftOut { grant: GrantId, person: PersonId },
+    /// There is no such rule any more.
+    AutoCleared { grant: GrantId, cause: AutoEnd },
     // -- sessions -------------------------------------------------------------------------------
     /// A person entered a customer. Name and address are those of that time.
     SessionStarted {
@@ -568,6 +580,11 @@ impl Event {
             | E::AssignedMany { .. } // as with one
             | E::UnassignedMany { .. }
             | E::AssignmentsTrimmed { .. }
+            | E::AutoSet { .. } // perhaps narrower than before
+            | E::AutoTrimmed { .. }
+            | E::AutoSuspended { .. }
+            | E::AutoLeftOut { .. }
+            | E::AutoCleared { .. }
             | E::SessionShortened { .. }
             | E::SessionEnded { .. }
             | E::LockPlaced { .. }
@@ -686,6 +703,11 @@ impl Event {
             | E::AssignedMany { .. }
             | E::UnassignedMany { .. }
             | E::AssignmentsTrimmed { .. }
+            | E::AutoSet { .. }
+            | E::AutoTrimmed { .. }
+            | E::AutoSuspended { .. }
+            | E::AutoLeftOut { .. }
+            | E::AutoCleared { .. }
             | E::SessionShortened { .. }
             | E::SessionEnded { .. }
             | E::LockLifted { .. }
@@ -832,6 +854,11 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::AssignedMany { grant, .. }
         | E::UnassignedMany { grant, .. }
         | E::AssignmentsTrimmed { grant, .. }
+        | E::AutoSet { grant, .. }
+        | E::AutoTrimmed { grant, .. }
+        | E::AutoSuspended { grant }
+        | E::AutoLeftOut { grant, .. }
+        | E::AutoCleared { grant, .. }
         | E::SessionStarted { grant, .. }
         | E::ExpiryNoted {
             what: Due::Grant(grant) | Due::GrantWeek(grant) | Due::GrantDay(grant),

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auto::AutoRule;
 use crate::command::Caller;
 use crate::consent;
 use crate::draft::Draft;
@@ -60,6 +61,9 @@ pub struct Grant {
     pub summary: Digest32,
     /// Raised by each change of the terms or of who is on it.
     pub version: u32,
+    /// The rule by which the provider's members are on it; `None` where people are put on it one by
+    /// one.
+    pub auto: Option<Box<AutoRule>>,
     /// Left without anybody by something that could not be refused.
     pub unattended: bool,
     /// Since when it waits for its customer's word, because a restore put it back and nobody can

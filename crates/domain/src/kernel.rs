@@ -14,8 +14,9 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, bulk, direct, erasure, factor, first_run, grant, halt, lock, offer,
-    organisation, partner_id, person, request, role, session, settle, signing, stream, webhook,
+    application, assignment, auto, bulk, direct, erasure, factor, first_run, grant, halt, lock,
+    offer, organisation, partner_id, person, request, role, session, settle, signing, stream,
+    webhook,
 };
 
 pub use crate::apply::row as apply;
@@ -38,7 +39,7 @@ pub fn decide(
     may::authentic(state, caller, now.max(state.at))?;
     let mut draft = Draft::new(state, caller, id, command.kind(), now, ids);
     dispatch(&mut draft, caller, command)?;
-    settle::consequences(&mut draft)?;
+    settle::consequences(&mut draft, state)?;
     Ok(draft.finish(state))
 }
 
@@ -107,6 +108,7 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::RestoreMembership { organisation, external } => {
             direct::restore(d, caller, organisation, &external)
         }
+        C::EndAccess { organisation, person } => auto::end_access(d, caller, organisation, person),
         C::MakeEnrolment { organisation, external, digest } => {
             person::make_enrolment(d, caller, organisation, &external, digest)
         }
@@ -167,6 +169,7 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::AssignMany { grant, many, token, linked } => {
             bulk::carry_out(d, caller, grant, *many, (token, linked))
         }
+        C::SetAuto { grant, auto, token } => auto::set(d, caller, grant, auto, token),
         C::Enter(enter) => session::enter(d, caller, enter),
         C::CloseSession { session } => session::close(d, caller, session),
         C::EndSession { session } => session::end(d, caller, session),

@@ -33,6 +33,7 @@ pub mod person;
 pub mod role;
 
 pub mod assignment;
+pub mod auto;
 pub mod bulk;
 pub mod consent;
 pub mod direct;

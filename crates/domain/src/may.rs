@@ -52,6 +52,7 @@ actions! {
     PutMember,
     RemoveMember,
     RestoreMembership,
+    EndAccess,
     MakeEnrolment,
     ResetFactors,
     ReadMembers,
@@ -90,6 +91,7 @@ actions! {
     ReadAssignments,
     Assign,
     Unassign,
+    SetAuto,
     ReadHistory,
     CloseSession,
     EndSession,
@@ -200,7 +202,8 @@ fn needs(action: Action) -> Needs {
         | A::PutRole
         | A::DeleteRole
         | A::PutMember
-        | A::RemoveMember => KeyOr(Provision, Manage),
+        | A::RemoveMember
+        | A::EndAccess => KeyOr(Provision, Manage),
         A::ReadMembers | A::ReadRoles | A::ReadAccounts => KeyOr(Provision, Audit),
         A::SignOut | A::StepUp | A::ReadSelf | A::Enter | A::LeaveGrant => Needs::Owner,
         A::ManageFactors => Needs::FreshOwner,
@@ -217,7 +220,9 @@ fn needs(action: Action) -> Needs {
         A::RotateCustomerId | A::Approve | A::MakeOffer | A::Amend | A::Confirm | A::Unlock => {
             Fresh(Customer, Decide)
         }
-        A::Ask | A::CancelRequest | A::GiveUp | A::Assign | A::Unassign => Portal(Provider, Assign),
+        A::Ask | A::CancelRequest | A::GiveUp | A::Assign | A::Unassign | A::SetAuto => {
+            Portal(Provider, Assign)
+        }
         A::AcceptOffer | A::DeclineOffer => Portal(Provider, Assign),
         A::RotatePartnerId => Fresh(Provider, Assign),
         A::ReadRequest | A::ReadGrant | A::ReadHistory | A::ReadEvents => Portal(Either, Audit),

@@ -278,7 +278,7 @@ pub(crate) fn has_admin(state: &State, organisation: OrganisationId) -> bool {
     state.members_of(organisation).any(|(_, member)| is_working_admin(state, member))
 }
 
-fn is_working_admin(state: &State, member: &Member) -> bool {
+pub(crate) fn is_working_admin(state: &State, member: &Member) -> bool {
     member.portal == Some(PortalRole::Admin)
         && member.standing == Standing::Active
         && member.superseded.is_none()

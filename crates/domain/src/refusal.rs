@@ -57,6 +57,8 @@ pub enum Refusal {
     LastUser,
     /// Other accounts are linked to those that are named, and the caller did not take them along.
     LinkedAccounts,
+    /// All members are on the grant by a rule, so nobody is added, changed or removed alone.
+    AutoAssignEnabled,
     /// A removal would leave an organisation without an administrator.
     LastAdmin,
     /// A lock stands in the way.
@@ -133,6 +135,7 @@ impl Refusal {
             Self::SameOrganisation => "same_organisation",
             Self::LastUser => "last_user",
             Self::LinkedAccounts => "linked_accounts",
+            Self::AutoAssignEnabled => "auto_assign_enabled",
             Self::LastAdmin => "last_admin",
             Self::Locked => "locked",
             Self::NotActive(_) => "not_active",
@@ -174,6 +177,7 @@ impl Refusal {
             | Self::TooManyOffers
             | Self::LastUser
             | Self::LinkedAccounts
+            | Self::AutoAssignEnabled
             | Self::LastAdmin
             | Self::Locked
             | Self::NotActive(_)
@@ -251,6 +255,11 @@ impl Refusal {
             Self::LinkedAccounts => {
                 "Other accounts are linked to these and would be touched too; the summary names them: send its token \
                  for them to go on."
+                    .into()
+            }
+            Self::AutoAssignEnabled => {
+                "All members are on this access automatically, so nobody is added, changed or removed alone; \
+                 turn \"Automatically add partner users\" off first: everybody keeps access, and can be removed one by one then."
                     .into()
             }
             Self::LastAdmin => {

@@ -59,6 +59,7 @@ fn grant(state: &mut State, id: GrantId) {
     apply::forget_end(state, id, gone.window.end);
     state.grants_by.remove(&(gone.customer.organisation, id));
     state.grants_to.remove(&(gone.provider.organisation, id));
+    state.auto_to.remove(&(gone.provider.organisation, id));
     state.grants.remove(id);
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::{Assignment, AssignmentEnd, AssignmentState, Basis};
+use crate::auto::AutoEnd;
 use crate::direct;
 use crate::draft::Draft;
 use crate::event::Event;
@@ -24,32 +25,31 @@ use crate::time::Instant;
 ///
 /// # Errors
 /// [`Refusal::LastAdmin`] where a membership that has to be superseded is a customer's last Admin's.
-pub(crate) fn consequences(d: &mut Draft<'_>) -> Result<(), Refusal> {
+pub(crate) fn consequences(d: &mut Draft<'_>, before: &State) -> Result<(), Refusal> {
     if d.nothing_happened() {
         return Ok(());
     }
-    let grants = touched_grants(d);
-    assignments(d, &grants);
-    direct::supersede(d, &grants)?;
+    assignments(d);
+    direct::supersede(d)?;
     sessions(d);
     // Whoever is superseded at home is no use on the grants that their own organisation was given.
-    let grants = touched_grants(d);
-    unattended(d, &grants);
+    unattended(d, before);
     Ok(())
 }
 
-/// The grants that the row touched, directly or through people on them.
-fn touched_grants(d: &Draft<'_>) -> BTreeSet<GrantId> {
+/// The grants that the row touched directly, and those where somebody has a row whom it touched.
+/// Rules need no look for one person's sake: they say the same of everybody.
+fn touched_rows(d: &Draft<'_>) -> BTreeSet<GrantId> {
     let touched = d.touched();
     let mut grants = touched.grants.clone();
     for person in &touched.people {
-        grants.extend(d.state.grants_of(*person).map(|(id, _)| id));
+        grants.extend(d.state.rows_of(*person).map(|(id, _)| id));
     }
     grants
 }
 
-fn assignments(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
-    for id in grants {
+fn assignments(d: &mut Draft<'_>) {
+    for id in &touched_rows(d) {
         let Some(grant) = d.state.grants.get(*id).cloned() else {
             continue;
         };
@@ -60,6 +60,7 @@ fn assignments(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
         let Some(grant) = d.state.grants.get(*id).cloned() else {
             continue;
         };
+        rule(d, *id, &grant);
         trim(d, *id, &grant);
     }
 }
@@ -69,7 +70,7 @@ fn assignments(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
 fn trim(d: &mut Draft<'_>, id: GrantId, grant: &Grant) {
     let mut fitting = Fitting { grant, known: BTreeMap::new() };
     let on: Vec<(PersonId, Assignment)> =
-        d.state.assigned_to(id).map(|(person, row)| (person, *row)).collect();
+        d.state.rows_on(id).map(|(person, row)| (person, *row)).collect();
     let mut alike: Vec<(PersonId, Assignment)> = Vec::new();
     for (person, row) in on {
         match fitting.fit(&d.state, person, &row) {
@@ -92,6 +93,33 @@ fn trim(d: &mut Draft<'_>, id: GrantId, grant: &Grant) {
         let (roles, accounts) = fitting.gone(&d.state, alike.iter().map(|(_, row)| row));
         let people = alike.into_iter().map(|(person, _)| person).collect();
         d.emit(Event::AssignmentsTrimmed { grant: id, people, roles, accounts });
+    }
+}
+
+/// What the rule of a grant has to become under it. Nobody has an individual row beside it.
+fn rule(d: &mut Draft<'_>, id: GrantId, grant: &Grant) {
+    let Some(rule) = grant.auto.as_deref() else {
+        return;
+    };
+    if grant.accounts.is_empty() {
+        return d.emit(Event::AutoCleared { grant: id, cause: AutoEnd::AccountsGone });
+    }
+    let had = d.state.roles_in(rule.row.roles);
+    let given = |r: &RoleId| grant.pinned(*r).is_some_and(|p| d.state.role_lives(p));
+    let roles: Vec<RoleId> = had.iter().copied().filter(given).collect();
+    let trimmed = roles.len() < had.len();
+    if roles.is_empty() {
+        if rule.row.state == AssignmentState::Active {
+            d.emit(Event::AutoSuspended { grant: id });
+        }
+    } else if trimmed {
+        d.emit(Event::AutoTrimmed { grant: id, roles });
+    }
+    let individual = d.state.rows_on(id).filter(|(_, a)| a.basis == Basis::Individual);
+    let individual: Vec<PersonId> = individual.map(|(person, _)| person).collect();
+    for person in individual {
+        let cause = AssignmentEnd::Replaced;
+        d.emit(Event::AssignmentEnded { grant: id, person, cause });
     }
 }
 
@@ -253,10 +281,23 @@ pub(crate) fn latest_end(state: &State, grant: GrantId, person: PersonId) -> Ins
 }
 
 /// Flags standing grants that lost their last person; only what could not be refused gets here.
-fn unattended(d: &mut Draft<'_>, grants: &BTreeSet<GrantId>) {
+fn unattended(d: &mut Draft<'_>, before: &State) {
     let now = d.now();
-    for id in grants {
-        let alone = d.took_somebody_off(*id) && d.state.active_on(*id, now) == 0;
+    let mut grants = d.touched().grants.clone();
+    for person in &d.touched().people {
+        // Whom a rule covered before tells no row of theirs.
+        let ways = before.grants_of(*person).chain(d.state.grants_of(*person));
+        grants.extend(ways.map(|(id, _)| id));
+    }
+    for id in &grants {
+        let had = before.grants.get(*id).filter(|g| g.auto.is_some());
+        let alone_before = had.is_some_and(|g| g.unattended);
+        // Also where somebody joined, which cleared the flag, and was left out in the same row.
+        let by_rule = || {
+            let left = || alone_before || before.is_attended(*id, now);
+            had.is_some() && d.took_from_rule(*id) && left()
+        };
+        let alone = (d.took_somebody_off(*id) || by_rule()) && !d.state.is_attended(*id, now);
         if alone && d.state.grants.get(*id).is_some_and(|g| !g.unattended && g.stands(now)) {
             d.emit(Event::GrantUnattended { grant: *id });
         }

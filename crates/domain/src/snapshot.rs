@@ -36,7 +36,7 @@ use crate::webhook::Webhook;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
 /// one that was forgotten.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// Bytes that are no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +127,7 @@ facts! {
     grants_by,
     grants_to,
     grants_with,
+    auto_to,
     sessions_under,
     sessions_of,
     locks_on,
@@ -321,6 +322,8 @@ fn follow_affairs(state: &mut State) {
         g.roles.iter().map(move |role| (role.role, id)).collect::<Vec<_>>()
     };
     state.grants_with = set(state.grants.rows().flat_map(pinned));
+    let auto = state.grants.rows().filter(|(_, g)| g.auto.is_some());
+    state.auto_to = set(auto.map(|(id, g)| (g.provider.organisation, id)));
     state.session_tokens = map(state.sessions.rows().map(|(id, s)| (s.token, id)));
     state.sessions_under = set(state.sessions.rows().map(|(id, s)| (s.grant, id)));
     state.sessions_of = set(state.sessions.rows().map(|(id, s)| (s.person, id)));

@@ -119,6 +119,8 @@ pub struct State {
     pub(crate) grants_by: OrdSet<(OrganisationId, GrantId)>,
     pub(crate) grants_to: OrdSet<(OrganisationId, GrantId)>,
     pub(crate) grants_with: OrdSet<(RoleId, GrantId)>,
+    /// Grants with a rule by which all members are on them, by provider.
+    pub(crate) auto_to: OrdSet<(OrganisationId, GrantId)>,
     pub(crate) sessions_under: OrdSet<(GrantId, SessionId)>,
     pub(crate) sessions_of: OrdSet<(PersonId, SessionId)>,
     pub(crate) locks_on: OrdMap<(OrganisationId, LockTarget), LockId>,
@@ -200,6 +202,7 @@ impl Default for State {
             grants_by: OrdSet::new(),
             grants_to: OrdSet::new(),
             grants_with: OrdSet::new(),
+            auto_to: OrdSet::new(),
             sessions_under: OrdSet::new(),
             sessions_of: OrdSet::new(),
             locks_on: OrdMap::new(),
@@ -385,10 +388,24 @@ impl State {
         })
     }
 
-    /// The stored form of an assignment.
+    /// The stored form of an assignment: a row of the person's own, or that of the rule by which
+    /// all members are on the grant.
     #[must_use]
     pub fn assignment_row(&self, grant: GrantId, person: PersonId) -> Option<&Assignment> {
+        self.own_row(grant, person).or_else(|| self.rule_row(grant, person))
+    }
+
+    /// The row that a person has by themselves.
+    pub(crate) fn own_row(&self, grant: GrantId, person: PersonId) -> Option<&Assignment> {
         self.assignments.get(&(self.grants.slot(grant)?, self.people.slot(person)?))
+    }
+
+    /// What a person has by the grant's rule, whether or not they have a row of their own.
+    pub(crate) fn rule_row(&self, grant: GrantId, person: PersonId) -> Option<&Assignment> {
+        let grant = self.grants.get(grant)?;
+        let rule = grant.auto.as_deref()?;
+        let member = self.members.get(&(grant.provider.organisation, person))?;
+        rule.covers(grant.provider, person, member).then_some(&rule.row)
     }
 
     /// The roles of an assignment.
@@ -403,16 +420,51 @@ impl State {
         })
     }
 
-    /// Who is on a grant.
+    /// Who is on a grant: those with a row of their own, and then those whom its rule covers.
     pub fn assigned_to(&self, grant: GrantId) -> impl Iterator<Item = (PersonId, &Assignment)> {
+        self.rows_on(grant).chain(self.covered_on(grant))
+    }
+
+    /// Whom the rule of a grant covers, without those with a row of their own.
+    pub(crate) fn covered_on(&self, id: GrantId) -> impl Iterator<Item = (PersonId, &Assignment)> {
+        let grant = self.grants.get(id).filter(|g| g.auto.is_some());
+        grant.into_iter().flat_map(move |g| {
+            self.members_of(g.provider.organisation).filter_map(move |(person, member)| {
+                let rule = g.auto.as_deref()?;
+                let by_rule = rule.covers(g.provider, person, member);
+                (by_rule && self.own_row(id, person).is_none()).then_some((person, &rule.row))
+            })
+        })
+    }
+
+    /// Who has a row of their own on a grant.
+    pub(crate) fn rows_on(&self, grant: GrantId) -> impl Iterator<Item = (PersonId, &Assignment)> {
         let slot = self.grants.slot(grant);
         slot.into_iter()
             .flat_map(|slot| self.assignments.range((slot, Slot::MIN)..=(slot, Slot::MAX)))
             .filter_map(|((_, person), row)| Some((self.people.id_at(*person)?, row)))
     }
 
-    /// The grants that a person is on.
+    /// The grants that a person is on: those with a row of their own, and then those whose rule
+    /// covers them.
     pub fn grants_of(&self, person: PersonId) -> impl Iterator<Item = (GrantId, &Grant)> {
+        let by_rule = self
+            .organisations_of(person)
+            .flat_map(|organisation| self.auto_to(organisation))
+            .filter(move |id| {
+                self.own_row(*id, person).is_none() && self.rule_row(*id, person).is_some()
+            })
+            .filter_map(|id| Some((id, self.grants.get(id)?)));
+        self.rows_of(person).chain(by_rule)
+    }
+
+    /// Grants of an organisation as provider that have a rule, oldest first.
+    pub(crate) fn auto_to(&self, provider: OrganisationId) -> impl Iterator<Item = GrantId> + '_ {
+        pairs(&self.auto_to, provider, GrantId::MIN, GrantId::MAX)
+    }
+
+    /// The grants on which a person has a row of their own.
+    pub(crate) fn rows_of(&self, person: PersonId) -> impl Iterator<Item = (GrantId, &Grant)> {
         let slot = self.people.slot(person);
         slot.into_iter()
             .flat_map(|slot| self.assigned.range((slot, Slot::MIN)..=(slot, Slot::MAX)))
@@ -440,6 +492,12 @@ impl State {
     #[must_use]
     pub fn active_on(&self, grant: GrantId, now: Instant) -> usize {
         self.assigned_to(grant).filter(|(p, a)| self.attends(grant, *p, a, now)).count()
+    }
+
+    /// Whether a grant gives access to anybody at `now`.
+    #[must_use]
+    pub fn is_attended(&self, grant: GrantId, now: Instant) -> bool {
+        self.assigned_to(grant).any(|(p, a)| self.attends(grant, p, a, now))
     }
 
     /// Grants that an organisation made, oldest first.

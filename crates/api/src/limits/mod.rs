@@ -24,13 +24,14 @@ use crate::input;
 use crate::problem::Problem;
 
 /// What ends access, or shuts a door: the commands that the writer takes first, and denials.
-const ENDINGS: [(Method, &str); 15] = [
+const ENDINGS: [(Method, &str); 16] = [
     (Method::DELETE, "/v1/platform/keys/{key}"),
     (Method::PUT, "/v1/organisations/{organisation}/standing"),
     (Method::DELETE, "/v1/organisations/{organisation}/accounts/{id}"),
     (Method::DELETE, "/v1/organisations/{organisation}/roles/{id}"),
     (Method::DELETE, "/v1/organisations/{organisation}/members/{id}"),
     (Method::POST, "/v1/organisations/{organisation}/members/{id}/reset-factors"),
+    (Method::POST, "/v1/organisations/{organisation}/members/{id}/access/end"),
     (Method::DELETE, "/v1/me/sign-ins/{sign_in}"),
     (Method::POST, "/v1/sign-out"),
     (Method::POST, "/v1/organisations/{organisation}/locks"),

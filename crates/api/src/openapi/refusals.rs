@@ -46,6 +46,11 @@ pub const CODES: &[Code] = &[
     ),
     code("linked_accounts", 409, "other accounts are linked to these, and were not taken along"),
     code("last_user", 409, "nobody would be left on the grant"),
+    code(
+        "auto_assign_enabled",
+        409,
+        "all members are on the grant automatically: turn that off before anybody is added, changed or removed alone",
+    ),
     code("last_admin", 409, "no Admin would be left"),
     code("locked", 409, "only the customer unlocks; what the checker halted, only the operator"),
     code("not_active", 409, "suspended or closed"),

@@ -12,7 +12,7 @@ use crate::harness::{Reply, request};
 use crate::may_routes::{CALLERS, Call, calls, make_room, routed, token};
 
 /// Routes that give no command of a known caller, with why.
-const NO_COMMAND: [(&str, &str, &str); 33] = [
+const NO_COMMAND: [(&str, &str, &str); 34] = [
     ("POST", "/v1/sign-in", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/second-factor", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/passkey/begin", "nobody is signed in for it"),
@@ -32,6 +32,7 @@ const NO_COMMAND: [(&str, &str, &str); 33] = [
     ("POST", "/v1/grants/{grant}/amend/summary", "reads"),
     ("POST", "/v1/grants/{grant}/bulk/summary", "reads"),
     ("POST", "/v1/grants/{grant}/candidates", "reads"),
+    ("POST", "/v1/grants/{grant}/auto/preview", "reads"),
     ("POST", "/v1/grants/{grant}/assignments/preview", "reads"),
     ("POST", "/oauth/introspect", "reads, and by what it is sent"),
     ("POST", "/oauth/revoke", "nobody is signed in for it"),

@@ -8,6 +8,7 @@ mod edges;
 mod erased;
 mod feed;
 mod foreign;
+mod gate;
 mod halts;
 mod inside;
 pub mod oauth;
@@ -67,6 +68,8 @@ pub struct There {
     pub amending: String,
     /// The hash of what Pia would do on `grant` by [`bulk`].
     pub bulk: String,
+    /// The token of what Pia would have by turning the rule on for `grant`.
+    pub auto: String,
     /// The version of Marina Bay's settings.
     pub version: String,
     pub fjord_code: String,
@@ -142,6 +145,9 @@ impl Scene {
         there.amending = text(&town.post(ana, &path, &amending()).ok()["summary"]);
         let path = format!("/v1/grants/{}/bulk/summary", there.grant);
         there.bulk = text(&town.post(pia, &path, &bulk()).ok()["summary"]);
+        let path = format!("/v1/grants/{}/auto/preview", there.grant);
+        let rule = json!({ "auto": { "roles": ["clerk"] } });
+        there.auto = text(&town.post(pia, &path, &rule).ok()["token"]);
         let settings = town.get(ana, "/v1/organisations/marina/settings");
         there.version = settings.header(axum::http::header::ETAG).to_owned();
         let freya = town.at("freya@fjord");

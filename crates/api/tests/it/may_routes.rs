@@ -107,6 +107,8 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/v1/organisations/{organisation}/members/{id}/enrolment", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/reset-factors", None),
         ("POST", "/v1/organisations/{organisation}/members/{id}/restore", None),
+        ("GET", "/v1/organisations/{organisation}/members/{id}/access", None),
+        ("POST", "/v1/organisations/{organisation}/members/{id}/access/end", None),
         ("GET", "/v1/organisations/{organisation}/members/{id}/doors", None),
         ("POST", "/v1/erasures", Some(json!({ "account": comity_domain::ids::AccountId(7) }))),
         ("GET", "/v1/imports", None),
@@ -180,6 +182,9 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("GET", "/v1/grants/{grant}/assignments", None),
         ("PUT", "/v1/grants/{grant}/assignments", Some(json!({ "people": [
             { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
+        ("GET", "/v1/grants/{grant}/auto", None),
+        ("PUT", "/v1/grants/{grant}/auto", Some(json!({ "auto": { "roles": ["clerk"] }, "token": there.auto }))),
+        ("POST", "/v1/grants/{grant}/auto/preview", Some(json!({ "auto": { "roles": ["clerk"] } }))),
         ("POST", "/v1/grants/{grant}/assignments/preview", Some(json!({ "people": [
             { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
         ("POST", "/v1/grants/{grant}/candidates", Some(json!({ "action": "add", "accounts": ["boat-1"], "q": "h" }))),

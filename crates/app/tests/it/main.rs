@@ -46,6 +46,7 @@ mod restart;
 mod sign_in;
 mod site;
 mod snapshots;
+mod team;
 #[allow(dead_code, unreachable_pub)] // shared with the kernel's tests; not all of it is needed here
 #[path = "../../../domain/tests/it/world.rs"]
 mod world;

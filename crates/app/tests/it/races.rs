@@ -191,6 +191,65 @@ fn t29_inv16_of_two_last_removals_one_is_refused() {
 }
 
 #[test]
+fn t27_t29_inv16_a_rule_that_narrows_and_the_last_one_it_leaves_race() {
+    use comity_domain::auto::AutoSpec;
+    use comity_domain::person::PortalRole;
+    let (mut site, cast) = set();
+    for (round, broker) in cast.brokers.iter().enumerate() {
+        let grant = site.grant(&cast, broker);
+        let rule = |only| Some(AutoSpec { roles: vec![cast.keeper], only });
+        let on = site.look().set_auto(grant, rule(None)).unwrap();
+        site.must(&broker.by_chief, on);
+        // Narrowed to Admins, of whom there is one; and Rita leaves. Whoever comes second finds
+        // another preview than the one that was shown, or nobody to narrow to is missing.
+        let only = Some([PortalRole::Admin].into());
+        let narrow = site.look().set_auto(grant, rule(only)).unwrap();
+        let provision = site.look().provision();
+        let organisation = broker.organisation;
+        let leave = Command::RemoveMember { organisation, external: "rita".into() };
+        let [narrowed, left] = clash(&site, round, (&broker.by_chief, narrow), (&provision, leave));
+        assert_eq!(code(&left), "ok", "round {round}: leaving is never refused");
+        assert!(["ok", "stale_summary"].contains(&code(&narrowed)), "round {round}");
+        let state = site.app.state();
+        assert_eq!(state.active_on(grant, site.clock.now()), 1);
+        assert!(state.assignment_row(grant, broker.rita).is_none(), "round {round}");
+    }
+    site.check();
+}
+
+#[test]
+fn t29_inv16_off_and_a_removal_race_and_somebody_stays() {
+    use comity_domain::auto::AutoSpec;
+    let (mut site, cast) = set();
+    for (round, broker) in cast.brokers.iter().enumerate() {
+        let grant = site.grant(&cast, broker);
+        let rule = Some(AutoSpec { roles: vec![cast.keeper], only: None });
+        let on = site.look().set_auto(grant, rule).unwrap();
+        site.must(&broker.by_chief, on);
+        let off = site.look().set_auto(grant, None).unwrap();
+        let alone = Command::Unassign { grant, person: broker.rita, successor: None };
+        let [ended, removed] =
+            clash(&site, round, (&broker.by_chief, off), (&broker.by_chief, alone));
+        assert_eq!(code(&ended), "ok", "round {round}");
+        let removed = code(&removed);
+        assert!(["ok", "auto_assign_enabled"].contains(&removed), "round {round}: {removed}");
+        let left = site.app.state().active_on(grant, site.clock.now());
+        assert_eq!(left, if removed == "ok" { 1 } else { 2 }, "round {round}");
+        // Of the two that are left by then, one stays.
+        let last = |person| Command::Unassign { grant, person, successor: None };
+        let answers = clash(
+            &site,
+            round,
+            (&broker.by_chief, last(broker.chief)),
+            (&broker.by_chief, last(broker.rita)),
+        );
+        let stayed = site.app.state().active_on(grant, site.clock.now());
+        assert_eq!(stayed, 1, "round {round}: {:?}", [code(&answers[0]), code(&answers[1])]);
+    }
+    site.check();
+}
+
+#[test]
 fn t01_a_request_by_an_old_customer_id_comes_before_the_new_one_or_not_at_all() {
     let (mut site, cast) = set();
     for (round, broker) in cast.brokers.iter().enumerate() {

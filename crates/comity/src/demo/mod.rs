@@ -18,7 +18,7 @@ use comity_app::{App, Settings, mail};
 use comity_domain::time::DAY;
 use tokio::net::TcpListener;
 
-use crate::{logs, say, serve};
+use crate::{config, logs, say, serve};
 
 /// How long ago the demo's world begins, in days.
 const DAYS: i64 = 60;
@@ -42,6 +42,9 @@ pub struct Flags {
     /// Limit nobody, for programs that try everything many times
     #[arg(long, env = "COMITY_DEMO_NO_LIMITS", value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     no_limits: bool,
+    /// Config file whose section [gate] holds; nothing else of it is read
+    #[arg(long, env = "COMITY_DEMO_GATE", value_name = "FILE")]
+    gate: Option<PathBuf>,
 }
 
 /// Seeds the world and serves it.
@@ -51,6 +54,7 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         "--listen: {} is not a loopback address; the demo's passwords are public",
         flags.listen
     );
+    let gate = flags.gate.as_deref().map(config::gate).transpose()?.flatten();
     logs::start(tracing::Level::WARN, false);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -77,7 +81,8 @@ pub fn demo(flags: &Flags) -> anyhow::Result<ExitCode> {
         }
         let limits = if flags.no_limits { limits::Settings::off() } else { Default::default() };
         let console = comity_console::Settings { demo: true };
-        serve::run(app, listener, None, &limits, console, stop).await;
+        let doors = serve::Doors { limits, console, gate };
+        serve::run(app, listener, None, doors, stop).await;
         Ok(ExitCode::SUCCESS)
     })
 }

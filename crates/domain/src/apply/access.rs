@@ -192,6 +192,7 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 jwt: *jwt,
                 summary: *summary,
                 version: 1,
+                auto: None,
                 unattended: false,
                 unconfirmed: None,
                 state: GrantState::Running,
@@ -251,6 +252,7 @@ pub(super) fn grants(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 g.unconfirmed = None;
             });
             drop_assignments(state, *grant);
+            super::auto::forget(state, *grant);
             grant
         }
         Event::GrantUnattended { grant } => {
@@ -330,7 +332,12 @@ pub(super) fn drop_assignment(state: &mut State, grant: GrantId, person: PersonI
     }
 }
 
-pub(super) fn assignments(state: &mut State, event: &Event, touched: &mut Touched) {
+pub(super) fn assignments(
+    state: &mut State,
+    c: &Context<'_>,
+    event: &Event,
+    touched: &mut Touched,
+) {
     let sets = |state: &mut State, roles: &[crate::ids::RoleId], accounts: &Accounts| {
         let roles = state.role_sets.intern(roles.to_vec());
         let accounts = match accounts {
@@ -350,8 +357,10 @@ pub(super) fn assignments(state: &mut State, event: &Event, touched: &mut Touche
                 state.assignments.insert((g, p), made);
                 state.assigned.insert((p, g));
             }
+            let row = state.own_row(*grant, *person);
+            let again = row.is_some_and(|row| state.attends(*grant, *person, row, c.at));
             state.grants.change(*grant, |g| {
-                g.unattended = false;
+                g.unattended &= !again;
                 g.version = g.version.saturating_add(1);
             });
             (grant, person)

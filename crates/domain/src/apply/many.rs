@@ -83,7 +83,7 @@ fn change(
     mut change: impl FnMut(&mut State, &mut Assignment),
 ) {
     for person in people {
-        if let Some(mut row) = state.assignment_row(grant, *person).copied() {
+        if let Some(mut row) = state.own_row(grant, *person).copied() {
             change(state, &mut row);
             change_assignment(state, grant, *person, |known| *known = row);
         }

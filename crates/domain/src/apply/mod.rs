@@ -16,6 +16,7 @@ use crate::text::{Lookup, Word, WordId};
 use crate::time::Instant;
 
 mod access;
+mod auto;
 mod erasure;
 mod factors;
 mod here;
@@ -181,10 +182,15 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         E::Assigned { .. }
         | E::AssignmentTrimmed { .. }
         | E::AssignmentSuspended { .. }
-        | E::AssignmentEnded { .. } => access::assignments(state, event, touched),
+        | E::AssignmentEnded { .. } => access::assignments(state, c, event, touched),
         E::AssignedMany { .. } | E::UnassignedMany { .. } | E::AssignmentsTrimmed { .. } => {
             many::assignments(state, event, touched);
         }
+        E::AutoSet { .. }
+        | E::AutoTrimmed { .. }
+        | E::AutoSuspended { .. }
+        | E::AutoLeftOut { .. }
+        | E::AutoCleared { .. } => auto::rules(state, c, event, touched),
         E::SessionStarted { .. } | E::SessionShortened { .. } | E::SessionEnded { .. } => {
             stays::sessions(state, c, event, touched);
         }

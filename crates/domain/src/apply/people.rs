@@ -58,18 +58,21 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
             state.memberships.insert((*person, *organisation));
             state.name(*organisation, *person);
             touched.people.insert(*person); // perhaps they work there for a partner already
+            super::auto::attended_again(state, *organisation, *person, c.at);
         }
         Event::MemberChanged { organisation, person, unit, portal } => {
             if let Some(member) = state.members.get_mut(&(*organisation, *person)) {
                 (member.unit, member.portal) = (*unit, *portal);
             }
             touched.people.insert(*person);
+            super::auto::attended_again(state, *organisation, *person, c.at);
         }
         Event::MemberStanding { organisation, person, standing } => {
             if let Some(member) = state.members.get_mut(&(*organisation, *person)) {
                 member.standing = *standing;
             }
             touched.people.insert(*person);
+            super::auto::attended_again(state, *organisation, *person, c.at);
         }
         // No session hangs on what a member may do at home, so nothing is touched.
         Event::MemberRolesSet { organisation, person, roles } => {
@@ -88,6 +91,7 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
                 member.superseded = None;
             }
             touched.people.insert(*person);
+            super::auto::attended_again(state, *organisation, *person, c.at);
         }
         Event::MemberLeft { organisation, person } => {
             state.unname(*organisation, *person);
@@ -98,6 +102,7 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
             state.past_members.insert((*organisation, *person), c.at);
             let until = c.at.plus(PAST_MEMBERSHIP_KEPT);
             state.retire.insert((until, Retire::PastMember(*organisation, *person)));
+            super::auto::left(state, *organisation, *person);
             end_enrolment(state, *person);
             raise_epoch(state, *person);
             touched.people.insert(*person);

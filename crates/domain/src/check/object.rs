@@ -38,6 +38,23 @@ pub(super) fn stands(g: &Grant, now: Instant) -> bool {
     g.state == GrantState::Running && now < g.window.end
 }
 
+/// What a grant's rule gives to a person, by the tables themselves.
+pub(super) fn by_rule<'s>(
+    state: &'s State,
+    g: &'s Grant,
+    person: PersonId,
+) -> Option<&'s Assignment> {
+    let rule = g.auto.as_deref()?;
+    let member = state.members.get(&(g.provider.organisation, person))?;
+    let in_unit = g.provider.unit.is_none_or(|u| u == member.unit);
+    let in_role = match (&rule.only, member.portal) {
+        (None, _) => true,
+        (Some(only), Some(role)) => only.contains(&role),
+        (Some(_), None) => false,
+    };
+    (in_unit && in_role && !rule.left_out.contains(&person)).then_some(&rule.row)
+}
+
 /// Whether a session is in progress.
 pub(super) fn runs(s: &Session, now: Instant) -> bool {
     s.state == SessionState::Running && now < s.deadline
@@ -203,9 +220,46 @@ impl<'s> Facts<'s> {
             self.must(accounts, 1, on, "an account is not the customer's");
         }
         let people: Vec<(PersonId, Assignment)> =
-            self.state.assigned_to(id).map(|(person, a)| (person, *a)).collect();
+            self.state.rows_on(id).map(|(person, a)| (person, *a)).collect();
         for (person, a) in people {
             self.assignment(id, g, person, &a);
+        }
+        self.rule(id, g);
+    }
+
+    /// The rule by which all members are on a grant: within the grant, and instead of their rows.
+    fn rule(&mut self, id: GrantId, g: &Grant) {
+        let on = On::Grant(id);
+        let listed = self.state.auto_to.contains(&(g.provider.organisation, id));
+        self.must(listed == g.auto.is_some(), 15, on, "its rule is not looked at");
+        let Some(rule) = g.auto.as_deref() else {
+            return;
+        };
+        let alone = self.state.rows_on(id).all(|(_, a)| a.basis == Basis::Invited);
+        self.must(alone, 15, on, "somebody has a row beside the rule");
+        let own = rule.row.basis == Basis::Automatic && rule.row.accounts.is_none();
+        let open = rule.row.ends_at == Instant::NEVER;
+        self.must(own && open, 15, on, "its rule is a row of somebody's");
+        if rule.row.state != AssignmentState::Active {
+            return;
+        }
+        let roles = self.state.role_sets.get(rule.row.roles);
+        let inside = |r: &crate::ids::RoleId| g.roles.iter().any(|p| p.role == *r);
+        let some = !roles.is_empty() && roles.iter().all(inside);
+        self.must(some, 6, on, "its rule has a role that it does not give");
+        let accounts = !matches!(&g.accounts, Accounts::List(list) if list.is_empty());
+        self.must(accounts, 6, on, "its rule gives accounts, and it has none");
+        let customer = g.customer.organisation;
+        let direct: Vec<PersonId> = self
+            .state
+            .members_of(customer)
+            .filter(|(person, m)| {
+                m.superseded.is_none() && by_rule(self.state, g, *person).is_some()
+            })
+            .map(|(person, _)| person)
+            .collect();
+        for person in direct {
+            self.must(false, 31, On::Person(person), "has a door of their own beside a grant");
         }
     }
 
@@ -297,7 +351,7 @@ impl<'s> Facts<'s> {
             (Some(grant), Some(person)) => self.state.assignments.get(&(grant, person)),
             _ => None,
         };
-        match row {
+        match row.or_else(|| by_rule(self.state, g, s.person)) {
             None => self.must(false, 20, on, "its person is not on the grant"),
             Some(a) => {
                 let access = gives(self.state, g, s.person, a, now);
@@ -336,7 +390,7 @@ impl<'s> Facts<'s> {
         let grants: Vec<GrantId> = self.state.grants_of(id).map(|(grant, _)| grant).collect();
         for grant in grants {
             if let Some(g) = self.state.grants.get(grant).filter(|g| stands(g, self.now))
-                && let Some(a) = self.state.assignment_row(grant, id).copied()
+                && let Some(a) = self.state.own_row(grant, id).copied()
             {
                 self.assignment(grant, g, id, &a);
             }

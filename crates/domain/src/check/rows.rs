@@ -1,8 +1,11 @@
 //! One row between the state before it and the state after it.
 
+use std::collections::BTreeSet;
+
 use super::Breach;
 use super::object::{LONGEST_GRANT, LONGEST_SESSION, gives, runs, stands};
 use crate::assignment::AssignmentEnd;
+use crate::auto::AutoEnd;
 use crate::command::Principal;
 use crate::event::{Event, Row};
 use crate::factor::Proof;
@@ -78,6 +81,8 @@ impl Step<'_> {
             Event::UnassignedMany { grant, off, .. } => {
                 off.iter().for_each(|person| self.last_user(*grant, *person));
             }
+            Event::AutoSet { grant, .. } => self.last_of_rule(*grant),
+            Event::AutoCleared { grant, cause: AutoEnd::SwitchedOff } => self.switched_off(*grant),
             Event::MemberChanged { organisation, person, .. }
             | Event::MemberStanding { organisation, person, .. }
             | Event::MembershipSuperseded { organisation, person, .. }
@@ -262,6 +267,11 @@ impl Step<'_> {
             | Event::AssignedMany { grant, .. }
             | Event::UnassignedMany { grant, .. }
             | Event::AssignmentsTrimmed { grant, .. }
+            | Event::AutoSet { grant, .. }
+            | Event::AutoTrimmed { grant, .. }
+            | Event::AutoSuspended { grant }
+            | Event::AutoLeftOut { grant, .. }
+            | Event::AutoCleared { grant, .. }
             | Event::SessionStarted { grant, .. } => {
                 let stood = self.before.grants.get(*grant).is_none_or(|g| stands(g, at));
                 self.must(stood, 8, On::Grant(*grant), "it changed after it was over");
@@ -290,6 +300,34 @@ impl Step<'_> {
             let left = self.attended(id, g, at);
             self.must(left, 16, On::Grant(id), "its last person was taken off");
         }
+    }
+
+    /// A rule that is set leaves somebody on a live grant, if there was anybody.
+    fn last_of_rule(&mut self, id: GrantId) {
+        let at = self.row.at;
+        let Some(g) = self.before.grants.get(id).filter(|g| stands(g, at)) else {
+            return;
+        };
+        let live = g.window.start <= at && g.unconfirmed.is_none();
+        let mut were = self.before.assigned_to(id);
+        if live && were.any(|(person, a)| gives(self.before, g, person, a, at)) {
+            let left = self.attended(id, g, at);
+            self.must(left, 16, On::Grant(id), "a rule took its last person off");
+        }
+    }
+
+    /// Nobody gains and nobody loses by turning a rule off.
+    fn switched_off(&mut self, id: GrantId) {
+        let at = self.row.at;
+        let Some(g) = self.before.grants.get(id).filter(|g| stands(g, at)) else {
+            return;
+        };
+        let people = |state: &State| -> BTreeSet<PersonId> {
+            let on = state.assigned_to(id).filter(|(p, a)| gives(state, g, *p, a, at));
+            on.map(|(person, _)| person).collect()
+        };
+        let same = people(self.before) == people(self.after);
+        self.must(same, 15, On::Grant(id), "its rule ended, and other people are on it");
     }
 
     fn attended(&self, id: GrantId, g: &Grant, at: Instant) -> bool {

@@ -67,6 +67,14 @@ pub fn assignment(
     }
 }
 
+/// Gives a person a row of their own.
+pub fn own_row(state: &mut State, grant: GrantId, person: PersonId, row: Assignment) {
+    if let (Some(g), Some(p)) = (state.grants.slot(grant), state.people.slot(person)) {
+        state.assignments.insert((g, p), row);
+        state.assigned.insert((p, g));
+    }
+}
+
 /// Takes an assignment out.
 pub fn no_assignment(state: &mut State, grant: GrantId, person: PersonId) {
     if let (Some(g), Some(p)) = (state.grants.slot(grant), state.people.slot(person)) {

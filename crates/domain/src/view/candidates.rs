@@ -50,7 +50,7 @@ struct Looking<'s> {
     now: Instant,
     purpose: Purpose,
     of: usize,
-    /// Who is on the grant, with what they hold, and whether they came from outside.
+    /// Who is on the grant, with what they hold, and whether they came otherwise than by hand.
     on: HashMap<PersonId, (usize, bool)>,
     units: BTreeMap<UnitId, bool>,
 }
@@ -72,7 +72,7 @@ pub fn candidates(
     let of = holding.of();
     let on = state.assigned_to(id);
     let on: HashMap<_, _> = on
-        .map(|(person, row)| (person, (holding.by(row, now), row.basis == Basis::Invited)))
+        .map(|(person, row)| (person, (holding.by(row, now), row.basis != Basis::Individual)))
         .collect();
     let purpose = sought.purpose;
     let mut looking = Looking { state, id, grant, now, purpose, of, on, units: BTreeMap::new() };
@@ -122,6 +122,7 @@ impl Looking<'_> {
         side && member.standing == Standing::Active
             && *self.units.entry(member.unit).or_insert_with(|| state.unit_is_active(member.unit))
             && self.grant.stands(self.now)
+            && self.grant.auto.is_none()
             && assignment::may_hold(state, self.id, self.grant, person, "people").is_ok()
     }
 }

@@ -337,6 +337,44 @@ fn inv14_somebody_on_a_grant_who_is_no_member_is_found() {
 }
 
 #[test]
+fn inv15_a_rule_that_does_not_say_what_is_so_is_found() {
+    use comity_domain::assignment::Basis;
+    use comity_domain::auto::{AutoEnd, AutoSpec};
+    let mut t = town();
+    let on = HaltTarget::Grant(t.grant);
+    let spec = AutoSpec { roles: vec![t.keeper], only: None };
+    let set = t.w.set_auto(t.grant, Some(spec)).unwrap();
+    t.w.must(&t.by_chief, set);
+    assert_eq!(t.broken(|_| {}), []);
+    let rule = t.w.state.grants.get(t.grant).unwrap().auto.clone().unwrap();
+    let mut row = rule.row;
+    row.basis = Basis::Individual;
+    names(&t.broken(|s| seam::own_row(s, t.grant, t.rita, row)), 15, on);
+    let gone = |s: &mut State| seam::grant(s, t.grant, |g| g.auto = None);
+    names(&t.broken(gone), 15, on); // and still looked at
+    names(&t.broken(gone), 20, HaltTarget::Session(t.session));
+    let listed = |s: &mut State| {
+        seam::grant(s, t.grant, |g| g.auto.as_mut().unwrap().row.basis = Basis::Individual);
+    };
+    names(&t.broken(listed), 15, on);
+    names(&t.broken(|s| seam::grant(s, t.grant, |g| g.roles.clear())), 6, on);
+    let out = |s: &mut State| {
+        let out = |g: &mut comity_domain::grant::Grant| {
+            g.auto.as_mut().unwrap().left_out.insert(t.rita);
+        };
+        seam::grant(s, t.grant, out);
+    };
+    names(&t.broken(out), 20, HaltTarget::Session(t.session));
+    // Turned off without a row for each of them.
+    let off = Event::AutoCleared { grant: t.grant, cause: AutoEnd::SwitchedOff };
+    names(&t.stepped(&t.by_chief, vec![off]), 15, on);
+    // Narrowed to nobody.
+    let only = Some([comity_domain::person::PortalRole::CustomerSupport].into());
+    let narrowed = Event::AutoSet { grant: t.grant, roles: vec![t.keeper], only };
+    names(&t.stepped(&t.by_chief, vec![narrowed]), 16, on);
+}
+
+#[test]
 fn inv16_inv17_the_last_one_taken_away_is_found() {
     use comity_domain::assignment::AssignmentEnd;
     let t = town();

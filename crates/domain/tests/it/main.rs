@@ -3,6 +3,7 @@
 #![allow(dead_code)] // the fixture is shared: not every test uses each helper
 
 mod agreement;
+mod auto;
 mod check;
 mod direct;
 mod erasure;

@@ -55,15 +55,17 @@ fn on(action: Action) -> On {
         | ManagePlatformWebhooks
         | KeepStream => On::Platform,
         SetStanding | PutUnit | PutAccount | RemoveAccount | PutRole | DeleteRole | PutMember
-        | RemoveMember | RestoreMembership | MakeEnrolment | ResetFactors | ReadMembers
-        | ReadDoors | ReadRoles | ReadAccounts | ReadOrganisation | ReadCustomerId
-        | RotateCustomerId | MakeOffer | ReadSettings | ChangeSettings | ReadLocks | Lock
-        | Unlock | ReadEvents | ReadNotices | ReadWebhooks | ManageWebhooks => On::Customer,
+        | RemoveMember | RestoreMembership | EndAccess | MakeEnrolment | ResetFactors
+        | ReadMembers | ReadDoors | ReadRoles | ReadAccounts | ReadOrganisation
+        | ReadCustomerId | RotateCustomerId | MakeOffer | ReadSettings | ChangeSettings
+        | ReadLocks | Lock | Unlock | ReadEvents | ReadNotices | ReadWebhooks | ManageWebhooks => {
+            On::Customer
+        }
         Ask | ReadPartnerId | RotatePartnerId => On::Provider,
         SignOut | StepUp | ManageFactors | ReadSelf | Enter | LeaveGrant | CloseSession => On::Own,
         CancelRequest | ReadRequest | Approve | Deny | WithdrawOffer | AcceptOffer
         | DeclineOffer | ReadGrant | Confirm | Revoke | Narrow | Amend | GiveUp
-        | ReadAssignments | Assign | Unassign | ReadHistory | EndSession => On::Between,
+        | ReadAssignments | Assign | Unassign | SetAuto | ReadHistory | EndSession => On::Between,
     }
 }
 

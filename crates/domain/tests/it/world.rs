@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use comity_domain::application::KeyUse;
+use comity_domain::auto::{self, AutoSpec};
 use comity_domain::command::{
     Ask, AssignmentSpec, Caller, Command, Door, Enter, FreshCode, Offer, Partner, Principal,
     PutMember, Sealed,
@@ -533,6 +534,13 @@ impl World {
     }
 
     /// A wish to enter, with a new token and a reason. Change fields as needed.
+    /// What turning *Automatically add partner users* on or off does now, as a command.
+    pub fn set_auto(&self, grant: GrantId, auto: Option<AutoSpec>) -> Result<Command, Refusal> {
+        let known = self.state.grants.get(grant).unwrap();
+        let plan = auto::plan(&self.state, grant, known, auto.as_ref(), self.now)?;
+        Ok(Command::SetAuto { grant, auto, token: plan.token })
+    }
+
     pub fn enter_spec(&mut self, customer: OrganisationId, mode: Mode) -> Enter {
         Enter {
             scope: None,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use comity_domain::application::{KeyUse, Policy};
 use comity_domain::assignment::{AssignmentEnd, Basis};
+use comity_domain::auto::AutoEnd;
 use comity_domain::command::{Caller, Command, Door, FreshSecret, Principal, Sealed, WebhookSpec};
 use comity_domain::draft::SideWrite;
 use comity_domain::event::{Due, Event, Recorded, Row};
@@ -16,6 +17,7 @@ use comity_domain::ids::{
 };
 use comity_domain::lock::LockTarget;
 use comity_domain::organisation::{Accounts, Party, Settings, Standing};
+use comity_domain::person::PortalRole;
 use comity_domain::request::RequestCancel;
 use comity_domain::role::{Level, Mode};
 use comity_domain::session::SessionEnd;
@@ -369,6 +371,8 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             AssignmentEnd::LeftUnit,
             AssignmentEnd::AccountsGone,
             AssignmentEnd::MembershipRestored,
+            AssignmentEnd::Replaced,
+            AssignmentEnd::AllEnded,
         ]
         .map(|cause| Event::AssignmentEnded { grant, person, cause }),
     );
@@ -436,6 +440,17 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
             Subject::Session(session),
         ]
         .map(|subject| Event::WordsErased { subject }),
+    );
+    events.extend(
+        [None, Some([PortalRole::Admin, PortalRole::CustomerSupport].into())]
+            .map(|only| Event::AutoSet { grant, roles: vec![RoleId(17)], only }),
+    );
+    events.push(Event::AutoTrimmed { grant, roles: vec![RoleId(17)] });
+    events.push(Event::AutoSuspended { grant });
+    events.push(Event::AutoLeftOut { grant, person });
+    events.extend(
+        [AutoEnd::SwitchedOff, AutoEnd::AccountsGone]
+            .map(|cause| Event::AutoCleared { grant, cause }),
     );
     events.extend([true, false].map(|people_kept| Event::Restored { fork: 2, people_kept }));
     events.push(Event::GrantConfirmed { grant, by: person });

@@ -60,6 +60,11 @@ impl Stage {
                 self.say(token, "DELETE", &at(organisation, &format!("/roles/{role}")), None)?;
             }
             Act::PutMember { .. } => self.put_member(token, act)?,
+            Act::EndAccess { member } => {
+                let (external, organisation) = Self::split(member)?;
+                let path = at(organisation, &format!("/members/{external}/access/end"));
+                self.say(token, "POST", &path, None)?;
+            }
             Act::RemoveMember { member } => {
                 let (external, organisation) = Self::split(member)?;
                 self.say(
@@ -484,6 +489,28 @@ impl Stage {
                     body["linked_token"] = seen["linked_token"].clone();
                 }
                 self.say(token, "POST", &path, Some(body))?;
+            }
+            Act::SetAuto { grant, roles, only, stale, gains, loses } => {
+                let path = format!("/v1/grants/{}/auto", self.grant(grant)?);
+                let rule = roles.as_ref().map(|roles| json!({ "roles": roles, "only": only }));
+                let body = json!({ "auto": rule });
+                let seen =
+                    self.say(token, "POST", &format!("{path}/preview"), Some(body.clone()))?;
+                for (wanted, list) in [(gains, "gains"), (loses, "loses")] {
+                    let Some(wanted) = wanted else { continue };
+                    let wanted = wanted.iter().map(|m| self.person(m));
+                    let mut wanted = wanted.collect::<Played<Vec<String>>>()?;
+                    let got = seen[list].as_array().into_iter().flatten();
+                    let mut got: Vec<String> = got.map(|p| text(&p["id"])).collect();
+                    wanted.sort();
+                    got.sort();
+                    if wanted != got {
+                        return wrong(format!("{list}: the preview says {seen}"));
+                    }
+                }
+                let shown = if *stale { json!("0".repeat(64)) } else { seen["token"].clone() };
+                let body = json!({ "auto": rule, "token": shown });
+                self.say(token, "PUT", &path, Some(body))?;
             }
             Act::SetAssignments { grant, people } => {
                 let path = format!("/v1/grants/{}/assignments", self.grant(grant)?);

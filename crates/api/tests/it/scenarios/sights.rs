@@ -273,6 +273,7 @@ impl Stage {
                     _ => "odd",
                 };
             same("status", row.status.as_ref(), &json!(status))?;
+            same("basis", row.basis.as_ref(), &got["basis"])?;
             same("roles", row.roles.as_ref(), &got["roles"])?;
             same("accounts", row.accounts.as_ref().map(wire), &got["accounts"])?;
         }

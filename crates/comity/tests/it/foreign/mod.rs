@@ -5,6 +5,7 @@
 
 mod clients;
 mod first_call;
+mod gate;
 mod oauth;
 mod openapi;
 mod quick_start;

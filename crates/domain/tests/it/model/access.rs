@@ -67,6 +67,7 @@ impl Plain {
     pub(super) fn judge_spec(&self, id: GrantId, spec: &AssignmentSpec) -> Verdict {
         let grant = &self.grants[&id];
         unless(!self.stands(grant), "wrong_state")?;
+        unless(grant.auto.is_some(), "auto_assign_enabled")?;
         unless(self.locked(grant.customer, grant.provider, spec.person), "locked")?;
         unless(self.halted(id, spec.person), "locked")?;
         unless(!self.side_active(grant.customer, grant.customer_unit), "not_active")?;
@@ -110,6 +111,7 @@ impl Plain {
         };
         unless(!self.stands(grant), "wrong_state")?;
         unless(row.is_none(), "not_found")?;
+        unless(row.is_some_and(|a| a.auto), "auto_assign_enabled")?;
         if let Some(spec) = successor {
             unless(spec.person == person, "invalid")?;
             self.judge_spec(id, spec)?;
@@ -128,6 +130,7 @@ impl Plain {
         people: &[AssignmentSpec],
     ) -> Verdict {
         let grant = self.judge_grant(caller, Provider, id)?;
+        unless(grant.auto.is_some(), "auto_assign_enabled")?;
         let named: BTreeSet<PersonId> = people.iter().map(|s| s.person).collect();
         unless(named.len() < people.len(), "invalid")?;
         for spec in people.iter().filter(|s| !self.has_already(id, s)) {
@@ -243,6 +246,7 @@ impl Plain {
         grant.ended = Some(cause);
         grant.version += 1;
         grant.unattended = false;
+        grant.auto = None;
         grant.unconfirmed = None;
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comity_domain::assignment::AssignmentState;
+use comity_domain::assignment::{AssignmentState, Basis};
 use comity_domain::grant::{GrantEnd, GrantState};
 use comity_domain::ids::{AccountId, SessionId};
 use comity_domain::organisation::Standing;
@@ -135,6 +135,7 @@ fn grants(m: &Plain, s: &State) {
                         accounts: listed(&view.accounts),
                         ends: row.ends_at,
                         no_roles,
+                        auto: row.basis == Basis::Automatic,
                     },
                 )
             })

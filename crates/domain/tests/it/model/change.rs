@@ -32,6 +32,7 @@ impl Plain {
         use Command as C;
         let now = self.now;
         let mut left = BTreeSet::new();
+        let (ruled, members) = (self.ruled(), self.members.clone());
         match command {
             C::SetStanding { organisation, standing } => {
                 self.set_standing(*organisation, *standing)
@@ -118,7 +119,10 @@ impl Plain {
                 };
                 if self.members.get(&(org, person)).is_some_and(|m| m.active && !put.active) {
                     left.extend(
-                        self.assigned.keys().filter(|(_, p)| *p == person).map(|(g, _)| *g),
+                        self.assigned
+                            .iter()
+                            .filter(|((_, p), a)| *p == person && !a.auto)
+                            .map(|((g, _), _)| *g),
                     );
                 }
                 if self.proves(caller, put) {
@@ -139,6 +143,7 @@ impl Plain {
                 let person = self.member_named(*organisation, external).unwrap();
                 self.members.remove(&(*organisation, person));
                 self.left.insert((*organisation, person), now);
+                self.left_for_good(*organisation, person);
                 let known = self.people.get_mut(&person).unwrap();
                 known.epoch += 1;
                 known.enrolment = None;
@@ -315,6 +320,10 @@ impl Plain {
                     left.insert(*grant);
                 }
             }
+            C::SetAuto { grant, auto, .. } => self.set_auto(*grant, auto.as_ref(), &mut left),
+            C::EndAccess { organisation, person } => {
+                self.end_access(*organisation, *person, &mut left)
+            }
             C::Enter(enter) => {
                 let new = |e: &Event| match e {
                     Event::SessionStarted { session, .. } => Some(*session),
@@ -371,7 +380,11 @@ impl Plain {
             }
             _ => {}
         }
+        if !matches!(command, C::PutUnit { .. } | C::SetStanding { .. } | C::Restore { .. }) {
+            left.extend(ruled);
+        }
         self.follow(left);
+        self.attended_again(&members);
     }
 
     fn set_standing(&mut self, id: comity_domain::ids::OrganisationId, standing: Standing) {
@@ -405,6 +418,7 @@ impl Plain {
             cap: seen.cap,
             version: 1,
             unattended: false,
+            auto: None,
             unconfirmed: None,
             ended: None,
         };
@@ -417,6 +431,7 @@ impl Plain {
             accounts: listed(&spec.accounts),
             ends: spec.ends_at.unwrap_or(Instant::NEVER),
             no_roles: false,
+            auto: false,
         };
         let key = (id, spec.person);
         let same = self.assigned.get(&key).is_some_and(|a| *a == wanted && self.gives_access(a));

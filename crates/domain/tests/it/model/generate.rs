@@ -163,7 +163,7 @@ impl Moves<'_> {
         let often =
             |pair: &&(OrganisationId, OrganisationId)| denied.iter().filter(|d| d == pair).count();
         let again = denied.iter().max_by_key(often).copied();
-        let again = if self.rng.percent(15) { again } else { None };
+        let again = if self.rng.percent(30) { again } else { None };
         (customer, provider) = again.unwrap_or((customer, provider));
         let tries = if self.rng.percent(8) { 0 } else { 6 };
         for _ in 0..tries {
@@ -211,7 +211,7 @@ impl Moves<'_> {
 
     pub fn deny(&mut self) -> Option<Step> {
         let mut request = self.request()?;
-        for _ in 0..3 {
+        for _ in 0..6 {
             // The same partner again and again.
             let r = &self.m.requests[&request];
             let before = |x: &super::plain::Request| {

@@ -357,6 +357,7 @@ impl Plain {
             cap,
             version: 1,
             unattended: false,
+            auto: None,
             unconfirmed: None,
             ended: None,
         };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comity_domain::assignment::AssignmentEnd;
+use comity_domain::assignment::{AssignmentEnd, Basis};
 use comity_domain::check::{self, Scope};
 use comity_domain::command::{Command, Principal};
 use comity_domain::consent;
@@ -95,6 +95,7 @@ impl Taken<'_> {
         self.inv09_ending_is_immediate();
         self.inv12_non_interference();
         self.inv14_members_only();
+        self.inv15_auto_set();
         self.inv16_last_user();
         self.inv17_last_admin();
         self.inv19_session_bounds();
@@ -297,6 +298,11 @@ impl Taken<'_> {
                 | Event::AssignedMany { grant, .. }
                 | Event::UnassignedMany { grant, .. }
                 | Event::AssignmentsTrimmed { grant, .. }
+                | Event::AutoSet { grant, .. }
+                | Event::AutoTrimmed { grant, .. }
+                | Event::AutoSuspended { grant }
+                | Event::AutoLeftOut { grant, .. }
+                | Event::AutoCleared { grant, .. }
                 | Event::SessionStarted { grant, .. } => stands(*grant),
                 Event::SessionShortened { session, .. } | Event::SessionEnded { session, .. } => {
                     active(*session)
@@ -317,7 +323,11 @@ impl Taken<'_> {
             match event {
                 Event::GrantEnded { grant, .. } => covered.extend(s.sessions_under(*grant)),
                 Event::SessionEnded { session, .. } => drop(covered.insert(*session)),
-                Event::AssignmentEnded { grant, person, .. }
+                // The rule has them on it.
+                Event::AssignmentEnded { cause: AssignmentEnd::Replaced, .. } => {}
+                Event::AutoSuspended { grant } => covered.extend(s.sessions_under(*grant)),
+                Event::AutoLeftOut { grant, person }
+                | Event::AssignmentEnded { grant, person, .. }
                 | Event::AssignmentSuspended { grant, person } => {
                     covered.extend(of(*grant, *person));
                 }
@@ -385,9 +395,36 @@ impl Taken<'_> {
         }
     }
 
+    /// A rule has all members of its side on the grant, and nobody of them by themselves; turning it
+    /// off takes nobody off and puts nobody on.
+    fn inv15_auto_set(&self) {
+        let s = self.after;
+        for (id, g) in self.standing().filter(|(_, g)| g.auto.is_some()) {
+            let rule = g.auto.as_deref().unwrap();
+            let provider = g.provider.organisation;
+            let eligible = s.members_of(provider).filter(|(person, m)| {
+                let role =
+                    rule.only.as_ref().is_none_or(|o| m.portal.is_some_and(|p| o.contains(&p)));
+                g.provider.includes(provider, m.unit) && role && !rule.left_out.contains(person)
+            });
+            let eligible: BTreeSet<PersonId> = eligible.map(|(person, _)| person).collect();
+            let on: BTreeSet<PersonId> = s.assigned_to(id).map(|(person, _)| person).collect();
+            assert_eq!(on, eligible, "{id}");
+            assert!(s.assigned_to(id).all(|(_, a)| a.basis == Basis::Automatic), "{id}");
+        }
+        if let Command::SetAuto { grant, auto: None, .. } = self.command {
+            let people = |s: &State| -> BTreeSet<PersonId> {
+                let on = s.assigned_to(*grant);
+                on.filter(|(p, a)| s.attends(*grant, *p, a, self.row.at)).map(|(p, _)| p).collect()
+            };
+            assert_eq!(people(self.before), people(s), "{grant} has other people on it");
+        }
+    }
+
     fn inv16_last_user(&self) {
-        if let Command::SetAssignments { grant, .. } | Command::AssignMany { grant, .. } =
-            self.command
+        if let Command::SetAssignments { grant, .. }
+        | Command::SetAuto { grant, .. }
+        | Command::AssignMany { grant, .. } = self.command
         {
             let g = self.before.grants.get(*grant).unwrap();
             let live = g.window.contains(self.row.at) && g.unconfirmed.is_none();

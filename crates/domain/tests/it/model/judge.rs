@@ -115,7 +115,7 @@ impl Plain {
     }
 
     /// The platform's key for `provision`, or an Admin; not where it is closed.
-    fn manage(&self, caller: &Caller, org: OrganisationId) -> Verdict {
+    pub(super) fn manage(&self, caller: &Caller, org: OrganisationId) -> Verdict {
         match caller.principal {
             Principal::Key(_) => {
                 self.known_to(caller, org)?;
@@ -182,7 +182,15 @@ impl Plain {
                 self.fresh(caller)?;
                 unless(self.orgs[organisation].standing == Standing::Closed, "not_active")?;
                 let person = self.member_named(*organisation, external).ok_or("not_found")?;
-                unless(!self.members[&(*organisation, person)].superseded, "wrong_state")
+                unless(!self.members[&(*organisation, person)].superseded, "wrong_state")?;
+                let by_rule = |(id, p): &(GrantId, PersonId), a: &super::plain::Assignment| {
+                    let grant = &self.grants[id];
+                    *p == person && a.auto && grant.customer == *organisation && self.stands(grant)
+                };
+                unless(self.assigned.iter().any(|(k, a)| by_rule(k, a)), "auto_assign_enabled")
+            }
+            C::EndAccess { organisation, person } => {
+                self.judge_end_access(caller, *organisation, *person)
             }
             C::EraseWords { subject } => self.judge_erasure(caller, *subject),
             C::SignIn { person, auth_epoch, .. } => {
@@ -242,6 +250,9 @@ impl Plain {
             }
             C::AssignMany { grant, many, token, linked } => {
                 self.judge_many(caller, *grant, many, (*token, linked.is_some()))
+            }
+            C::SetAuto { grant, auto, token } => {
+                self.judge_auto(caller, *grant, auto.as_ref(), *token)
             }
             C::Enter(enter) => self.judge_enter(caller, enter).map(|_| ()),
             C::CloseSession { session } => {
@@ -327,7 +338,7 @@ impl Plain {
 
     // -- members ----------------------------------------------------------------------------------
 
-    fn keeps_an_admin(&self, org: OrganisationId, without: PersonId) -> Verdict {
+    pub(super) fn keeps_an_admin(&self, org: OrganisationId, without: PersonId) -> Verdict {
         let others = self.people.keys().any(|p| *p != without && self.is_active_admin(org, *p));
         unless(self.is_active_admin(org, without) && !others, "last_admin")
     }
@@ -341,6 +352,15 @@ impl Plain {
                 && self.stands(grant)
                 && !a.no_roles
                 && self.now < a.ends
+        })
+    }
+
+    /// The same, apart from what a rule gives.
+    fn works_by_itself(&self, org: OrganisationId, person: PersonId) -> bool {
+        self.assigned.iter().any(|((id, p), a)| {
+            let grant = &self.grants[id];
+            let gives = self.stands(grant) && self.gives_access(a);
+            *p == person && grant.customer == org && !a.auto && gives
         })
     }
 
@@ -381,7 +401,7 @@ impl Plain {
             let leads = put.active
                 && put.portal == Some(PortalRole::Admin)
                 && self.units[&unit].active
-                && owner.is_some_and(|p| self.works_in(org, p));
+                && owner.is_some_and(|p| self.works_by_itself(org, p));
             let others = self.people.keys().any(|p| self.is_active_admin(org, *p));
             return unless(leads && !others, "last_admin");
         };

@@ -36,6 +36,7 @@ impl Plain {
         (token, takes_along): (Digest32, bool),
     ) -> Verdict {
         let grant = self.judge_grant(caller, Provider, id)?;
+        unless(grant.auto.is_some(), "auto_assign_enabled")?;
         unless(many.people.is_empty(), "invalid")?;
         unless(many.accounts.is_empty(), "invalid")?;
         unless(grant.accounts.as_ref().is_some_and(BTreeSet::is_empty), "invalid")?;
@@ -163,6 +164,7 @@ impl Plain {
                 accounts: listed(more),
                 ends: Instant::NEVER,
                 no_roles: false,
+                auto: false,
             },
             Some(a) => {
                 let accounts = match (&a.accounts, more) {
@@ -198,7 +200,7 @@ impl Moves<'_> {
     }
 
     fn seen(&mut self, id: GrantId, many: &Many) -> (Digest32, Option<Digest32>) {
-        if self.w.state.grants.get(id).is_some() {
+        if self.w.state.grants.get(id).is_some_and(|g| g.auto.is_none()) {
             self.candidates_agree(id, &many.accounts);
         }
         let planned = bulk::plan(&self.w.state, id, many, self.w.now.max(self.w.state.at));

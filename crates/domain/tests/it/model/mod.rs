@@ -17,6 +17,7 @@ mod many;
 mod plain;
 mod restore;
 mod stays;
+mod team;
 
 use std::collections::BTreeMap;
 
@@ -41,7 +42,7 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 61] = [
+const MOVES: [(&str, usize, Move); 63] = [
     ("ask", 42, |m| m.ask()),
     ("cancel", 3, |m| m.cancel()),
     ("deny", 14, |m| m.deny()),
@@ -63,6 +64,8 @@ const MOVES: [(&str, usize, Move); 61] = [
     ("unassign_many", 10, |m| m.unassign_many()),
     ("link_account", 3, |m| m.link_account()),
     ("leave", 8, |m| m.leave()),
+    ("set_auto", 7, |m| m.set_auto()),
+    ("end_access", 1, |m| m.end_access()),
     ("enter_direct", 70, |m| m.enter(Mode::Direct)),
     ("enter_view", 34, |m| m.enter(Mode::View)),
     ("enter_act_as", 44, |m| m.enter(Mode::ActAs)),

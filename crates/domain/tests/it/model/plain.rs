@@ -152,9 +152,21 @@ pub struct Grant {
     pub cap: u32,
     pub version: u32,
     pub unattended: bool,
+    /// By which all members of the partner are on it.
+    pub auto: Option<Auto>,
     /// Since when it waits for its customer, after a restore.
     pub unconfirmed: Option<Instant>,
     pub ended: Option<GrantEnd>,
+}
+
+/// The rule that puts all members on a grant. What follows from it is written down for each of them,
+/// anew after each change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Auto {
+    pub roles: BTreeSet<RoleId>,
+    pub only: Option<BTreeSet<PortalRole>>,
+    pub no_roles: bool,
+    pub left_out: BTreeSet<PersonId>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -163,6 +175,8 @@ pub struct Assignment {
     pub accounts: Option<BTreeSet<AccountId>>,
     pub ends: Instant,
     pub no_roles: bool,
+    /// By the rule.
+    pub auto: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -438,12 +452,14 @@ impl Plain {
             self.grants.iter().filter(|(_, g)| self.stands(g)).map(|(id, _)| *id).collect();
         for id in standing {
             self.shrink(id);
+            self.fit_rule(id);
             for person in self.people_on(id) {
-                if self.fit(id, person) {
+                if !self.assigned[&(id, person)].auto && self.fit(id, person) {
                     left.insert(id);
                 }
             }
         }
+        self.cover();
         self.supersede(&mut left);
         let live: Vec<SessionId> =
             self.sessions.iter().filter(|(_, s)| self.live_session(s)).map(|(id, _)| *id).collect();
@@ -469,11 +485,78 @@ impl Plain {
             self.members.iter().filter(|(_, m)| !m.superseded).map(|(key, _)| *key).collect();
         for (org, person) in own {
             if self.works_in(org, person) {
+                let others =
+                    self.people.keys().any(|p| *p != person && self.is_active_admin(org, *p));
+                if self.is_active_admin(org, person) && !others {
+                    self.leave_out(org, person);
+                    continue;
+                }
                 self.members.get_mut(&(org, person)).unwrap().superseded = true;
                 let sent = self.assigned.keys().filter(|(_, p)| *p == person).map(|(id, _)| *id);
                 left.extend(sent.filter(|id| self.grants[id].provider == org));
             }
         }
+    }
+
+    /// Writes down anew whom the rules put where.
+    pub fn cover(&mut self) {
+        self.assigned.retain(|_, a| !a.auto);
+        for (id, grant) in &self.grants {
+            let Some(rule) = &grant.auto else { continue };
+            for ((org, person), member) in &self.members {
+                let fits = *org == grant.provider
+                    && grant.provider_unit.is_none_or(|u| u == member.unit)
+                    && !rule.left_out.contains(person);
+                let role = |only: &BTreeSet<_>| member.portal.is_some_and(|p| only.contains(&p));
+                if fits && rule.only.as_ref().is_none_or(role) {
+                    let (roles, no_roles) = (rule.roles.clone(), rule.no_roles);
+                    let (accounts, ends) = (None, Instant::NEVER);
+                    let row = Assignment { roles, accounts, ends, no_roles, auto: true };
+                    self.assigned.entry((*id, *person)).or_insert(row);
+                }
+            }
+        }
+    }
+
+    /// The ceiling leaves less of a rule, or nothing.
+    fn fit_rule(&mut self, id: GrantId) {
+        let grant = self.grants.get_mut(&id).unwrap();
+        let Some(rule) = &mut grant.auto else { return };
+        let kept: BTreeSet<RoleId> = rule
+            .roles
+            .iter()
+            .copied()
+            .filter(|r| grant.roles.contains_key(r) && !self.roles[r].deleted)
+            .collect();
+        if grant.accounts.as_ref().is_some_and(BTreeSet::is_empty) {
+            grant.auto = None;
+            grant.version += 1;
+        } else if kept.is_empty() {
+            grant.version += u32::from(!rule.no_roles);
+            rule.no_roles = true;
+        } else if kept != rule.roles {
+            rule.roles = kept;
+            grant.version += 1;
+        }
+    }
+
+    /// A customer's last Admin is not superseded because of a rule.
+    fn leave_out(&mut self, org: OrganisationId, person: PersonId) {
+        let ways: Vec<GrantId> = self
+            .assigned
+            .iter()
+            .filter(|((id, p), a)| {
+                *p == person && a.auto && !a.no_roles && self.grants[id].customer == org
+            })
+            .map(|((id, _), _)| *id)
+            .filter(|id| self.stands(&self.grants[id]))
+            .collect();
+        for id in ways {
+            let grant = self.grants.get_mut(&id).unwrap();
+            grant.auto.as_mut().unwrap().left_out.insert(person);
+            grant.version += 1;
+        }
+        self.cover();
     }
 
     pub fn latest_end(&self, grant: GrantId, person: PersonId) -> Instant {

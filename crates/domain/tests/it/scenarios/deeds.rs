@@ -1,6 +1,7 @@
 //! What people do: each verb of a story becomes one command.
 
 use comity_domain::application::KeyUse;
+use comity_domain::auto::{self, AutoSpec};
 use comity_domain::bulk::{self, Deed, Many, Plan};
 use comity_domain::command::{AssignmentSpec, Caller, Command, Enter, PutMember};
 use comity_domain::grant::{Grant, Narrowing};
@@ -9,6 +10,7 @@ use comity_domain::lock::LockTarget;
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::organisation::{Accounts, Standing};
 use comity_domain::permission::Permission;
+use comity_domain::person::PortalRole;
 use comity_domain::refusal::{Reason, Refusal};
 use comity_domain::rights::{self, Resource};
 use comity_domain::role::{Level, Mode};
@@ -186,6 +188,7 @@ impl Stage {
             | Act::Assign { .. }
             | Act::Unassign { .. }
             | Act::SetAssignments { .. } => self.grant_command(act),
+            Act::SetAuto { .. } => self.auto_command(act),
             Act::SetStanding { .. } | Act::SetPolicy { .. } | Act::PutLevel { .. } => {
                 self.operator_command(act)
             }
@@ -271,6 +274,10 @@ impl Stage {
             Act::DeleteRole { organisation, role } => Command::DeleteRole {
                 organisation: self.organisation(organisation),
                 code: role.clone(),
+            },
+            Act::EndAccess { member } => Command::EndAccess {
+                organisation: self.home(member)?,
+                person: self.person(member)?,
             },
             Act::RemoveMember { member } => Command::RemoveMember {
                 organisation: self.home(member)?,
@@ -397,6 +404,43 @@ impl Stage {
             }
             other => return wrong(format!("{other:?} is not played here")),
         })
+    }
+
+    /// Looks at the preview, and takes its token along.
+    fn auto_command(&self, act: &Act) -> Played<Command> {
+        let Act::SetAuto { grant, roles, only, stale, gains, loses } = act else {
+            return wrong("no rule");
+        };
+        let (grant, known) = self.known_grant(grant)?;
+        let portal = |word: &String| match word.as_str() {
+            "admin" => Ok(PortalRole::Admin),
+            "customer_support" => Ok(PortalRole::CustomerSupport),
+            other => wrong(format!("no portal role {other}")),
+        };
+        let only =
+            only.as_ref().map(|o| o.iter().map(portal).collect::<Played<_>>()).transpose()?;
+        let auto = roles.as_ref().map(|roles| AutoSpec {
+            roles: roles.iter().map(|r| self.role_in(known, r)).collect(),
+            only,
+        });
+        let seen = known.map(|g| auto::plan(&self.w.state, grant, g, auto.as_ref(), self.w.now));
+        let Some(Ok(seen)) = seen else {
+            return Ok(Command::SetAuto { grant, auto, token: Digest32([0; 32]) });
+        };
+        for (wanted, got) in [(gains, &seen.gains), (loses, &seen.loses)] {
+            let provider = known.map(|g| g.provider.organisation).unwrap_or(OrganisationId::MIN);
+            let mut got: Vec<String> = got.iter().map(|p| self.called(provider, *p)).collect();
+            got.sort();
+            let wanted = wanted.clone().map(|mut names| {
+                names.sort();
+                names
+            });
+            if wanted.is_some_and(|wanted| wanted != got) {
+                return wrong(format!("the preview says {got:?}"));
+            }
+        }
+        let token = if *stale { Digest32([0; 32]) } else { seen.token };
+        Ok(Command::SetAuto { grant, auto, token })
     }
 
     /// A grant by its name, with what the state has of it.

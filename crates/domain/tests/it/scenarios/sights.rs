@@ -294,6 +294,7 @@ impl Stage {
                 AssignmentState::Active => "expired",
             };
             same("status", row.status.as_ref(), &status.to_string())?;
+            same("basis", row.basis.as_ref(), &word(a.row.basis))?;
             let roles = sorted(a.roles.iter().map(|r| self.role_called(*r)).collect());
             same("roles", row.roles.clone().map(sorted).as_ref(), &roles)?;
             let accounts = self.accounts_called(&a.accounts);

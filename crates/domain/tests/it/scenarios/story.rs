@@ -238,6 +238,21 @@ pub enum Act {
         people: Vec<Successor>,
     },
     Bulk(Bulk),
+    /// *Automatically add partner users*; without roles, off. `stale` is with a token of nothing.
+    SetAuto {
+        grant: String,
+        roles: Option<Vec<String>>,
+        only: Option<Vec<String>>,
+        #[serde(default)]
+        stale: bool,
+        /// What the preview says.
+        gains: Option<Vec<String>>,
+        loses: Option<Vec<String>>,
+    },
+    /// All that a member may enter is ended at once.
+    EndAccess {
+        member: String,
+    },
     // -- sessions
     Enter {
         customer: String,
@@ -594,6 +609,7 @@ pub struct CandidateRow {
 pub struct AssignedRow {
     pub member: String,
     pub status: Option<String>,
+    pub basis: Option<String>,
     pub roles: Option<Vec<String>>,
     pub accounts: Option<AccountNames>,
 }
