@@ -158,7 +158,7 @@ fn distinct(s: &mut Stage) {
     let chief = s.chief.clone();
     for n in 0..1_000 {
         let person = s.people[10_000 + n];
-        let own: BTreeSet<AccountId> = s.accounts[n..n + 500].iter().copied().collect();
+        let own: BTreeSet<AccountId> = s.accounts[5_000 + n..5_500 + n].iter().copied().collect();
         let spec = AssignmentSpec {
             person,
             roles: vec![s.role],
