@@ -33,7 +33,7 @@ use comity_domain::text::Lookup;
 use serde::Deserialize;
 
 use crate::problem::Problem;
-use rules::{Needed, NoRule, once};
+use rules::{Needed, NoRule, once, same_variable};
 pub use rules::{Rules, Written};
 use target::Target;
 
@@ -199,7 +199,7 @@ impl std::convert::From<NoRule> for No {
                 let says = "No rule of the gate lets a partner session do this.";
                 Self(StatusCode::FORBIDDEN, "no_rule", says)
             }
-            NoRule::Account => Self::ambiguous(),
+            NoRule::TwoWays | NoRule::Account => Self::ambiguous(),
         }
     }
 }
@@ -223,14 +223,33 @@ fn shown<'h>(app: &App, headers: &'h HeaderMap) -> Shown<'h> {
         return Shown::TwoThings;
     }
     let Ok(text) = first.to_str() else { return Shown::TwoThings };
-    match text.trim().split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            let token = token.trim();
-            if is_ours(app, token) { Shown::Token(token) } else { Shown::Nothing }
-        }
-        _ if text.contains("cmt_") => Shown::TwoThings, // a token of ours in a place of its own
-        _ => Shown::Nothing,
+    if let Some((scheme, token)) = text.trim().split_once(' ')
+        && scheme.eq_ignore_ascii_case("bearer")
+        && is_ours(app, token.trim())
+    {
+        return Shown::Token(token.trim());
     }
+    // A token of ours in a place of its own.
+    let mut words = text.split([' ', '\t', ',', '=', '"']);
+    if text.contains("cmt_") || words.any(|word| is_ours(app, word)) {
+        return Shown::TwoThings;
+    }
+    Shown::Nothing
+}
+
+/// By these a client tells some frameworks that it means another method or path than it sent.
+const INSTEAD: [&str; 5] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// Whether some framework would take the request for another.
+fn means_another(target: &Target<'_>, headers: &HeaderMap) -> bool {
+    let instead = |name: &HeaderName| INSTEAD.iter().any(|i| same_variable(name.as_str(), i));
+    target.may_have("_method") || headers.keys().any(instead)
 }
 
 /// Whether a token says that it is Comity's. Nothing is believed of it by that.
@@ -264,6 +283,9 @@ impl Gate {
         };
         let (method, text) = self.asked(method, path, headers).ok_or_else(No::ambiguous)?;
         let target = Target::read(text).map_err(|_| No::ambiguous())?;
+        if means_another(&target, headers) {
+            return Err(No::ambiguous());
+        }
         let needed = self.rules.needed(method, &target, headers)?;
         let application = application(&app.state(), &self.application).ok_or_else(|| {
             let says = "The application that the gate is for is not defined.";

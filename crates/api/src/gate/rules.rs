@@ -1,5 +1,6 @@
 //! The builder's table: which requests need which permission, on which account.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, HeaderName, Method};
@@ -59,7 +60,7 @@ struct Rule {
 
 #[derive(Debug, Clone, Default)]
 struct Template {
-    /// As it is written in the first rule that has it.
+    /// As it is written in every rule that has it.
     path: String,
     /// Which segment is the account.
     account: Option<usize>,
@@ -86,9 +87,28 @@ pub struct Needed<'t> {
 pub enum NoRule {
     /// No rule has this path and method.
     Unmatched,
+    /// It is one thing to servers that tell case or per cent signs apart, and another to the rest.
+    TwoWays,
     /// The account is not said, or not in one way.
     Account,
 }
+
+/// How a server compares a segment with the name of one of its places.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    /// Whether it decodes per cent signs before that, or after it.
+    decodes: bool,
+    /// Whether it takes capitals for small letters.
+    folds: bool,
+}
+
+/// Finds whatever any server finds.
+const LOOSE: Reading = Reading { decodes: true, folds: true };
+/// What it finds is found by every server.
+const STRICT: Reading = Reading { decodes: false, folds: false };
+/// Those between.
+const OTHERS: [Reading; 2] =
+    [Reading { decodes: true, folds: false }, Reading { decodes: false, folds: true }];
 
 impl From<Ambiguous> for NoRule {
     fn from(_: Ambiguous) -> Self {
@@ -115,6 +135,10 @@ impl Rules {
             }
             let fresh = || Template { path: rule.path.clone(), account, ..Template::default() };
             let template = table.entry(shape).or_insert_with(fresh);
+            if template.account == account && template.path != rule.path {
+                let why = format!("fits the same requests as {}; spell it the same", template.path);
+                return Err(wrong("path", &why));
+            }
             if template.account != account {
                 let why = format!(
                     "fits the same requests as {}, which has no other account",
@@ -153,8 +177,7 @@ impl Rules {
         target: &Target<'_>,
         headers: &HeaderMap,
     ) -> Result<Needed<'_>, NoRule> {
-        let fits = |(shape, _): &&(Shape, Template)| fits(shape, target);
-        let (_, template) = self.0.iter().find(fits).ok_or(NoRule::Unmatched)?;
+        let template = self.template(target)?;
         let rule = template.named.get(method).or(template.any.as_ref()).ok_or(NoRule::Unmatched)?;
         let account = match &rule.account {
             Where::Nowhere => None,
@@ -163,10 +186,30 @@ impl Rules {
                 Some(target.segments.get(at).ok_or(NoRule::Account)?.to_string())
             }
             Where::Query(name) => Some(target.parameter(name)?.into_owned()),
-            Where::Header(name) => Some(once(headers, name).ok_or(NoRule::Account)?.to_owned()),
+            Where::Header(name) => Some(alone(headers, name).ok_or(NoRule::Account)?.to_owned()),
         };
         let permission = Permission::parse(&rule.permission).ok_or(NoRule::Unmatched)?;
         Ok(Needed { permission, account })
+    }
+
+    /// The narrowest template that fits, if it is the same to every server: `/boats/Export` is the
+    /// place `/boats/export` to some, and the boat called Export to others.
+    fn template(&self, target: &Target<'_>) -> Result<&Template, NoRule> {
+        let fitting = |reading| {
+            let mut all = self.0.iter();
+            all.find(|(shape, template)| fits(shape, &template.path, target, reading))
+        };
+        let found = fitting(LOOSE).ok_or(NoRule::Unmatched)?;
+        let (shape, template) = found;
+        // The narrowest of what any server finds, and found by all: narrowest to each of them.
+        if fits(shape, &template.path, target, STRICT) {
+            return Ok(template);
+        }
+        let other = |reading| fitting(reading).is_some_and(|other| !std::ptr::eq(other, found));
+        if other(STRICT) || OTHERS.into_iter().any(other) {
+            return Err(NoRule::TwoWays);
+        }
+        Ok(template)
     }
 
     /// How many templates there are.
@@ -187,6 +230,19 @@ pub fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut all = headers.get_all(name).iter();
     let value = all.next()?.to_str().ok()?;
     (all.next().is_none() && !value.trim().is_empty()).then_some(value)
+}
+
+/// The same of a header that no other could be taken for: to CGI, and whatever descends from it,
+/// `X_Boat` is `X-Boat`.
+fn alone<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let twin = |other: &HeaderName| other != name && same_variable(other.as_str(), name.as_str());
+    if headers.keys().any(twin) { None } else { once(headers, name) }
+}
+
+/// Whether two names of headers become the same variable.
+pub fn same_variable(a: &str, b: &str) -> bool {
+    let variable = |b: u8| if matches!(b, b'-' | b'.') { b'_' } else { b.to_ascii_lowercase() };
+    a.len() == b.len() && a.bytes().map(variable).eq(b.bytes().map(variable))
 }
 
 /// Two templates may fit the same request only if one of them is narrower, or if the table says what
@@ -287,17 +343,32 @@ fn template(path: &str) -> Result<(Shape, Option<usize>), &'static str> {
     Ok((shape, account))
 }
 
-fn fits(shape: &[Part], target: &Target<'_>) -> bool {
+/// Whether a template fits to a server that reads in this way. `spelt` is the shape as it was written.
+fn fits(shape: &[Part], spelt: &str, target: &Target<'_>, reading: Reading) -> bool {
     let mut segments = target.segments.iter();
-    for part in shape {
+    for (part, spelt) in shape.iter().zip(spelt.split('/').skip(1)) {
         match (part, segments.next()) {
             (Part::Rest, _) => return true,
-            (Part::Literal(text), Some(segment)) if segment.eq_ignore_ascii_case(text) => {}
+            (Part::Literal(text), Some(segment)) if is(segment, text, spelt, reading) => {}
             (Part::One, Some(_)) => {}
             _ => return false,
         }
     }
     segments.next().is_none()
+}
+
+fn is(segment: &Cow<'_, str>, folded: &str, spelt: &str, reading: Reading) -> bool {
+    // What holds no per cent sign was borrowed.
+    if !reading.decodes && matches!(segment, Cow::Owned(_)) {
+        return false;
+    }
+    if !reading.folds {
+        return segment == spelt;
+    }
+    // The sign for kelvin is a small k to those who fold all of Unicode.
+    let beyond =
+        || segment.to_lowercase() == folded || segment.to_uppercase() == folded.to_uppercase();
+    segment.eq_ignore_ascii_case(folded) || (!segment.is_ascii() && beyond())
 }
 
 #[cfg(test)]
@@ -347,9 +418,7 @@ mod tests {
             ("HEAD", "/boats/boat-1", Ok("boats:read boat-1")),
             ("PATCH", "/boats/boat-1/", Ok("boats:move boat-1")),
             ("GET", "/BOATS/Boat-1", Ok("boats:read Boat-1")),
-            ("GET", "/boats/%45xport", Ok("boats:export -")),
             ("DELETE", "/boats/export", Ok("boats:export -")),
-            ("GET", "/boats/Export", Ok("boats:export -")),
             ("GET", "/boats", Ok("boats:list -")),
             ("GET", "/boats/boat-1/log", Ok("boats:list -")),
             ("DELETE", "/boats/boat-1", unmatched.map(|()| "")),
@@ -365,6 +434,32 @@ mod tests {
     }
 
     #[test]
+    fn t17_a_place_to_one_server_and_an_account_to_another_is_refused() {
+        for path in [
+            "/boats/Export",
+            "/boats/%65xport",
+            "/boats/%45xport",
+            "/boats/%C5%BFearch",
+            "/BOATS/%65xport",
+            "/%62oats/Export",
+        ] {
+            let rules = [
+                written(&["GET"], "/boats/{account}", "boats:read", None),
+                written(&["GET"], "/boats/export", "boats:export", Some("none")),
+                written(&["GET"], "/boats/search", "boats:search", Some("none")),
+            ];
+            let target = Target::read(path).unwrap();
+            let needed = Rules::new(&rules).unwrap();
+            let needed = needed.needed("GET", &target, &HeaderMap::new()).map(|n| n.account);
+            assert_eq!(needed, Err(NoRule::TwoWays), "{path}");
+            // Nothing else could be meant where no account can stand.
+            let needed = Rules::new(&rules[1..]).unwrap();
+            let needed = needed.needed("GET", &target, &HeaderMap::new()).map(|n| n.account);
+            assert_eq!(needed, Ok(None), "{path}");
+        }
+    }
+
+    #[test]
     fn t17_an_account_outside_the_path_is_said_once() {
         assert_eq!(
             asked("POST", "/bookings", &[("x-boat", "b 1")]),
@@ -376,6 +471,8 @@ mod tests {
             ("POST", "/bookings", &[][..]),
             ("POST", "/bookings", &twice),
             ("POST", "/bookings", &[("x-boat", "")]),
+            ("POST", "/bookings", &[("x-boat", "b1"), ("x_boat", "b2")]),
+            ("POST", "/bookings", &[("x_boat", "b1")]),
             ("GET", "/bookings", &[]),
             ("GET", "/bookings?boat=b1&boat=b2", &[]),
         ] {
@@ -395,6 +492,7 @@ mod tests {
             (written(&["GET"], "/{account}/{account}", "a:read", None), "path"),
             (written(&["GET"], "/{id}", "a:read", Some("none")), "path"),
             (written(&["GET"], "/A", "a:write", Some("none")), "path"),
+            (written(&["PUT"], "/A", "a:write", Some("none")), "path"),
             (written(&[], "/b", "a:read", Some("none")), "methods"),
             (written(&["get"], "/b", "a:read", Some("none")), "methods"),
             (written(&["GET"], "/b", "a:*", Some("none")), "permission"),

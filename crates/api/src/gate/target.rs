@@ -64,9 +64,7 @@ impl<'r> Target<'r> {
         for pair in query.split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let key = decoded(key, true)?;
-            // `account[]`, `account.id` and `Account` are the same parameter to somebody.
-            let stem = key.split(['[', '.']).next().unwrap_or_default();
-            if !stem.trim().eq_ignore_ascii_case(name) {
+            if !could_be(&key, name) {
                 continue;
             }
             if found.is_some() || key != name {
@@ -76,6 +74,26 @@ impl<'r> Target<'r> {
         }
         found.filter(|v| !v.is_empty()).ok_or(Ambiguous)
     }
+}
+
+impl Target<'_> {
+    /// Whether some server would find a parameter of this name.
+    pub fn may_have(&self, name: &str) -> bool {
+        let pairs = self.query.unwrap_or_default().split(['&', ';']);
+        let mut keys = pairs.map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key));
+        keys.any(|key| decoded(key, true).is_ok_and(|key| could_be(&key, name)))
+    }
+}
+
+/// Whether a parameter is this one to somebody: `account[]`, `account.id` and `Account` are, and to
+/// PHP `boat.id`, `boat id` and `boat[id` are `boat_id`.
+fn could_be(key: &str, name: &str) -> bool {
+    let key = key.trim();
+    let plain = |b: u8| if matches!(b, b' ' | b'.' | b'[') { b'_' } else { b.to_ascii_lowercase() };
+    let same =
+        |key: &str| key.len() == name.len() && key.bytes().map(plain).eq(name.bytes().map(plain));
+    let mut ends = key.match_indices(['[', '.']).filter_map(|(at, _)| key.get(..at));
+    same(key) || ends.any(same)
 }
 
 fn segment(raw: &str) -> Result<Cow<'_, str>, Ambiguous> {
@@ -228,6 +246,33 @@ mod tests {
             "account[]=a",
         ] {
             assert_eq!(of(query), None, "{query}");
+        }
+        let target = Target::read("/x?boat_id=a").unwrap();
+        assert_eq!(target.parameter("boat_id").as_deref(), Ok("a"));
+        for other in
+            ["boat.id", "boat+id", "boat%5bid", "boat[id", "boat.id[x]", "+boat_id", "BOAT_ID"]
+        {
+            let text = format!("/x?boat_id=a&{other}=b");
+            assert_eq!(
+                Target::read(&text).unwrap().parameter("boat_id"),
+                Err(Ambiguous),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn t17_a_parameter_that_some_server_would_find_is_found() {
+        for (query, found) in [
+            ("_method=DELETE", true),
+            ("x=1&_METHOD=DELETE", true),
+            ("x=1;%5fmethod=DELETE", true),
+            ("_method", true),
+            ("method=DELETE&x=_method", false),
+            ("", false),
+        ] {
+            let text = format!("/x?{query}");
+            assert_eq!(Target::read(&text).unwrap().may_have("_method"), found, "{query}");
         }
     }
 }

@@ -254,6 +254,9 @@ fn without_a_session_the_product_decides_only_where_the_builder_says_so_and_noth
         &[("authorization", "Bearer product-token"), ("authorization", bearer.as_str())],
         &[("authorization", scene.there.token.as_str())],
         &[("authorization", &format!("Token {}", scene.there.token))],
+        &[("authorization", &format!("Bearer product-token, {bearer}"))],
+        &[("authorization", &forged.replace("Bearer", "Token"))],
+        &[("authorization", &forged.replace(' ', "\t"))],
     ] {
         assert_eq!(
             lax.asks_with("GET", "/v1/boats/boat-1", odd).said(),
@@ -300,6 +303,30 @@ fn t17_what_the_proxy_did_not_say_or_said_twice_is_refused() {
             "{target}"
         );
     }
+}
+
+#[test]
+fn t17_a_request_that_some_framework_takes_for_another_is_refused() {
+    let scene = Scene::new();
+    let bearer = format!("Bearer {}", scene.there.token);
+    let proxy = Proxy::new(&scene, "forwarded", "refuse");
+    let before = counts(&scene);
+    for (name, value) in [
+        ("X-HTTP-Method-Override", "DELETE"),
+        ("X_HTTP_Method_Override", "DELETE"),
+        ("X-HTTP-Method", "PUT"),
+        ("X-Method-Override", "PUT"),
+        ("X-Original-URL", "/v1/boats/boat-3"),
+        ("X-Rewrite-Url", "/v1/boats/boat-3"),
+    ] {
+        let more = [("authorization", bearer.as_str()), (name, value)];
+        let told = proxy.asks_with("GET", "/v1/boats/boat-1", &more);
+        assert_eq!(told.said(), (403, "ambiguous_request"), "{name}");
+    }
+    let told = proxy.asks(&scene.there.token, "GET", "/v1/boats/boat-1?_method=DELETE");
+    assert_eq!(told.said(), (403, "ambiguous_request"));
+    assert_eq!(counts(&scene), before, "nothing was decided, so nothing counts");
+    assert_eq!(proxy.asks(&scene.there.token, "GET", "/v1/boats/boat-1?x=_method").status, 204);
 }
 
 #[test]
