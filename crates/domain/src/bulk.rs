@@ -165,7 +165,8 @@ fn common(a: &[AccountId], b: &[AccountId]) -> usize {
             std::cmp::Ordering::Greater => drop(b.next()),
             std::cmp::Ordering::Equal => {
                 count += 1;
-                (a.next(), b.next());
+                a.next();
+                b.next();
             }
         }
     }

@@ -176,11 +176,14 @@ enum Fit {
     Ended(AssignmentEnd),
 }
 
+/// The roles and accounts that are left, and whether those are all.
+type Left = (Vec<RoleId>, Accounts, bool);
+
 /// What a grant leaves of the sets that assignments hold, each worked out once: thousands of people
 /// share few of them.
 struct Fitting<'g> {
     grant: &'g Grant,
-    known: BTreeMap<(SetIx, Option<SetIx>), (Vec<RoleId>, Accounts, bool)>,
+    known: BTreeMap<(SetIx, Option<SetIx>), Left>,
 }
 
 impl Fitting<'_> {
@@ -211,8 +214,7 @@ impl Fitting<'_> {
         if *same && in_time { Fit::Stays } else { Fit::Less }
     }
 
-    /// The roles and accounts that are left, and whether those are all.
-    fn left(&mut self, state: &State, row: &Assignment) -> &(Vec<RoleId>, Accounts, bool) {
+    fn left(&mut self, state: &State, row: &Assignment) -> &Left {
         let grant = self.grant;
         self.known.entry((row.roles, row.accounts)).or_insert_with(|| {
             let had = state.role_sets.get(row.roles);

@@ -357,6 +357,7 @@ fn fits(shape: &[Part], spelt: &str, target: &Target<'_>, reading: Reading) -> b
     segments.next().is_none()
 }
 
+#[expect(clippy::ptr_arg, reason = "one that is owned held a per cent sign")]
 fn is(segment: &Cow<'_, str>, folded: &str, spelt: &str, reading: Reading) -> bool {
     // What holds no per cent sign was borrowed.
     if !reading.decodes && matches!(segment, Cow::Owned(_)) {

@@ -316,9 +316,7 @@ impl Plain {
                 }
             }
             C::AssignMany { grant, many, .. } => {
-                if self.change_many(*grant, many) {
-                    left.insert(*grant);
-                }
+                left.extend(self.change_many(*grant, many).then_some(*grant));
             }
             C::SetAuto { grant, auto, .. } => self.set_auto(*grant, auto.as_ref(), &mut left),
             C::EndAccess { organisation, person } => {

@@ -216,7 +216,7 @@ impl Moves<'_> {
 
     /// The plan counts what the model counts pair by pair.
     fn pairs_agree(&self, id: GrantId, many: &Many, plan: &bulk::Plan) {
-        let m = &*self.m;
+        let m = self.m;
         let reached = m.reached(&m.grants[&id]);
         let wanted = m.meant(id, many).unwrap_or(reached);
         let has = |p: &PersonId, a: &AccountId| {
