@@ -364,14 +364,13 @@ fn spec(
     Ok(AssignmentSpec {
         person,
         roles: roles_of(state, grant, &body.roles)?,
-        accounts: accounts_of(state, grant, body.accounts),
+        accounts: accounts_named(state, grant, body.accounts.as_ref()),
         ends_at: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
     })
 }
 
-/// The accounts that somebody names; all unless any are. One that nobody has is not in the grant
-/// either.
-pub fn accounts_of(state: &World, grant: &Grant, named: Option<WireAccounts>) -> Accounts {
+/// The same for accounts: one that nobody has is not in the grant either.
+pub fn accounts_named(state: &World, grant: &Grant, named: Option<&WireAccounts>) -> Accounts {
     let by_name = |name: &String| {
         let found = state.words.find(Lookup::Account(grant.customer.organisation), name);
         found.map_or(AccountId::MAX, AccountId)
@@ -383,7 +382,7 @@ pub fn accounts_of(state: &World, grant: &Grant, named: Option<WireAccounts>) ->
 }
 
 /// A person of the provider, by Comity's identifier or the builder's.
-fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonId, Problem> {
+pub fn person_named(state: &World, grant: &Grant, named: &str) -> Result<PersonId, Problem> {
     let provider = grant.provider.organisation;
     let found = || state.words.find(Lookup::Member(provider), named).map(PersonId);
     named
@@ -433,6 +432,12 @@ pub struct Successor {
     ends_at: Option<String>,
 }
 
+/// Who follows, as the domain means it.
+pub fn successor(state: &World, grant: &Grant, s: &Successor) -> Result<AssignmentSpec, Problem> {
+    let (roles, accounts, ends_at) = (s.roles.clone(), s.accounts.clone(), s.ends_at.clone());
+    spec(state, grant, s.person, Assign { roles, accounts, ends_at })
+}
+
 /// With whom a removal goes.
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({ "successor": { "person": "per_01kf4e9ab7c3x8m2v5r6t0w1yz", "roles": ["clerk"] } })))]
@@ -469,16 +474,13 @@ pub async fn unassign(
             person_named(&state, grant, &named)?
         }
     };
-    let grant = match body {
+    let grant = match &body {
         None => None,
         Some(_) => Some(may::check_grant(&state, &who.0, Action::Unassign, id, app.now())?),
     };
     let unassign = || {
-        let successor = body.zip(grant).map(|(s, grant)| {
-            let wanted = Assign { roles: s.roles, accounts: s.accounts, ends_at: s.ends_at };
-            spec(&state, grant, s.person, wanted)
-        });
-        Ok(Command::Unassign { grant: id, person, successor: successor.transpose()? })
+        let next = body.as_ref().zip(grant).map(|(s, grant)| successor(&state, grant, s));
+        Ok(Command::Unassign { grant: id, person, successor: next.transpose()? })
     };
     let seen = who.seen(Versioned::Assignment(id, person));
     who.put_together(&app, seen, unassign).await?;

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::{Who, person};
-use crate::grants::{accounts_of, roles_of};
+use crate::grants::{accounts_named, roles_of};
 use crate::input::{Body, Path, Query, WireAccounts, instant};
 use crate::limits::Counted;
 use crate::openapi::values;
@@ -137,7 +137,7 @@ fn answer(
 fn inviting(state: &World, grant: &Grant, body: WireInviting) -> Result<Inviting, Problem> {
     Ok(Inviting {
         roles: roles_of(state, grant, &body.roles)?,
-        accounts: accounts_of(state, grant, body.accounts),
+        accounts: accounts_named(state, grant, body.accounts.as_ref()),
         ends_at: body.ends_at.map(|t| instant("ends_at", &t)).transpose()?,
     })
 }

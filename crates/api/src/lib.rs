@@ -17,6 +17,8 @@ mod amendments;
 mod auth;
 mod authzen;
 mod auto;
+mod bulk;
+mod candidates;
 mod checkpoints;
 mod confirm;
 mod docs;

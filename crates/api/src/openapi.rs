@@ -16,10 +16,10 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 use crate::{
-    access, amendments, authzen, auto, checkpoints, confirm, docs, doors, erasures, factors, feed,
-    grants, halts, imports, invitations, levels, locks, me, members, notices, oauth, offers,
-    organisations, platform, problem, requests, roles, sessions, settings, sign_in, signing_keys,
-    ssf, staged, webhooks,
+    access, amendments, authzen, auto, bulk, candidates, checkpoints, confirm, docs, doors,
+    erasures, factors, feed, grants, halts, imports, invitations, levels, locks, me, members,
+    notices, oauth, offers, organisations, platform, problem, requests, roles, sessions, settings,
+    sign_in, signing_keys, ssf, staged, webhooks,
 };
 
 /// What stands beside the handlers.
@@ -53,7 +53,7 @@ use crate::{
         platform::policy, platform::set_policy, levels::levels, levels::put_level, halts::halts, halts::lift_halt,
         organisations::set_standing, organisations::one, organisations::put,
         organisations::units, organisations::put_unit,
-        organisations::accounts, organisations::put_account, organisations::remove_account,
+        organisations::accounts, organisations::put_account, organisations::link_account, organisations::remove_account,
         roles::roles, roles::put_role, roles::delete_role,
         members::members, members::put_member, members::remove_member, members::make_enrolment, members::restore, doors::doors, factors::reset,
         access::read, access::end,
@@ -72,6 +72,7 @@ use crate::{
         grants::list, grants::one, grants::revoke, grants::narrow, grants::give_up,
         confirm::one, confirm::several,
         grants::assignments, grants::set_assignments, staged::preview, grants::assign, grants::unassign,
+        candidates::find, bulk::summary, bulk::bulk,
         auto::read, auto::preview, auto::set,
         invitations::list, invitations::invite, invitations::change, invitations::cancel, invitations::resend, invitations::approve,
         invitations::look, invitations::accept, invitations::decline, invitations::register, invitations::stop,

@@ -281,7 +281,7 @@ pub struct PutAccount {
 
 /// A thing inside a customer that can be shared on its own.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Account, examples(json!({ "id": "acct_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "boat-1", "name": "Boat 1", "unit": "north-pier", "etag": "\"1\"" })))]
+#[schema(as = Account, examples(json!({ "id": "acct_01kf4e9ab7c3x8m2v5r6t0w1yz", "external_id": "boat-1", "name": "Boat 1", "unit": "north-pier", "linked_group": null, "etag": "\"1\"" })))]
 pub struct ShownAccount {
     #[schema(value_type = values::AccountId)]
     id: AccountId,
@@ -292,6 +292,9 @@ pub struct ShownAccount {
     /// The builder's identifier of its unit; null for the default unit.
     #[schema(required)]
     unit: Option<String>,
+    /// The code that it shares with the accounts it belongs together with; null where it stands alone.
+    #[schema(required)]
+    linked_group: Option<String>,
     /// The version, as `ETag` and for `If-Match`.
     #[schema(required)]
     etag: Option<String>,
@@ -337,8 +340,46 @@ fn shown_account(state: &World, id: AccountId) -> Option<ShownAccount> {
         external_id: text(a.external),
         name: text(a.name),
         unit: state.units.get(a.unit).and_then(|u| u.external).map(text),
+        linked_group: a.linked.as_deref().map(str::to_owned),
         etag: etag(state, &Versioned::Account(id)),
     })
+}
+
+/// With what an account belongs together.
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({ "linked_group": "pair-7" })))]
+#[serde(deny_unknown_fields)]
+pub struct LinkAccount {
+    /// 1 to 64 of a-z, 0-9, _ and -; null for none.
+    linked_group: Option<String>,
+}
+
+/// Link an account with others.
+///
+/// Who may: provision, or an Admin of the organisation. Accounts of one code belong together: a bulk call of a partner that names
+/// one of them has to take the others along.
+#[utoipa::path(put, path = "/v1/organisations/{organisation}/accounts/{id}/linked-group", operation_id = "linkAccount", tag = "Provisioning", security(("key" = []), ("signIn" = [])),
+    request_body = LinkAccount,
+    responses((status = 200, description = "The account.", body = ShownAccount, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    extensions(("x-refusals" = json!("not_active version_conflict"))))]
+pub async fn link_account(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Path((named, external)): Path<(String, String)>,
+    Body(body): Body<LinkAccount>,
+) -> Result<Response, Problem> {
+    let id = organisation(&app.state(), &named)?;
+    let find =
+        |state: &World| state.words.find(Lookup::Account(id), external.trim()).map(AccountId);
+    let of = |found: Option<AccountId>| found.map_or(Versioned::Nothing, Versioned::Account);
+    let group = body.linked_group;
+    let command =
+        Command::LinkAccount { organisation: id, external: external.trim().to_owned(), group };
+    let done = who.edit(&app, of(find(&app.state())), command).await?;
+    let found = find(&done.state);
+    let shown =
+        found.and_then(|found| shown_account(&done.state, found)).ok_or_else(Problem::not_found)?;
+    Ok(tagged(StatusCode::OK, &done.state, &of(found), shown))
 }
 
 /// Remove an account.

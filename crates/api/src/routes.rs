@@ -10,10 +10,10 @@ use comity_app::App;
 
 use crate::limits::Limits;
 use crate::{
-    access, again, amendments, authzen, auto, checkpoints, confirm, docs, doors, erasures, factors,
-    feed, grants, halts, imports, input, invitations, levels, limits, locks, me, members, notices,
-    oauth, observe, offers, openapi, organisations, platform, problem, requests, roles, sessions,
-    settings, sign_in, signing_keys, ssf, staged, webhooks,
+    access, again, amendments, authzen, auto, bulk, candidates, checkpoints, confirm, docs, doors,
+    erasures, factors, feed, grants, halts, imports, input, invitations, levels, limits, locks, me,
+    members, notices, oauth, observe, offers, openapi, organisations, platform, problem, requests,
+    roles, sessions, settings, sign_in, signing_keys, ssf, staged, webhooks,
 };
 
 /// The largest body, in bytes.
@@ -63,6 +63,7 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/organisations/{organisation}/units", get(organisations::units))
         .route("/v1/organisations/{organisation}/units/{id}", put(organisations::put_unit))
         .route("/v1/organisations/{organisation}/accounts", get(organisations::accounts))
+        .route("/v1/organisations/{organisation}/accounts/{id}/linked-group", put(organisations::link_account))
         .route("/v1/organisations/{organisation}/accounts/{id}", put(organisations::put_account).delete(organisations::remove_account))
         .route("/v1/organisations/{organisation}/roles", get(roles::roles))
         .route("/v1/organisations/{organisation}/roles/{id}", put(roles::put_role).delete(roles::delete_role))
@@ -136,6 +137,9 @@ pub fn router_beside(app: Arc<App>, settings: &limits::Settings, beside: Router)
         .route("/v1/grants/{grant}/amend/summary", post(amendments::summary))
         .route("/v1/grants/{grant}/give-up", post(grants::give_up))
         .route("/v1/grants/{grant}/assignments", get(grants::assignments).put(grants::set_assignments))
+        .route("/v1/grants/{grant}/candidates", post(candidates::find))
+        .route("/v1/grants/{grant}/bulk", post(bulk::bulk))
+        .route("/v1/grants/{grant}/bulk/summary", post(bulk::summary))
         .route("/v1/grants/{grant}/auto", get(auto::read).put(auto::set))
         .route("/v1/grants/{grant}/auto/preview", post(auto::preview))
         .route("/v1/grants/{grant}/assignments/preview", post(staged::preview))

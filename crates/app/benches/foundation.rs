@@ -309,7 +309,7 @@ fn starts(folder: &Path, keys: &Keys, replayed: &State) {
     let began = Meter::now();
     let mut state = facts.follow();
     line("what follows from the facts", &began.told());
-    state.words = words;
+    state.speak(words);
     assert!(state == *replayed);
     drop((state, bytes));
     let head = reader.head().unwrap();

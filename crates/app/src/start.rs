@@ -138,7 +138,7 @@ fn from_snapshot(
             let gone = StoreError::Corrupt { seq: stood.seq, what: "the reading thread is gone" };
             texts.extend(half.join().unwrap_or(Err(gone))?);
         }
-        state.words = snapshot::words(texts);
+        state.speak(snapshot::words(texts));
         Ok::<State, StoreError>(state)
     })?;
     // With the rows after it the snapshot's edge has to come to the head's root: so its own root is

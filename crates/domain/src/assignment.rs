@@ -101,46 +101,71 @@ pub(crate) fn assign(
     put(d, id, &grant, spec)
 }
 
-fn put(d: &mut Draft<'_>, id: GrantId, grant: &Grant, spec: AssignmentSpec) -> Result<(), Refusal> {
-    let now = d.now();
-    if !grant.stands(now) {
-        return Err(Refusal::WrongState(grant.phase(now).code()));
-    }
-    if grant.auto.is_some() {
-        return Err(Refusal::AutoAssignEnabled);
-    }
+/// Whether anything can be given under a grant just now, whoever gets it.
+pub(crate) fn open(state: &State, id: GrantId, grant: &Grant) -> Result<(), Refusal> {
     let (customer, provider) = (grant.customer.organisation, grant.provider.organisation);
-    if d.state.is_locked(customer, provider, Some(spec.person))
-        || d.state.is_halted(id, Some(spec.person))
-    {
+    if state.is_locked(customer, provider, None) || state.is_halted(id, None) {
         return Err(Refusal::Locked);
     }
-    if !d.state.party_is_active(grant.customer) {
+    // A suspension stops what a lock stops.
+    if state.party_is_active(grant.customer) { Ok(()) } else { Err(Refusal::NotActive("customer")) }
+}
+
+/// Whether a person may have something under a grant: they are an active member of the right side,
+/// and no lock stands in the way.
+pub(crate) fn may_hold(
+    state: &State,
+    id: GrantId,
+    grant: &Grant,
+    person: PersonId,
+    field: &'static str,
+) -> Result<(), Refusal> {
+    let (customer, provider) = (grant.customer.organisation, grant.provider.organisation);
+    if state.is_locked(customer, provider, Some(person)) || state.is_halted(id, Some(person)) {
+        return Err(Refusal::Locked);
+    }
+    if !state.party_is_active(grant.customer) {
         return Err(Refusal::NotActive("customer")); // a suspension stops what a lock stops
     }
-    // Who came by an invitation stays what they are, and is given something else as anybody is.
-    let row = d.state.assignment_row(id, spec.person);
-    let external = row.is_some_and(|row| row.basis == Basis::Invited);
-    if external && !grant.lets_outsiders_in(&d.state) {
-        return Err(Refusal::ExternalNotAllowed);
+    let member = state.active_member(provider, person);
+    if member.is_some_and(|m| grant.provider.includes(provider, m.unit)) {
+        return Ok(());
     }
-    let member = d.state.active_member(provider, spec.person);
-    if !external && !member.is_some_and(|m| grant.provider.includes(provider, m.unit)) {
-        return Err(Refusal::invalid("person", "is no active member of this side of the grant"));
+    let who = if field == "people" { format!("name {person}, who ") } else { String::new() };
+    Err(Refusal::invalid(field, format!("{who}is no active member of this side of the grant")))
+}
+
+/// Whether these are roles of the grant, and at least one.
+pub(crate) fn roles_within(state: &State, grant: &Grant, roles: &[RoleId]) -> Result<(), Refusal> {
+    if roles.is_empty() {
+        return Err(Refusal::invalid("roles", "must name at least one role"));
     }
-    let (roles, accounts, ends_at) =
-        under(&d.state, grant, spec.roles, spec.accounts, spec.ends_at, now)?;
-    let known = d.state.assignment(id, spec.person);
-    let same = known.is_some_and(|a| {
-        a.roles == roles
-            && a.accounts == accounts
-            && a.row.ends_at == ends_at
-            && a.row.is_active(now)
-    });
-    if !same {
-        let person = spec.person;
-        let basis = if external { Basis::Invited } else { Basis::Individual };
-        d.emit(Event::Assigned { grant: id, person, roles, accounts, ends_at, basis });
+    if roles.iter().any(|r| !grant.pinned(*r).is_some_and(|p| state.role_lives(p))) {
+        return Err(Refusal::Widening("roles"));
+    }
+    Ok(())
+}
+
+/// Whether these are accounts of the grant, and at least one.
+pub(crate) fn accounts_within(
+    state: &State,
+    grant: &Grant,
+    accounts: &Accounts,
+) -> Result<(), Refusal> {
+    if accounts.is_empty() {
+        return Err(Refusal::invalid("accounts", "must be \"all\" or name at least one account"));
+    }
+    if grant.accounts.is_empty() {
+        return Err(Refusal::invalid("accounts", "of this grant are all gone; ask for new access"));
+    }
+    if let Accounts::List(list) = accounts {
+        let on_side = |a: &AccountId| {
+            let account = state.accounts.get(*a);
+            account.is_some_and(|a| grant.customer.includes(a.organisation, a.unit))
+        };
+        if !list.iter().all(on_side) || !grant.accounts.covers(accounts) {
+            return Err(Refusal::Widening("accounts"));
+        }
     }
     Ok(())
 }
@@ -157,27 +182,8 @@ pub(crate) fn under(
 ) -> Result<(Vec<RoleId>, Accounts, Instant), Refusal> {
     roles.sort();
     roles.dedup();
-    if roles.is_empty() {
-        return Err(Refusal::invalid("roles", "must name at least one role"));
-    }
-    if roles.iter().any(|r| !grant.pinned(*r).is_some_and(|p| state.role_lives(p))) {
-        return Err(Refusal::Widening("roles"));
-    }
-    if accounts.is_empty() {
-        return Err(Refusal::invalid("accounts", "must be \"all\" or name at least one account"));
-    }
-    if grant.accounts.is_empty() {
-        return Err(Refusal::invalid("accounts", "of this grant are all gone; ask for new access"));
-    }
-    if let Accounts::List(list) = &accounts {
-        let on_side = |a: &AccountId| {
-            let account = state.accounts.get(*a);
-            account.is_some_and(|a| grant.customer.includes(a.organisation, a.unit))
-        };
-        if !list.iter().all(on_side) || !grant.accounts.covers(&accounts) {
-            return Err(Refusal::Widening("accounts"));
-        }
-    }
+    roles_within(state, grant, &roles)?;
+    accounts_within(state, grant, &accounts)?;
     let ends_at = ends_at.unwrap_or(Instant::NEVER);
     if ends_at != Instant::NEVER && ends_at > grant.window.end {
         return Err(Refusal::Widening("ends_at"));
@@ -204,6 +210,68 @@ pub(crate) fn left_of(state: &State, grant: &Grant, accounts: &Accounts) -> Acco
                 .collect(),
         ),
     }
+}
+
+/// Everything that has to hold for one person on a grant, and on what basis they are on it then. Who
+/// came by an invitation stays what they are, and is given something else as anybody is.
+pub(crate) fn checked(
+    state: &State,
+    id: GrantId,
+    grant: &Grant,
+    spec: &AssignmentSpec,
+    now: Instant,
+) -> Result<Basis, Refusal> {
+    if !grant.stands(now) {
+        return Err(Refusal::WrongState(grant.phase(now).code()));
+    }
+    let row = state.own_row(id, spec.person);
+    let external = row.is_some_and(|row| row.basis == Basis::Invited);
+    if external {
+        let customer = grant.customer.organisation;
+        if state.is_locked(customer, grant.provider.organisation, Some(spec.person))
+            || state.is_halted(id, Some(spec.person))
+        {
+            return Err(Refusal::Locked);
+        }
+        if !state.party_is_active(grant.customer) {
+            return Err(Refusal::NotActive("customer"));
+        }
+        if !grant.lets_outsiders_in(state) {
+            return Err(Refusal::ExternalNotAllowed);
+        }
+    } else {
+        // A rule is for members; who came from outside is handled one by one beside it.
+        if grant.auto.is_some() {
+            return Err(Refusal::AutoAssignEnabled);
+        }
+        may_hold(state, id, grant, spec.person, "person")?;
+    }
+    under(state, grant, spec.roles.clone(), spec.accounts.clone(), spec.ends_at, now)?;
+    Ok(if external { Basis::Invited } else { Basis::Individual })
+}
+
+pub(crate) fn put(
+    d: &mut Draft<'_>,
+    id: GrantId,
+    grant: &Grant,
+    spec: AssignmentSpec,
+) -> Result<(), Refusal> {
+    let now = d.now();
+    let basis = checked(&d.state, id, grant, &spec, now)?;
+    let person = spec.person;
+    let (roles, accounts, ends_at) =
+        under(&d.state, grant, spec.roles, spec.accounts, spec.ends_at, now)?;
+    let known = d.state.assignment(id, person);
+    let same = known.is_some_and(|a| {
+        a.roles == roles
+            && a.accounts == accounts
+            && a.row.ends_at == ends_at
+            && a.row.is_active(now)
+    });
+    if !same {
+        d.emit(Event::Assigned { grant: id, person, roles, accounts, ends_at, basis });
+    }
+    Ok(())
 }
 
 /// Takes a person off a grant. A live grant keeps at least one person unless a successor is named

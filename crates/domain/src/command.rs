@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::application::{KeyUse, Policy};
 use crate::auto::AutoSpec;
+use crate::bulk::{Deed, Many};
 use crate::consent::Terms;
 use crate::event::{Event, Row};
 use crate::factor::{FreshPasskey, Proof};
@@ -337,6 +338,8 @@ pub enum Command {
         name: String,
         unit: Option<String>,
     },
+    /// Link an account with those of the same code, or with none.
+    LinkAccount { organisation: OrganisationId, external: String, group: Option<String> },
     /// Remove an account.
     RemoveAccount { organisation: OrganisationId, external: String },
     /// Define a role, or a new version of it.
@@ -424,6 +427,10 @@ pub enum Command {
     Unassign { grant: GrantId, person: PersonId, successor: Option<AssignmentSpec> },
     /// Put exactly these people on a grant, and take the others off it.
     SetAssignments { grant: GrantId, people: Vec<AssignmentSpec> },
+    /// Give accounts of a grant to many, or take them from many, as the plan of this token says.
+    /// Where other accounts are linked to those that are named, `linked` is the token by which the
+    /// caller takes them along.
+    AssignMany { grant: GrantId, many: Box<Many>, token: Digest32, linked: Option<Digest32> },
     /// Turn *Automatically add partner users* on, change it, or turn it off; `token` is the
     /// preview's.
     SetAuto { grant: GrantId, auto: Option<AutoSpec>, token: Digest32 },
@@ -534,6 +541,7 @@ impl Command {
             Self::PutOrganisation { .. } => "put_organisation",
             Self::PutUnit { .. } => "put_unit",
             Self::PutAccount { .. } => "put_account",
+            Self::LinkAccount { .. } => "link_account",
             Self::RemoveAccount { .. } => "remove_account",
             Self::PutRole { .. } => "put_role",
             Self::DeleteRole { .. } => "delete_role",
@@ -574,6 +582,10 @@ impl Command {
             Self::Assign { .. } => "assign",
             Self::Unassign { .. } => "unassign",
             Self::SetAssignments { .. } => "set_assignments",
+            Self::AssignMany { many, .. } => match many.deed {
+                Deed::Add { .. } => "assign_many",
+                Deed::Remove { .. } => "unassign_many",
+            },
             Self::SetAuto { .. } => "set_auto",
             Self::Invite(_) => "invite",
             Self::ResendInvitation { .. } => "resend_invitation",

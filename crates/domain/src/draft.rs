@@ -203,6 +203,7 @@ impl<'a> Draft<'a> {
             Event::AssignmentEnded { grant, .. } | Event::AssignmentSuspended { grant, .. } => {
                 *grant == id
             }
+            Event::UnassignedMany { grant, off, .. } => *grant == id && !off.is_empty(),
             Event::MemberStanding { person, standing: Standing::Suspended, .. } => {
                 self.state.own_row(id, *person).is_some()
             }

@@ -131,6 +131,8 @@ pub enum Event {
     },
     /// An account was renamed.
     AccountRenamed { account: AccountId, name: W },
+    /// An account belongs together with those of the same code; with none without one.
+    AccountLinked { account: AccountId, group: Option<Arc<str>> },
     /// An account was removed.
     AccountRemoved { account: AccountId },
     /// A role was made.
@@ -329,6 +331,34 @@ pub enum Event {
     AssignmentSuspended { grant: GrantId, person: PersonId },
     /// It ended.
     AssignmentEnded { grant: GrantId, person: PersonId, cause: AssignmentEnd },
+    /// Many got accounts of a grant: `new` were put on it, with these roles on these accounts and no
+    /// others; `more` have these accounts beside theirs, and their own roles unless `everybody` got
+    /// these. `pairs` of a person and an account are new.
+    AssignedMany {
+        grant: GrantId,
+        new: Vec<PersonId>,
+        more: Vec<PersonId>,
+        roles: Vec<RoleId>,
+        everybody: bool,
+        accounts: Accounts,
+        pairs: u64,
+    },
+    /// Many lost accounts of a grant: `off` had no others and are off it, `less` keep the rest as a
+    /// list. `pairs` of a person and an account ended.
+    UnassignedMany {
+        grant: GrantId,
+        off: Vec<PersonId>,
+        less: Vec<PersonId>,
+        accounts: Accounts,
+        pairs: u64,
+    },
+    /// The ceiling left less to many: these roles and these accounts are gone from what they have.
+    AssignmentsTrimmed {
+        grant: GrantId,
+        people: Vec<PersonId>,
+        roles: Vec<RoleId>,
+        accounts: Vec<AccountId>,
+    },
     /// All members of the provider, or those with one of these portal roles, are on it by a rule
     /// from now on, with these roles on all its accounts.
     AutoSet { grant: GrantId, roles: Vec<RoleId>, only: Option<BTreeSet<PortalRole>> },
@@ -507,6 +537,7 @@ impl Event {
             | E::UnitRenamed { .. }
             | E::AccountMade { .. }
             | E::AccountRenamed { .. }
+            | E::AccountLinked { .. }
             | E::RoleMade { .. }
             | E::PersonMade { .. }
             | E::PersonRenamed { .. }
@@ -593,6 +624,9 @@ impl Event {
             | E::AssignmentTrimmed { .. }
             | E::AssignmentSuspended { .. }
             | E::AssignmentEnded { .. }
+            | E::AssignedMany { .. } // as with one
+            | E::UnassignedMany { .. }
+            | E::AssignmentsTrimmed { .. }
             | E::AutoSet { .. } // perhaps narrower than before
             | E::AutoTrimmed { .. }
             | E::AutoSuspended { .. }
@@ -684,6 +718,7 @@ impl Event {
             | E::CustomerIdSet { .. }
             | E::SettingsChanged { .. }
             | E::UnitStanding { .. }
+            | E::AccountLinked { .. }
             | E::AccountRemoved { .. }
             | E::RoleMade { .. }
             | E::RoleChanged { .. }
@@ -721,6 +756,9 @@ impl Event {
             | E::AssignmentTrimmed { .. }
             | E::AssignmentSuspended { .. }
             | E::AssignmentEnded { .. }
+            | E::AssignedMany { .. }
+            | E::UnassignedMany { .. }
+            | E::AssignmentsTrimmed { .. }
             | E::AutoSet { .. }
             | E::AutoTrimmed { .. }
             | E::AutoSuspended { .. }
@@ -828,7 +866,7 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         E::UnitRenamed { unit, .. } | E::UnitStanding { unit, .. } => {
             to.extend(state.units.get(*unit).map(|u| u.organisation));
         }
-        E::AccountRenamed { account, .. } => {
+        E::AccountRenamed { account, .. } | E::AccountLinked { account, .. } => {
             to.extend(state.accounts.get(*account).map(|a| a.organisation));
         }
         E::AccountRemoved { .. } => {} // gone already: the draft names the owner
@@ -883,6 +921,9 @@ pub fn readers(state: &State, event: &Event) -> Vec<OrganisationId> {
         | E::AssignmentTrimmed { grant, .. }
         | E::AssignmentSuspended { grant, .. }
         | E::AssignmentEnded { grant, .. }
+        | E::AssignedMany { grant, .. }
+        | E::UnassignedMany { grant, .. }
+        | E::AssignmentsTrimmed { grant, .. }
         | E::AutoSet { grant, .. }
         | E::AutoTrimmed { grant, .. }
         | E::AutoSuspended { grant }

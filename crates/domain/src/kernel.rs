@@ -14,9 +14,9 @@ use crate::state::State;
 use crate::time::Instant;
 use crate::version::Seen;
 use crate::{
-    application, assignment, auto, direct, erasure, factor, first_run, grant, halt, invitation,
-    lock, offer, organisation, partner_id, person, request, role, session, settle, signing, stream,
-    webhook,
+    application, assignment, auto, bulk, direct, erasure, factor, first_run, grant, halt,
+    invitation, lock, offer, organisation, partner_id, person, request, role, session, settle,
+    signing, stream, webhook,
 };
 
 pub use crate::apply::row as apply;
@@ -91,6 +91,9 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
         C::PutAccount { organisation, external, name, unit } => {
             organisation::put_account(d, caller, organisation, &external, &name, unit)
         }
+        C::LinkAccount { organisation, external, group } => {
+            organisation::link_account(d, caller, organisation, &external, group)
+        }
         C::RemoveAccount { organisation, external } => {
             organisation::remove_account(d, caller, organisation, &external)
         }
@@ -163,6 +166,9 @@ fn dispatch(d: &mut Draft<'_>, caller: &Caller, command: Command) -> Result<(), 
             assignment::unassign(d, caller, grant, person, successor)
         }
         C::SetAssignments { grant, people } => assignment::set(d, caller, grant, people),
+        C::AssignMany { grant, many, token, linked } => {
+            bulk::carry_out(d, caller, grant, *many, (token, linked))
+        }
         C::SetAuto { grant, auto, token } => auto::set(d, caller, grant, auto, token),
         C::Invite(invite) => invitation::invite(d, caller, *invite),
         C::ResendInvitation { grant, invitation: id, token, sealed } => {

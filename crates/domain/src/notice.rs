@@ -282,12 +282,14 @@ struct About {
     /// Customer and provider, where there are two.
     sides: Option<(OrganisationId, OrganisationId)>,
     facts: Facts,
+    /// How many of the same it is.
+    count: u32,
     quiet: bool,
 }
 
 impl About {
     fn own(kind: Kind, facts: Facts) -> Self {
-        Self { kind, sides: None, facts, quiet: false }
+        Self { kind, sides: None, facts, count: 1, quiet: false }
     }
 
     fn told(&self, organisation: OrganisationId) -> Option<Notice> {
@@ -310,7 +312,7 @@ impl About {
             kind: self.kind,
             side,
             facts,
-            count: 1,
+            count: self.count,
             mail,
         })
     }
@@ -328,7 +330,7 @@ fn put(out: &mut Vec<Notice>, new: Notice) {
     fn same<T: PartialEq>(a: Option<T>, b: Option<T>) -> Option<T> {
         if a == b { a } else { None }
     }
-    known.count = known.count.saturating_add(1);
+    known.count = known.count.saturating_add(new.count);
     known.facts.request = same(known.facts.request, new.facts.request);
     known.facts.session = same(known.facts.session, new.facts.session);
     known.facts.person = same(known.facts.person, new.facts.person);
@@ -373,6 +375,10 @@ fn of(before: &State, row: &Row, event: &Event, after: &State) -> Option<About> 
         }
         E::AssignmentSuspended { grant, person } => on(of_grant(Kind::NoRoles, *grant), *person),
         E::AssignmentTrimmed { grant, person, .. } => on(of_grant(Kind::Trimmed, *grant), *person),
+        E::AssignmentsTrimmed { grant, people, .. } => {
+            let count = u32::try_from(people.len()).unwrap_or(u32::MAX);
+            of_grant(Kind::Trimmed, *grant).map(|about| About { count, ..about })
+        }
         E::SessionStarted { session: id, mode: Mode::ActAs, .. } => {
             session(after, Kind::ImpersonationStarted, *id)
         }
@@ -433,14 +439,14 @@ fn request(state: &State, kind: Kind, id: RequestId) -> Option<About> {
     let request = state.requests.get(id)?;
     let sides = Some((request.customer, request.provider.organisation));
     let facts = Facts { request: Some(id), ..Facts::default() };
-    Some(About { kind, sides, facts, quiet: false })
+    Some(About { kind, sides, facts, count: 1, quiet: false })
 }
 
 fn grant(state: &State, kind: Kind, id: GrantId) -> Option<About> {
     let grant = state.grants.get(id)?;
     let sides = Some((grant.customer.organisation, grant.provider.organisation));
     let facts = Facts { grant: Some(id), ..Facts::default() };
-    Some(About { kind, sides, facts, quiet: false })
+    Some(About { kind, sides, facts, count: 1, quiet: false })
 }
 
 fn invitation(state: &State, kind: Kind, id: InvitationId) -> Option<About> {

@@ -107,6 +107,9 @@ pub struct Account {
     pub external: WordId,
     /// Its name.
     pub name: WordId,
+    /// The code that it shares with the accounts it belongs together with: a bulk call that names
+    /// one of them is about all of them, and says so (V11).
+    pub linked: Option<Arc<str>>,
 }
 
 /// One side of a request or grant: a whole organisation or one unit of it.
@@ -322,6 +325,24 @@ pub(crate) fn put_account(
         external,
         name,
     });
+    Ok(())
+}
+
+/// Links an account with those of the same code, or with none. Nobody's access changes by it.
+pub(crate) fn link_account(
+    d: &mut Draft<'_>,
+    caller: &Caller,
+    organisation: OrganisationId,
+    external: &str,
+    group: Option<String>,
+) -> Result<(), Refusal> {
+    provision(d, caller, Action::PutAccount, organisation)?;
+    let group = group.map(|g| text::code("linked_group", &g)).transpose()?;
+    let account = d.state.words.find(Lookup::Account(organisation), external).map(AccountId);
+    let account = account.ok_or(Refusal::NotFound)?;
+    if d.state.accounts.get(account).is_some_and(|a| a.linked != group) {
+        d.emit(Event::AccountLinked { account, group });
+    }
     Ok(())
 }
 

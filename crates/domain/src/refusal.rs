@@ -61,6 +61,8 @@ pub enum Refusal {
     SameOrganisation,
     /// A removal would leave a live grant without anybody.
     LastUser,
+    /// Other accounts are linked to those that are named, and the caller did not take them along.
+    LinkedAccounts,
     /// All members are on the grant by a rule, so nobody is added, changed or removed alone.
     AutoAssignEnabled,
     /// A removal would leave an organisation without an administrator.
@@ -141,6 +143,7 @@ impl Refusal {
             Self::TooManyInvitations => "too_many_invitations",
             Self::SameOrganisation => "same_organisation",
             Self::LastUser => "last_user",
+            Self::LinkedAccounts => "linked_accounts",
             Self::AutoAssignEnabled => "auto_assign_enabled",
             Self::LastAdmin => "last_admin",
             Self::Locked => "locked",
@@ -185,6 +188,7 @@ impl Refusal {
             | Self::AlreadyInvited
             | Self::TooManyInvitations
             | Self::LastUser
+            | Self::LinkedAccounts
             | Self::AutoAssignEnabled
             | Self::LastAdmin
             | Self::Locked
@@ -273,6 +277,11 @@ impl Refusal {
             Self::SameOrganisation => "An organisation cannot let itself in.".into(),
             Self::LastUser => {
                 "This would leave the grant without anybody; assign a successor first.".into()
+            }
+            Self::LinkedAccounts => {
+                "Other accounts are linked to these and would be touched too; the summary names them: send its token \
+                 for them to go on."
+                    .into()
             }
             Self::AutoAssignEnabled => {
                 "All members are on this access automatically, so nobody is added, changed or removed alone; \

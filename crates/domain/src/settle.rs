@@ -4,9 +4,9 @@
 //! sessions to their rights, grants that nobody is left on), drawn from what the row touched. So a rule that narrows says only what it
 //! narrows; trimming and ending stand here once (inv06, inv09, inv14, inv20).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::assignment::{self, AssignmentEnd, AssignmentState, Basis};
+use crate::assignment::{Assignment, AssignmentEnd, AssignmentState, Basis};
 use crate::auto::AutoEnd;
 use crate::direct;
 use crate::draft::Draft;
@@ -18,7 +18,8 @@ use crate::organisation::Accounts;
 use crate::refusal::Refusal;
 use crate::rights;
 use crate::session::SessionState;
-use crate::state::{AssignmentView, State};
+use crate::state::State;
+use crate::table::SetIx;
 use crate::time::Instant;
 
 /// What follows, in the draft.
@@ -63,20 +64,45 @@ fn assignments(d: &mut Draft<'_>) {
             continue;
         };
         rule(d, *id, &grant);
-        let people: Vec<PersonId> = d.state.rows_on(*id).map(|(p, _)| p).collect();
-        for person in people {
-            // Twice: who has joined the provider is looked at again as the member that they are.
-            for _ in 0..2 {
-                if let Some(assignment) = d.state.assignment(*id, person)
-                    && let Some(event) = fit(&d.state, &grant, &assignment)
-                {
-                    d.emit(event);
-                }
+        trim(d, *id, &grant);
+        replaced(d, *id); // who came from outside, and is a member now
+    }
+}
+
+/// What everybody on a grant has to become under it. What is trimmed alike is said once: what a
+/// grant gives no more is gone from everybody, whatever else they have.
+fn trim(d: &mut Draft<'_>, id: GrantId, grant: &Grant) {
+    let mut fitting = Fitting { grant, known: BTreeMap::new() };
+    let on: Vec<(PersonId, Assignment)> =
+        d.state.rows_on(id).map(|(person, row)| (person, *row)).collect();
+    let mut alike: Vec<(PersonId, Assignment)> = Vec::new();
+    for (person, mut row) in on {
+        let mut fit = fitting.fit(&d.state, person, &row);
+        if matches!(fit, Fit::Joined) {
+            d.emit(Event::ExternalJoined { grant: id, person });
+            row.basis = Basis::Individual; // and is looked at as the member that they are
+            fit = fitting.fit(&d.state, person, &row);
+        }
+        match fit {
+            Fit::Stays | Fit::Joined => {}
+            Fit::Ended(cause) => d.emit(Event::AssignmentEnded { grant: id, person, cause }),
+            Fit::Suspended => d.emit(Event::AssignmentSuspended { grant: id, person }),
+            Fit::Less if row.ends_at == Instant::NEVER || row.ends_at <= grant.window.end => {
+                alike.push((person, row));
+            }
+            Fit::Less => {
+                let event = fitting.one(&d.state, id, person, &row);
+                d.emit(event);
             }
         }
-        if grant.auto.is_some() {
-            replaced(d, *id); // who came from outside, and is a member now
-        }
+    }
+    if let [(person, row)] = alike.as_slice() {
+        let event = fitting.one(&d.state, id, *person, row);
+        d.emit(event);
+    } else if !alike.is_empty() {
+        let (roles, accounts) = fitting.gone(&d.state, alike.iter().map(|(_, row)| row));
+        let people = alike.into_iter().map(|(person, _)| person).collect();
+        d.emit(Event::AssignmentsTrimmed { grant: id, people, roles, accounts });
     }
 }
 
@@ -140,48 +166,117 @@ fn lives(state: &State, grant: &Grant, account: AccountId) -> bool {
     state.accounts.get(account).is_some_and(|a| grant.customer.includes(a.organisation, a.unit))
 }
 
-/// What an assignment has to become under its grant, if not what it is.
-fn fit(state: &State, grant: &Grant, a: &AssignmentView) -> Option<Event> {
-    let (id, person) = (a.grant, a.person);
-    let provider = grant.provider.organisation;
-    let ended = |cause| Some(Event::AssignmentEnded { grant: id, person, cause });
-    match (a.row.basis, state.members.get(&(provider, person))) {
-        (Basis::Invited, None) if !grant.lets_outsiders_in(state) => {
-            return ended(AssignmentEnd::ExternalBarred);
+/// What becomes of an assignment under its grant.
+enum Fit {
+    Stays,
+    /// Who came from outside is a member of the provider now.
+    Joined,
+    Less,
+    Suspended,
+    Ended(AssignmentEnd),
+}
+
+/// The roles and accounts that are left, and whether those are all.
+type Left = (Vec<RoleId>, Accounts, bool);
+
+/// What a grant leaves of the sets that assignments hold, each worked out once: thousands of people
+/// share few of them.
+struct Fitting<'g> {
+    grant: &'g Grant,
+    known: BTreeMap<(SetIx, Option<SetIx>), Left>,
+}
+
+impl Fitting<'_> {
+    fn fit(&mut self, state: &State, person: PersonId, row: &Assignment) -> Fit {
+        let provider = self.grant.provider.organisation;
+        match (row.basis, state.members.get(&(provider, person))) {
+            (Basis::Invited, None) if !self.grant.lets_outsiders_in(state) => {
+                return Fit::Ended(AssignmentEnd::ExternalBarred);
+            }
+            (Basis::Invited, None) => {}
+            (_, None) => return Fit::Ended(AssignmentEnd::LeftProvider),
+            (_, Some(m)) if !self.grant.provider.includes(provider, m.unit) => {
+                return Fit::Ended(AssignmentEnd::LeftUnit);
+            }
+            (Basis::Invited, Some(_)) => return Fit::Joined,
+            (_, Some(_)) => {}
         }
-        (Basis::Invited, None) => {}
-        (_, None) => return ended(AssignmentEnd::LeftProvider),
-        (_, Some(m)) if !grant.provider.includes(provider, m.unit) => {
-            return ended(AssignmentEnd::LeftUnit);
+        let end = self.grant.window.end;
+        let (roles, accounts, same) = self.left(state, row);
+        if accounts.is_empty() {
+            return Fit::Ended(AssignmentEnd::AccountsGone);
         }
-        (Basis::Invited, Some(_)) => return Some(Event::ExternalJoined { grant: id, person }),
-        (_, Some(_)) => {}
+        if roles.is_empty() {
+            let already = row.state == AssignmentState::SuspendedNoRoles;
+            return if already { Fit::Stays } else { Fit::Suspended };
+        }
+        let in_time = row.ends_at == Instant::NEVER || row.ends_at <= end;
+        if *same && in_time { Fit::Stays } else { Fit::Less }
     }
-    let accounts = assignment::left_of(state, grant, &a.accounts);
-    if accounts.is_empty() {
-        return Some(Event::AssignmentEnded {
-            grant: id,
-            person,
-            cause: AssignmentEnd::AccountsGone,
-        });
+
+    fn left(&mut self, state: &State, row: &Assignment) -> &Left {
+        let grant = self.grant;
+        self.known.entry((row.roles, row.accounts)).or_insert_with(|| {
+            let had = state.role_sets.get(row.roles);
+            let given = |r: &RoleId| grant.pinned(*r).is_some_and(|p| state.role_lives(p));
+            let roles: Vec<RoleId> = had.iter().copied().filter(given).collect();
+            let accounts = match row.accounts {
+                None if grant.accounts.is_empty() => Accounts::List(BTreeSet::new()),
+                None => Accounts::All,
+                Some(set) => {
+                    let held = state.account_sets.get(set).iter().copied();
+                    Accounts::List(held.filter(|a| gives(state, grant, *a)).collect())
+                }
+            };
+            let whole = match (&accounts, row.accounts) {
+                (Accounts::List(left), Some(set)) => {
+                    left.len() == state.account_sets.get(set).len()
+                }
+                (accounts, _) => *accounts == Accounts::All,
+            };
+            let same = whole && roles.len() == had.len();
+            (roles, accounts, same)
+        })
     }
-    let roles: Vec<RoleId> = a
-        .roles
-        .iter()
-        .copied()
-        .filter(|r| grant.pinned(*r).is_some_and(|p| state.role_lives(p)))
-        .collect();
-    if roles.is_empty() {
-        let already = a.row.state == AssignmentState::SuspendedNoRoles;
-        return (!already).then_some(Event::AssignmentSuspended { grant: id, person });
+
+    fn one(&mut self, state: &State, id: GrantId, person: PersonId, row: &Assignment) -> Event {
+        let end = self.grant.window.end;
+        let (roles, accounts, _) = self.left(state, row).clone();
+        let ends_at =
+            if row.ends_at == Instant::NEVER { row.ends_at } else { row.ends_at.min(end) };
+        Event::AssignmentTrimmed { grant: id, person, roles, accounts, ends_at }
     }
-    let ends_at = if a.row.ends_at == Instant::NEVER {
-        Instant::NEVER
-    } else {
-        a.row.ends_at.min(grant.window.end)
+
+    /// Everything that these hold and the grant gives no more, sorted.
+    fn gone<'r>(
+        &self,
+        state: &State,
+        rows: impl Iterator<Item = &'r Assignment>,
+    ) -> (Vec<RoleId>, Vec<AccountId>) {
+        let sets: BTreeSet<_> = rows.map(|row| (row.roles, row.accounts)).collect();
+        let (mut roles, mut accounts) = (BTreeSet::new(), BTreeSet::new());
+        for key in sets {
+            let Some((left_roles, left, _)) = self.known.get(&key) else {
+                continue;
+            };
+            let had = state.role_sets.get(key.0).iter();
+            roles.extend(had.filter(|r| !left_roles.contains(r)));
+            if let (Some(set), Accounts::List(left)) = (key.1, left) {
+                let had = state.account_sets.get(set).iter();
+                accounts.extend(had.filter(|a| !left.contains(a)));
+            }
+        }
+        (roles.into_iter().collect(), accounts.into_iter().collect())
+    }
+}
+
+/// Whether a grant gives an account, and the account exists.
+fn gives(state: &State, grant: &Grant, account: AccountId) -> bool {
+    let listed = match &grant.accounts {
+        Accounts::All => true,
+        Accounts::List(list) => list.contains(&account),
     };
-    let same = roles == a.roles && accounts == a.accounts && ends_at == a.row.ends_at;
-    (!same).then_some(Event::AssignmentTrimmed { grant: id, person, roles, accounts, ends_at })
+    listed && lives(state, grant, account)
 }
 
 fn sessions(d: &mut Draft<'_>) {

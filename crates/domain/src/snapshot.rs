@@ -37,7 +37,7 @@ use crate::webhook::Webhook;
 
 /// The version of these bytes. A change of any type below raises it; `tests/it/snapshot.rs` notices
 /// one that was forgotten.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// Bytes that are no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +110,7 @@ facts! {
     ;
     follows:
     words,
+    names,
     memberships,
     assigned,
     customer_ids,
@@ -122,6 +123,7 @@ facts! {
     enrolments,
     roles_by_code,
     accounts_of,
+    linked,
     units_of,
     inactive_units,
     requests_to,
@@ -211,7 +213,7 @@ impl Facts {
     }
 }
 
-/// Words by the references of [`Facts::references`], each with whom it is about and its text; those
+/// Words by the references of [`Facts::references`], for [`State::speak`], each with whom it is about and its text; those
 /// that were erased are left out.
 #[must_use]
 pub fn words(texts: Vec<(Reference, About, Arc<str>)>) -> Words {
@@ -313,6 +315,8 @@ fn follow_places(state: &mut State) {
     let live = state.roles.rows().filter(|(_, r)| !r.deleted);
     state.roles_by_code = live.map(|(id, r)| ((r.organisation, r.code.clone()), id)).collect();
     state.accounts_of = set(state.accounts.rows().map(|(id, a)| (a.organisation, id)));
+    let linked = |(id, a): (AccountId, &Account)| Some((a.organisation, a.linked.clone()?, id));
+    state.linked = state.accounts.rows().filter_map(linked).collect();
     state.units_of = set(state.units.rows().map(|(id, u)| (u.organisation, id)));
     let inactive = state.units.rows().filter(|(_, u)| u.standing != Standing::Active);
     state.inactive_units = set(inactive.map(|(id, u)| (u.organisation, id)));

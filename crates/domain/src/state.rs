@@ -22,6 +22,7 @@ use crate::ids::{
 };
 use crate::invitation::Invitation;
 use crate::lock::{Lock, LockTarget};
+use crate::names::Names;
 use crate::organisation::{Account, Accounts, Organisation, Party, Standing, Unit};
 use crate::person::{Member, Person, SignIn};
 use crate::request::Request;
@@ -87,6 +88,8 @@ pub struct State {
     pub words: Words,
     /// Members, by organisation and person.
     pub members: OrdMap<(OrganisationId, PersonId), Member>,
+    /// Members by what they are called, over [`Self::words`].
+    pub(crate) names: Names,
     pub(crate) memberships: OrdSet<(PersonId, OrganisationId)>,
     pub(crate) past_members: OrdMap<(OrganisationId, PersonId), Instant>,
     pub(crate) assignments: OrdMap<(Slot, Slot), Assignment>,
@@ -102,6 +105,8 @@ pub struct State {
     pub(crate) enrolments: OrdMap<Digest32, PersonId>,
     pub(crate) roles_by_code: OrdMap<(OrganisationId, Arc<str>), RoleId>,
     pub(crate) accounts_of: OrdSet<(OrganisationId, AccountId)>,
+    /// Accounts that belong together, by their code.
+    pub(crate) linked: OrdSet<(OrganisationId, Arc<str>, AccountId)>,
     pub(crate) units_of: OrdSet<(OrganisationId, UnitId)>,
     pub(crate) inactive_units: OrdSet<(OrganisationId, UnitId)>,
     /// Who has asked or entered whom, and for whom: (person, customer, provider). Kept until the
@@ -182,6 +187,7 @@ impl Default for State {
             invitations: Table::default(),
             words: Words::default(),
             members: OrdMap::new(),
+            names: Names::default(),
             memberships: OrdSet::new(),
             past_members: OrdMap::new(),
             assignments: OrdMap::new(),
@@ -198,6 +204,7 @@ impl Default for State {
             enrolments: OrdMap::new(),
             roles_by_code: OrdMap::new(),
             accounts_of: OrdSet::new(),
+            linked: OrdSet::new(),
             units_of: OrdSet::new(),
             inactive_units: OrdSet::new(),
             dealt: OrdSet::new(),
@@ -625,6 +632,19 @@ impl State {
         organisation: OrganisationId,
     ) -> impl DoubleEndedIterator<Item = AccountId> + '_ {
         pairs(&self.accounts_of, organisation, AccountId::MIN, AccountId::MAX)
+    }
+
+    /// The accounts that an account belongs together with, itself among them; none where it stands
+    /// alone.
+    pub fn linked_with(&self, account: AccountId) -> impl Iterator<Item = AccountId> + '_ {
+        let known = self.accounts.get(account);
+        known.into_iter().flat_map(|a| Some((a.organisation, a.linked.clone()?))).flat_map(
+            |(organisation, group)| {
+                let key = |id| (organisation, group.clone(), id);
+                let range = key(AccountId::MIN)..=key(AccountId::MAX);
+                self.linked.range(range).map(|(_, _, id)| *id).collect::<Vec<_>>()
+            },
+        )
     }
 
     /// Units of an organisation.

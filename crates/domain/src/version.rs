@@ -95,7 +95,7 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
         }
         Versioned::Account(id) => {
             let a = state.accounts.get(*id)?;
-            Some(said("account", &(id, text(a.name), a.unit)))
+            Some(said("account", &(id, text(a.name), a.unit, &a.linked)))
         }
         Versioned::Role(id) => {
             let r = state.roles.get(*id).filter(|r| !r.deleted)?;
@@ -125,13 +125,10 @@ pub fn tag(state: &State, of: &Versioned) -> Option<String> {
         }
         Versioned::Assignments(grant) => {
             state.grants.get(*grant)?;
-            let mut people: Vec<PersonId> = state.assigned_to(*grant).map(|(p, _)| p).collect();
-            people.sort();
-            let rows: Vec<_> = people
-                .iter()
-                .filter_map(|p| state.assignment(*grant, *p))
-                .map(|a| (a.person, a.roles, a.accounts, (a.row.ends_at, a.row.basis, a.row.state)))
-                .collect();
+            // By the places of their sets, which differ if the sets do: thousands of people may
+            // have thousands of accounts each.
+            let mut rows: Vec<_> = state.assigned_to(*grant).collect();
+            rows.sort_by_key(|(person, _)| *person);
             Some(said("assignments", &(grant, rows)))
         }
     }

@@ -9,6 +9,7 @@ use crate::request::{Direction, Request, RequestPhase};
 use crate::state::State;
 use crate::time::Instant;
 
+mod candidates;
 mod doors;
 pub mod kept;
 mod partner_access;
@@ -16,6 +17,7 @@ pub mod portal;
 pub mod roles;
 mod staged;
 
+pub use candidates::{Candidate, Purpose, Sought, candidates};
 pub use doors::{Door, Shut, doors};
 pub use partner_access::{Counts, Stops, Word, counts, past_with, stops, stops_by_lock, words};
 pub use staged::Staged;

@@ -51,6 +51,7 @@ pub const CODES: &[Code] = &[
         409,
         "fifty within a day, one address five times within a day, or one sent again three times",
     ),
+    code("linked_accounts", 409, "other accounts are linked to these, and were not taken along"),
     code("last_user", 409, "nobody would be left on the grant"),
     code(
         "auto_assign_enabled",

@@ -12,7 +12,7 @@ use crate::harness::{Reply, request};
 use crate::may_routes::{CALLERS, Call, calls, make_room, routed, token};
 
 /// Routes that give no command of a known caller, with why.
-const NO_COMMAND: [(&str, &str, &str); 37] = [
+const NO_COMMAND: [(&str, &str, &str); 39] = [
     ("POST", "/v1/sign-in", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/second-factor", "nobody is signed in for it"),
     ("POST", "/v1/sign-in/passkey/begin", "nobody is signed in for it"),
@@ -39,6 +39,8 @@ const NO_COMMAND: [(&str, &str, &str); 37] = [
     ("POST", "/v1/requests/{request}/summary", "reads"),
     ("POST", "/v1/organisations/{organisation}/offers/summary", "reads"),
     ("POST", "/v1/grants/{grant}/amend/summary", "reads"),
+    ("POST", "/v1/grants/{grant}/bulk/summary", "reads"),
+    ("POST", "/v1/grants/{grant}/candidates", "reads"),
     ("POST", "/v1/grants/{grant}/auto/preview", "reads"),
     ("POST", "/v1/grants/{grant}/assignments/preview", "reads"),
     ("POST", "/oauth/introspect", "reads, and by what it is sent"),

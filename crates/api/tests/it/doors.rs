@@ -73,6 +73,8 @@ pub struct There {
     pub offering: String,
     /// The hash of what Ana would make of `grant` by [`amending`].
     pub amending: String,
+    /// The hash of what Pia would do on `grant` by [`bulk`].
+    pub bulk: String,
     /// The token of what Pia would have by turning the rule on for `grant`.
     pub auto: String,
     /// The version of Marina Bay's settings.
@@ -152,6 +154,8 @@ impl Scene {
         there.offer = text(&town.post(ana, path, &offer).ok()["id"]);
         let path = format!("/v1/grants/{}/amend/summary", there.grant);
         there.amending = text(&town.post(ana, &path, &amending()).ok()["summary"]);
+        let path = format!("/v1/grants/{}/bulk/summary", there.grant);
+        there.bulk = text(&town.post(pia, &path, &bulk()).ok()["summary"]);
         let path = format!("/v1/grants/{}/auto/preview", there.grant);
         let rule = json!({ "auto": { "roles": ["clerk"] } });
         there.auto = text(&town.post(pia, &path, &rule).ok()["token"]);
@@ -231,6 +235,11 @@ pub fn terms() -> Value {
 /// What becomes of a grant.
 pub fn amending() -> Value {
     json!({ "days": 90 })
+}
+
+/// Who gets an account of a grant.
+pub fn bulk() -> Value {
+    json!({ "action": "add", "people": ["sven", "hugo"], "accounts": ["boat-1"], "roles": ["clerk"] })
 }
 
 /// Asks to come in.

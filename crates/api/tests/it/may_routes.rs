@@ -12,7 +12,7 @@ use comity_domain::command::{Door, Principal};
 use comity_domain::ids::{PasskeyId, SignInId};
 use serde_json::{Value, json};
 
-use crate::doors::{Scene, amending, terms};
+use crate::doors::{Scene, amending, bulk, terms};
 use crate::harness::{PASSWORD, request};
 
 /// One call: a route with what a fitting caller would send.
@@ -96,6 +96,7 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("PUT", "/v1/organisations/{organisation}/units/{id}", Some(json!({ "name": "Pier", "active": true }))),
         ("GET", "/v1/organisations/{organisation}/accounts", None),
         ("PUT", "/v1/organisations/{organisation}/accounts/{id}", Some(json!({ "name": "Boat" }))),
+        ("PUT", "/v1/organisations/{organisation}/accounts/{id}/linked-group", Some(json!({ "linked_group": "pair-7" }))),
         ("DELETE", "/v1/organisations/{organisation}/accounts/{id}", None),
         ("GET", "/v1/organisations/{organisation}/roles", None),
         ("PUT", "/v1/organisations/{organisation}/roles/{id}", Some(json!({ "name": "Clerk", "permissions": ["bookings:read"] }))),
@@ -186,6 +187,9 @@ pub fn calls(scene: &Scene) -> Vec<Call> {
         ("POST", "/v1/grants/{grant}/auto/preview", Some(json!({ "auto": { "roles": ["clerk"] } }))),
         ("POST", "/v1/grants/{grant}/assignments/preview", Some(json!({ "people": [
             { "person": scene.person("hugo@harbor-help"), "roles": ["clerk"] }] }))),
+        ("POST", "/v1/grants/{grant}/candidates", Some(json!({ "action": "add", "accounts": ["boat-1"], "q": "h" }))),
+        ("POST", "/v1/grants/{grant}/bulk", Some(json!({ "summary": there.bulk, "terms": bulk() }))),
+        ("POST", "/v1/grants/{grant}/bulk/summary", Some(bulk())),
         ("PUT", "/v1/grants/{grant}/assignments/{person}", Some(assign)),
         ("DELETE", "/v1/grants/{grant}/assignments/{person}", None),
         ("GET", "/v1/grants/{grant}/invitations", None),

@@ -325,7 +325,7 @@ pub(crate) fn drop_assignments(state: &mut State, grant: GrantId) {
     }
 }
 
-fn drop_assignment(state: &mut State, grant: GrantId, person: PersonId) {
+pub(super) fn drop_assignment(state: &mut State, grant: GrantId, person: PersonId) {
     if let (Some(g), Some(p)) = (state.grants.slot(grant), state.people.slot(person)) {
         state.assignments.remove(&(g, p));
         state.assigned.remove(&(p, g));
@@ -393,7 +393,7 @@ pub(super) fn assignments(
     touched.people.insert(*person);
 }
 
-fn change_assignment(
+pub(super) fn change_assignment(
     state: &mut State,
     grant: GrantId,
     person: PersonId,

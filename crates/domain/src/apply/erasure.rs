@@ -11,10 +11,13 @@ use super::factors::end_factors;
 use super::people::{end_enrolment, raise_epoch};
 use super::{Context, Touched};
 
-/// Every word about `subject` leaves the memory and the lookups. A replay of a log whose words are
+/// Every word about `subject` leaves the memory, the lookups and the search. A replay of a log whose words are
 /// gone from the file finds nothing to drop, and comes out at the same state.
 pub(super) fn erased(state: &mut State, c: &Context<'_>, subject: Subject, touched: &mut Touched) {
-    state.words.erase(subject);
+    match subject {
+        Subject::Person(person) => state.named_anew(person, |state| state.words.erase(subject)),
+        _ => state.words.erase(subject),
+    }
     state.erased.insert(subject, c.seq);
     if let Subject::Person(person) = subject {
         let dealt: Vec<_> = state.dealings(person).collect();

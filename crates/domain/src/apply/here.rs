@@ -2,7 +2,7 @@
 
 use crate::application::{Application, Key};
 use crate::event::Event;
-use crate::ids::{GrantId, OrganisationId, PersonId, RoleId};
+use crate::ids::{AccountId, GrantId, OrganisationId, PersonId, RoleId};
 use crate::organisation::{Account, Organisation, Settings, Standing, Unit};
 use crate::role::Role;
 use crate::signing::{self, KeyPhase, SigningKey};
@@ -177,9 +177,19 @@ pub(super) fn organisations(
         Event::AccountMade { organisation, unit, account, external, name } => {
             let external = c.indexed(state, *external, Lookup::Account(*organisation), account.0);
             let name = c.word(state, *name);
-            let made = Account { organisation: *organisation, unit: *unit, external, name };
+            let (organisation, unit) = (*organisation, *unit);
+            let made = Account { organisation, unit, external, name, linked: None };
             state.accounts.insert(*account, made);
-            state.accounts_of.insert((*organisation, *account));
+            state.accounts_of.insert((organisation, *account));
+        }
+        Event::AccountLinked { account, group } => {
+            if let Some(known) = state.accounts.get(*account).cloned() {
+                unlink(state, *account, &known);
+                if let Some(group) = group {
+                    state.linked.insert((known.organisation, group.clone(), *account));
+                }
+                state.accounts.change(*account, |a| a.linked.clone_from(group));
+            }
         }
         Event::AccountRenamed { account, name } => {
             let name = c.word(state, *name);
@@ -189,6 +199,7 @@ pub(super) fn organisations(
         }
         Event::AccountRemoved { account } => {
             if let Some(gone) = state.accounts.get(*account).cloned() {
+                unlink(state, *account, &gone);
                 state.words.drop(gone.external);
                 state.words.drop(gone.name);
                 state.accounts_of.remove(&(gone.organisation, *account));
@@ -253,5 +264,11 @@ fn drop_from_members(state: &mut State, organisation: OrganisationId, role: Role
         if let Some(member) = state.members.get_mut(&(organisation, person)) {
             member.roles.retain(|r| *r != role);
         }
+    }
+}
+
+fn unlink(state: &mut State, id: AccountId, account: &Account) {
+    if let Some(group) = &account.linked {
+        state.linked.remove(&(account.organisation, group.clone(), id));
     }
 }

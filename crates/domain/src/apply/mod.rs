@@ -22,6 +22,7 @@ mod erasure;
 mod factors;
 mod here;
 mod invitations;
+mod many;
 mod people;
 mod stays;
 mod telling;
@@ -139,6 +140,7 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::UnitStanding { .. }
         | E::AccountMade { .. }
         | E::AccountRenamed { .. }
+        | E::AccountLinked { .. }
         | E::AccountRemoved { .. } => here::organisations(state, c, event, touched),
         E::RoleMade { .. } | E::RoleChanged { .. } | E::RoleDeleted { .. } => {
             here::roles(state, event, touched);
@@ -185,6 +187,9 @@ pub(crate) fn event(state: &mut State, c: &Context<'_>, event: &Event, touched: 
         | E::AssignmentSuspended { .. }
         | E::AssignmentEnded { .. }
         | E::ExternalJoined { .. } => access::assignments(state, c, event, touched),
+        E::AssignedMany { .. } | E::UnassignedMany { .. } | E::AssignmentsTrimmed { .. } => {
+            many::assignments(state, event, touched);
+        }
         E::AutoSet { .. }
         | E::AutoTrimmed { .. }
         | E::AutoSuspended { .. }

@@ -31,9 +31,11 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
         }
         Event::PersonRenamed { person, name } => {
             let name = c.word(state, *name);
-            let old = state.people.get(*person).map(|p| p.name);
-            state.people.change(*person, |p| p.name = name);
-            old.into_iter().for_each(|w| state.words.drop(w));
+            state.named_anew(*person, |state| {
+                let old = state.people.get(*person).map(|p| p.name);
+                state.people.change(*person, |p| p.name = name);
+                old.into_iter().for_each(|w| state.words.drop(w));
+            });
         }
         Event::EmailVerified { person } => {
             if let Some(email) = state.people.get(*person).map(|p| p.email) {
@@ -54,6 +56,7 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
             };
             state.members.insert((*organisation, *person), member);
             state.memberships.insert((*person, *organisation));
+            state.name(*organisation, *person);
             touched.people.insert(*person); // who came from outside, or works there for a partner
             super::auto::attended_again(state, *organisation, *person, c.at);
         }
@@ -91,6 +94,7 @@ pub(super) fn people(state: &mut State, c: &Context<'_>, event: &Event, touched:
             super::auto::attended_again(state, *organisation, *person, c.at);
         }
         Event::MemberLeft { organisation, person } => {
+            state.unname(*organisation, *person);
             if let Some(gone) = state.members.remove(&(*organisation, *person)) {
                 state.words.drop(gone.external);
             }

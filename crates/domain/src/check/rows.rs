@@ -79,6 +79,9 @@ impl Step<'_> {
             Event::AssignmentEnded { grant, person, cause: AssignmentEnd::Removed } => {
                 self.last_user(*grant, *person);
             }
+            Event::UnassignedMany { grant, off, .. } => {
+                off.iter().for_each(|person| self.last_user(*grant, *person));
+            }
             Event::AutoSet { grant, .. } => self.last_of_rule(*grant),
             Event::AutoCleared { grant, cause: AutoEnd::SwitchedOff } => self.switched_off(*grant),
             Event::MemberChanged { organisation, person, .. }
@@ -272,6 +275,9 @@ impl Step<'_> {
             | Event::AssignmentTrimmed { grant, .. }
             | Event::AssignmentSuspended { grant, .. }
             | Event::AssignmentEnded { grant, .. }
+            | Event::AssignedMany { grant, .. }
+            | Event::UnassignedMany { grant, .. }
+            | Event::AssignmentsTrimmed { grant, .. }
             | Event::AutoSet { grant, .. }
             | Event::AutoTrimmed { grant, .. }
             | Event::AutoSuspended { grant }

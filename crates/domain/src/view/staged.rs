@@ -32,6 +32,14 @@ impl Staged {
                 Event::AssignmentEnded { grant: of, person, .. } if *of == grant => {
                     staged.taken_off.push(*person);
                 }
+                Event::AssignedMany { grant: of, new, more, .. } if *of == grant => {
+                    staged.put_on.extend(new);
+                    staged.changed.extend(more);
+                }
+                Event::UnassignedMany { grant: of, off, less, .. } if *of == grant => {
+                    staged.taken_off.extend(off);
+                    staged.changed.extend(less);
+                }
                 Event::MembershipSuperseded { person, .. } => staged.superseded.push(*person),
                 _ => {}
             }

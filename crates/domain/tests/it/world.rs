@@ -202,7 +202,7 @@ impl World {
         });
         let words = snapshot::words(texts.collect());
         let mut state = facts.follow();
-        state.words = words;
+        state.speak(words);
         state
     }
 

@@ -123,7 +123,7 @@ fn inv24_a_state_without_words_is_filled_from_the_table_and_an_erased_word_is_mi
     let filled = |facts: Facts| {
         let words = reader.words(&wanted).unwrap();
         let mut state = facts.follow();
-        state.words = snapshot::words(words);
+        state.speak(snapshot::words(words));
         state
     };
     assert!(filled(facts.clone()) == live);

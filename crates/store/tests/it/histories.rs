@@ -37,7 +37,7 @@ fn from_a_snapshot(reader: &Reader, state: &State) -> State {
     let wanted = facts.references();
     let words = reader.words(&wanted).unwrap();
     let mut loaded = facts.follow();
-    loaded.words = snapshot::words(words);
+    loaded.speak(snapshot::words(words));
     loaded
 }
 

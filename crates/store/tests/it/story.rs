@@ -421,6 +421,32 @@ pub fn odd_rows(after: u64, at: Instant) -> Vec<Row> {
         ]
         .map(|cause| Event::AssignmentEnded { grant, person, cause }),
     );
+    let (role, account) = (RoleId(15), AccountId(16));
+    events.extend([
+        Event::AssignedMany {
+            grant,
+            new: vec![person],
+            more: Vec::new(),
+            roles: vec![role],
+            everybody: true,
+            accounts: Accounts::List([account].into()),
+            pairs: 1,
+        },
+        Event::UnassignedMany {
+            grant,
+            off: vec![person],
+            less: Vec::new(),
+            accounts: Accounts::All,
+            pairs: 1_000,
+        },
+        Event::AccountLinked { account, group: Some("pair-7".into()) },
+        Event::AssignmentsTrimmed {
+            grant,
+            people: vec![person],
+            roles: vec![role],
+            accounts: vec![account],
+        },
+    ]);
     events.extend(
         [
             SessionEnd::Closed,

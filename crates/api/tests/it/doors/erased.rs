@@ -138,6 +138,7 @@ fn read_all(scene: &Scene, canary: &Canary) -> Vec<Reply> {
             ("{request}", vec![&canary.request, &canary.denied]),
             ("{grant}", vec![&canary.grant]),
             ("{session}", vec![&canary.session, &scene.there.session]),
+            ("{id}", vec!["ana", "hugo"]),
             ("{file}", vec!["page.js"]),
             ("{import}", vec!["imp_of-nobody"]),
             ("{stream}", vec![&scene.there.stream]),

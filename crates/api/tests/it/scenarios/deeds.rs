@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::names::{Fault, Played, Saved, Stage, Stay, sorted, wire, wrong};
-use super::story::{AccountNames, Act, Amended, Asked, Given, Offered, Shows, Successor};
+use super::story::{AccountNames, Act, Amended, Asked, Bulk, Given, Offered, Shows, Successor};
 use crate::harness::{text, time};
 use crate::town::Member;
 
@@ -25,6 +25,11 @@ impl Stage {
                 let body =
                     json!({ "name": format!("Unit {unit}"), "active": active.unwrap_or(true) });
                 self.say(token, "PUT", &at(organisation, &format!("/units/{unit}")), Some(body))?;
+            }
+            Act::LinkAccount { organisation, account, group } => {
+                let body = json!({ "linked_group": group });
+                let path = at(organisation, &format!("/accounts/{account}/linked-group"));
+                self.say(token, "PUT", &path, Some(body))?;
             }
             Act::PutAccount { organisation, account, unit } => {
                 let body = json!({ "name": format!("Account {account}"), "unit": unit });
@@ -128,6 +133,7 @@ impl Stage {
             Act::Enter { .. } | Act::CloseSession { .. } | Act::EndSession { .. } => {
                 return self.about_sessions(who, token, act);
             }
+            Act::ExpectBulk { .. } => return self.planned(token, act),
             _ => self.about_grants(token, act)?,
         }
         Ok(None)
@@ -469,6 +475,21 @@ impl Stage {
                 });
                 self.say(token, "DELETE", &path, body.transpose()?)?;
             }
+            Act::Bulk(bulk) => {
+                let (path, terms) = self.many(bulk)?;
+                let seen = self.say(token, "POST", &format!("{path}/summary"), Some(terms.clone()));
+                let seen = seen.unwrap_or_default();
+                let summary = match &bulk.summary {
+                    Some(saved) => json!(self.hash(saved)?),
+                    None if bulk.unseen || seen.is_null() => json!("0".repeat(64)),
+                    None => seen["summary"].clone(),
+                };
+                let mut body = json!({ "summary": summary, "terms": terms });
+                if bulk.take_along {
+                    body["linked_token"] = seen["linked_token"].clone();
+                }
+                self.say(token, "POST", &path, Some(body))?;
+            }
             Act::SetAuto { grant, roles, only, stale, gains, loses } => {
                 let path = format!("/v1/grants/{}/auto", self.grant(grant)?);
                 let rule = roles.as_ref().map(|roles| json!({ "roles": roles, "only": only }));
@@ -506,6 +527,57 @@ impl Stage {
             other => return wrong(format!("{other:?} is not played here")),
         }
         Ok(())
+    }
+
+    fn many(&self, bulk: &Bulk) -> Played<(String, Value)> {
+        let path = format!("/v1/grants/{}/bulk", self.grant(&bulk.grant)?);
+        let people =
+            bulk.members.iter().map(|m| self.person(m)).collect::<Played<Vec<String>>>()?;
+        let mut terms =
+            json!({ "action": bulk.action, "people": people, "accounts": wire(&bulk.accounts) });
+        if !bulk.roles.is_empty() {
+            terms["roles"] = json!(bulk.roles);
+        }
+        if bulk.everybody {
+            terms["everybody"] = json!(true);
+        }
+        if let Some(s) = &bulk.successor {
+            let person = self.person(&s.member)?;
+            terms["successor"] =
+                json!({ "person": person, "roles": s.roles, "accounts": wire(&s.accounts) });
+        }
+        Ok((path, terms))
+    }
+
+    fn planned(&self, token: &str, act: &Act) -> Played<Option<Saved>> {
+        let Act::ExpectBulk {
+            bulk,
+            created,
+            unchanged,
+            ended,
+            rule_lost,
+            superseded,
+            last_user,
+            linked,
+        } = act
+        else {
+            return Ok(None);
+        };
+        let (path, terms) = self.many(bulk)?;
+        let plan = self.say(token, "POST", &format!("{path}/summary"), Some(terms))?;
+        let who = superseded
+            .as_ref()
+            .map(|s| s.iter().map(|m| self.person(m)).collect::<Played<Vec<String>>>());
+        let ids: Vec<&Value> =
+            plan["superseded"].as_array().into_iter().flatten().map(|p| &p["id"]).collect();
+        let fits = created.is_none_or(|n| plan["created"] == n)
+            && unchanged.is_none_or(|n| plan["unchanged"] == n)
+            && ended.is_none_or(|n| plan["ended"] == n)
+            && rule_lost.is_none_or(|n| plan["rule_lost"] == n)
+            && who.transpose()?.is_none_or(|who| json!(who) == json!(ids))
+            && last_user.is_none_or(|last| plan["last_user"] == last)
+            && linked.as_ref().is_none_or(|l| plan["linked"] == json!(l));
+        if fits { Ok(Some(Saved::Hash(text(&plan["summary"])))) } else { wrong(plan.to_string()) }
     }
 
     // -- sessions -----------------------------------------------------------------------------------

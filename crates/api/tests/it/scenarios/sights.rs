@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::names::{Fault, Played, Stage, sorted, wire, wrong};
-use super::story::{Act, Span};
+use super::story::{Act, CandidateRow, Span};
 use crate::harness::{instant, text};
 
 /// Nothing if `wanted` is left open or is what there is.
@@ -31,6 +31,7 @@ impl Stage {
             Act::ExpectRequest { .. } => self.one_request(who, token, act),
             Act::ExpectGrant { .. } => self.one_grant(token, act),
             Act::ExpectAssigned { .. } => self.assigned(token, act),
+            Act::ExpectCandidates { .. } => self.candidates(token, act),
             Act::ExpectSession { .. } => self.one_session(who, token, act),
             Act::ExpectTenants { customers } => self.tenants(token, customers),
             Act::ExpectDoors { .. } => self.doors(token, act),
@@ -277,6 +278,31 @@ impl Stage {
             same("accounts", row.accounts.as_ref().map(wire), &got["accounts"])?;
         }
         Ok(())
+    }
+
+    fn candidates(&self, token: &str, act: &Act) -> Played {
+        let Act::ExpectCandidates { grant, action, accounts, q, rows } = act else {
+            return Ok(());
+        };
+        let path = format!("/v1/grants/{}/candidates", self.grant(grant)?);
+        let mut asked = json!({ "action": action, "accounts": wire(accounts), "limit": 2 });
+        if let Some(q) = q {
+            asked["q"] = json!(q);
+        }
+        let mut there = Vec::new();
+        loop {
+            let page = self.done(&self.town.post(token, &path, &asked))?;
+            there.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page.get("next") {
+                Some(next) => asked["cursor"] = next.clone(),
+                None => break,
+            }
+        }
+        let there: Vec<Value> =
+            there.iter().map(|c| json!([c["person"]["id"], c["held"], c["of"]])).collect();
+        let row = |r: &CandidateRow| Ok(json!([self.person(&r.member)?, r.k, r.n]));
+        let rows = rows.iter().map(row).collect::<Played<Vec<Value>>>()?;
+        must("candidates", rows, there)
     }
 
     // -- the feed of events -------------------------------------------------------------------------

@@ -57,9 +57,14 @@ impl Plain {
                 };
                 if self.account_named(*organisation, external).is_none() {
                     let unit = self.unit_named(*organisation, unit.as_deref());
-                    let account = Account { org: *organisation, unit, external: external.clone() };
+                    let (org, external) = (*organisation, external.clone());
+                    let account = Account { org, unit, external, linked: None };
                     self.accounts.insert(made(row, new).unwrap(), account);
                 }
+            }
+            C::LinkAccount { organisation, external, group } => {
+                let id = self.account_named(*organisation, external).unwrap();
+                self.accounts.get_mut(&id).unwrap().linked.clone_from(group);
             }
             C::RemoveAccount { organisation, external } => {
                 let id = self.account_named(*organisation, external).unwrap();
@@ -310,6 +315,9 @@ impl Plain {
                     left.insert(*grant);
                 }
             }
+            C::AssignMany { grant, many, .. } => {
+                left.extend(self.change_many(*grant, many).then_some(*grant));
+            }
             C::SetAuto { grant, auto, .. } => self.set_auto(*grant, auto.as_ref(), &mut left),
             C::EndAccess { organisation, person } => {
                 self.end_access(*organisation, *person, &mut left)
@@ -415,7 +423,7 @@ impl Plain {
         self.grants.insert(id, grant);
     }
 
-    fn put(&mut self, id: GrantId, spec: &AssignmentSpec) {
+    pub(super) fn put(&mut self, id: GrantId, spec: &AssignmentSpec) {
         let wanted = Assignment {
             roles: spec.roles.iter().copied().collect(),
             accounts: listed(&spec.accounts),
@@ -460,6 +468,7 @@ impl Plain {
             org: a.organisation,
             unit: a.unit,
             external: text(a.external),
+            linked: a.linked.as_deref().map(Into::into),
         };
         let role = |r: &comity_domain::role::Role| Role {
             org: r.organisation,

@@ -383,7 +383,7 @@ impl Moves<'_> {
 
     // -- assignments ----------------------------------------------------------------------------------
 
-    fn spec(&mut self, g: &Grant) -> Option<AssignmentSpec> {
+    pub(super) fn spec(&mut self, g: &Grant) -> Option<AssignmentSpec> {
         let wild = self.rng.percent(7);
         let fits = |m: &super::plain::Member| {
             wild || (m.active && g.provider_unit.is_none_or(|u| u == m.unit))

@@ -295,6 +295,9 @@ impl Taken<'_> {
                 | Event::AssignmentTrimmed { grant, .. }
                 | Event::AssignmentSuspended { grant, .. }
                 | Event::AssignmentEnded { grant, .. }
+                | Event::AssignedMany { grant, .. }
+                | Event::UnassignedMany { grant, .. }
+                | Event::AssignmentsTrimmed { grant, .. }
                 | Event::AutoSet { grant, .. }
                 | Event::AutoTrimmed { grant, .. }
                 | Event::AutoSuspended { grant }
@@ -327,6 +330,9 @@ impl Taken<'_> {
                 | Event::AssignmentEnded { grant, person, .. }
                 | Event::AssignmentSuspended { grant, person } => {
                     covered.extend(of(*grant, *person));
+                }
+                Event::UnassignedMany { grant, off, .. } => {
+                    covered.extend(off.iter().flat_map(|person| of(*grant, *person)));
                 }
                 Event::OrganisationStanding { organisation, standing }
                     if *standing != Standing::Active =>
@@ -416,7 +422,9 @@ impl Taken<'_> {
     }
 
     fn inv16_last_user(&self) {
-        if let Command::SetAssignments { grant, .. } | Command::SetAuto { grant, .. } = self.command
+        if let Command::SetAssignments { grant, .. }
+        | Command::SetAuto { grant, .. }
+        | Command::AssignMany { grant, .. } = self.command
         {
             let g = self.before.grants.get(*grant).unwrap();
             let live = g.window.contains(self.row.at) && g.unconfirmed.is_none();

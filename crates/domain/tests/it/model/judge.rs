@@ -244,6 +244,13 @@ impl Plain {
                 self.judge_unassign(caller, *grant, *person, successor.as_ref())
             }
             C::SetAssignments { grant, people } => self.judge_set(caller, *grant, people),
+            C::LinkAccount { organisation, external, .. } => {
+                self.manage(caller, *organisation)?;
+                unless(self.account_named(*organisation, external).is_none(), "not_found")
+            }
+            C::AssignMany { grant, many, token, linked } => {
+                self.judge_many(caller, *grant, many, (*token, linked.is_some()))
+            }
             C::SetAuto { grant, auto, token } => {
                 self.judge_auto(caller, *grant, auto.as_ref(), *token)
             }

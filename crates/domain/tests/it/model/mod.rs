@@ -13,6 +13,7 @@ mod generate;
 mod giving;
 mod invariants;
 mod judge;
+mod many;
 mod plain;
 mod restore;
 mod stays;
@@ -41,9 +42,9 @@ const STEPS: usize = 320;
 type Move = fn(&mut Moves<'_>) -> Option<Step>;
 
 /// Each move with its weight.
-const MOVES: [(&str, usize, Move); 60] = [
-    ("ask", 34, |m| m.ask()),
-    ("cancel", 2, |m| m.cancel()),
+const MOVES: [(&str, usize, Move); 63] = [
+    ("ask", 42, |m| m.ask()),
+    ("cancel", 3, |m| m.cancel()),
     ("deny", 14, |m| m.deny()),
     ("approve", 44, |m| m.approve()),
     ("approve_looked", 5, |m| m.approve_looked()),
@@ -56,9 +57,12 @@ const MOVES: [(&str, usize, Move); 60] = [
     ("revoke", 4, |m| m.revoke()),
     ("give_up", 3, |m| m.give_up()),
     ("narrow", 16, |m| m.narrow()),
-    ("assign", 80, |m| m.assign()),
+    ("assign", 64, |m| m.assign()),
     ("unassign", 18, |m| m.unassign()),
     ("set_assignments", 14, |m| m.set_assignments()),
+    ("assign_many", 18, |m| m.assign_many()),
+    ("unassign_many", 10, |m| m.unassign_many()),
+    ("link_account", 3, |m| m.link_account()),
     ("leave", 8, |m| m.leave()),
     ("set_auto", 7, |m| m.set_auto()),
     ("end_access", 1, |m| m.end_access()),
@@ -71,7 +75,7 @@ const MOVES: [(&str, usize, Move); 60] = [
     ("lock_person", 3, |m| m.lock(true)),
     ("unlock", 8, |m| m.unlock()),
     ("halt", 2, |m| m.halt()),
-    ("lift_halt", 10, |m| m.lift_halt()),
+    ("lift_halt", 13, |m| m.lift_halt()),
     ("suspend_organisation", 1, |m| m.standing_of_org(Standing::Suspended)),
     ("lift_organisation", 9, |m| m.standing_of_org(Standing::Active)),
     ("suspend_member", 2, |m| m.member_standing(false)),
@@ -96,9 +100,9 @@ const MOVES: [(&str, usize, Move); 60] = [
     ("sign_in", 2, |m| m.sign_in()),
     ("sign_out", 1, |m| m.sign_out(false)),
     ("sign_out_everywhere", 1, |m| m.sign_out(true)),
-    ("erase_person", 7, |m| m.erase_person()),
+    ("erase_person", 8, |m| m.erase_person()),
     ("erase_account", 1, |m| m.erase_account()),
-    ("erase_request", 2, |m| m.erase_request()),
+    ("erase_request", 3, |m| m.erase_request()),
     ("erase_session", 3, |m| m.erase_session()),
     ("note_due", 4, |m| m.note_due()),
     ("close_organisation", 2, |m| {
@@ -114,6 +118,11 @@ pub(crate) fn set_up() -> World {
         w.unit(org, "u");
         for (account, unit) in [("a0", None), ("a1", None), ("a2", Some("u"))] {
             w.account_in(org, account, unit);
+        }
+        for external in ["a0", "a1"].into_iter().filter(|_| n < 2).map(String::from) {
+            let group = Some("pair".into());
+            let link = Command::LinkAccount { organisation: org, external, group };
+            w.must(&w.provision(), link);
         }
         w.role(org, "clerk", &["boats:*"]);
         w.role(org, "reader", &["*:read"]);

@@ -58,6 +58,7 @@ pub struct Account {
     pub org: OrganisationId,
     pub unit: UnitId,
     pub external: String,
+    pub linked: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -2,12 +2,13 @@
 
 use comity_domain::application::KeyUse;
 use comity_domain::auto::{self, AutoSpec};
+use comity_domain::bulk::{self, Deed, Many, Plan};
 use comity_domain::command::{AssignmentSpec, Caller, Command, Enter, PutMember};
 use comity_domain::grant::{Grant, Narrowing};
 use comity_domain::ids::{Digest32, GrantId, OrganisationId};
 use comity_domain::lock::LockTarget;
 use comity_domain::may::{self, Action, Thing};
-use comity_domain::organisation::Standing;
+use comity_domain::organisation::{Accounts, Standing};
 use comity_domain::permission::Permission;
 use comity_domain::person::PortalRole;
 use comity_domain::refusal::{Reason, Refusal};
@@ -17,7 +18,7 @@ use comity_domain::text::Subject;
 use comity_domain::time::{Days, Minutes};
 
 use super::stage::{Fault, Played, Saved, Stage, mode, modes, permissions, portal, wrong};
-use super::story::{Act, Successor};
+use super::story::{AccountNames, Act, Bulk, Successor};
 use crate::world::by_key;
 
 impl Stage {
@@ -74,6 +75,29 @@ impl Stage {
                 let token = enter.token;
                 self.w.run(caller, Command::Enter(enter))?;
                 Ok(self.w.state.session_by_token(token).map(Saved::Session))
+            }
+            Act::Bulk(bulk) => {
+                let (grant, many) = self.many(bulk)?;
+                let planned = bulk::plan(&self.w.state, grant, &many, self.w.now).ok();
+                let token = match &bulk.summary {
+                    Some(saved) => self.hash(saved)?,
+                    None => planned
+                        .as_ref()
+                        .filter(|_| !bulk.unseen)
+                        .map_or(Digest32([0; 32]), |plan| plan.token),
+                };
+                let linked = planned.and_then(|p| p.linked_token).filter(|_| bulk.take_along);
+                let many = Box::new(many);
+                self.w.run(caller, Command::AssignMany { grant, many, token, linked })?;
+                Ok(None)
+            }
+            Act::ExpectBulk { bulk, .. } => {
+                let (grant, many) = self.many(bulk)?;
+                may::authentic(&self.w.state, caller, self.w.now)?;
+                may::check_grant(&self.w.state, caller, many.action(), grant, self.w.now)?;
+                let plan = bulk::plan(&self.w.state, grant, &many, self.w.now)?;
+                self.planned(act, &plan)?;
+                Ok(Some(Saved::Hash(plan.token)))
             }
             Act::Lock { organisation, .. } => {
                 let customer = self.organisation(organisation);
@@ -225,6 +249,11 @@ impl Stage {
                 external: unit.clone(),
                 name: format!("Unit {unit}"),
                 active: active.unwrap_or(true),
+            },
+            Act::LinkAccount { organisation, account, group } => Command::LinkAccount {
+                organisation: self.organisation(organisation),
+                external: account.clone(),
+                group: group.clone(),
             },
             Act::PutAccount { organisation, account, unit } => Command::PutAccount {
                 organisation: self.organisation(organisation),
@@ -418,6 +447,51 @@ impl Stage {
     pub fn known_grant(&self, name: &str) -> Played<(GrantId, Option<&Grant>)> {
         let id = self.grant(name)?;
         Ok((id, self.w.state.grants.get(id)))
+    }
+
+    fn many(&self, bulk: &Bulk) -> Played<(GrantId, Many)> {
+        let (id, known) = self.known_grant(&bulk.grant)?;
+        let customer = known.map_or(OrganisationId::MAX, |g| g.customer.organisation);
+        let people = bulk.members.iter().map(|m| self.person(m)).collect::<Played<_>>()?;
+        let deed = if bulk.action == "add" {
+            let roles = bulk.roles.iter().map(|r| self.role_in(known, r)).collect();
+            Deed::Add { roles, everybody: bulk.everybody }
+        } else {
+            let next = bulk.successor.as_ref().map(|s| self.assignment(known, s));
+            Deed::Remove { successor: next.transpose()? }
+        };
+        let accounts = self.accounts(customer, &bulk.accounts);
+        Ok((id, Many { people, accounts, deed }))
+    }
+
+    fn planned(&self, act: &Act, plan: &Plan) -> Played {
+        let Act::ExpectBulk {
+            created,
+            unchanged,
+            ended,
+            rule_lost,
+            superseded,
+            last_user,
+            linked,
+            bulk,
+        } = act
+        else {
+            return Ok(());
+        };
+        let (_, known) = self.known_grant(&bulk.grant)?;
+        let home = known.map_or(OrganisationId::MAX, |g| g.provider.organisation);
+        let called: Vec<String> = plan.superseded.iter().map(|p| self.called(home, *p)).collect();
+        let fits = created.is_none_or(|n| n == plan.created)
+            && unchanged.is_none_or(|n| n == plan.unchanged)
+            && ended.is_none_or(|n| n == plan.ended)
+            && rule_lost.is_none_or(|n| n == plan.listed.len() as u64)
+            && superseded.as_ref().is_none_or(|s| *s == called)
+            && last_user.is_none_or(|last| last == plan.last_user)
+            && linked.as_ref().is_none_or(|l| {
+                let plan = Accounts::List(plan.linked.iter().copied().collect());
+                AccountNames::List(l.clone()) == self.accounts_called(&plan)
+            });
+        if fits { Ok(()) } else { wrong(format!("{called:?}, and {plan:?}")) }
     }
 
     fn assignment(&self, grant: Option<&Grant>, to: &Successor) -> Played<AssignmentSpec> {

@@ -10,7 +10,7 @@ use comity_domain::ids::{OrganisationId, SessionId};
 use comity_domain::may::{self, Action, Thing};
 use comity_domain::request::{Request, RequestState};
 use comity_domain::session::{self, Session, SessionState};
-use comity_domain::view::{self, Access};
+use comity_domain::view::{self, Access, Purpose};
 
 use super::stage::{Played, Stage, modes_called, word, wrong};
 use super::story::{AccountNames, Act, ActiveRow, AssignedRow, HistoryRow, PendingRow, Span};
@@ -53,6 +53,7 @@ impl Stage {
             Act::ExpectRequest { .. } => self.one_request(who, caller, act),
             Act::ExpectGrant { .. } => self.one_grant(caller, act),
             Act::ExpectAssigned { grant, rows } => self.assigned(caller, grant, rows),
+            Act::ExpectCandidates { .. } => self.candidates(caller, act),
             Act::ExpectSession { .. } => self.one_session(caller, act),
             Act::ExpectTenants { customers } => self.tenants(caller, customers),
             Act::ExpectDoors { .. } => self.doors(caller, act),
@@ -300,6 +301,32 @@ impl Stage {
             same("accounts", row.accounts.as_ref().map(sorted_names).as_ref(), &accounts)?;
         }
         Ok(())
+    }
+
+    fn candidates(&self, caller: &Caller, act: &Act) -> Played {
+        let Act::ExpectCandidates { grant, action, accounts, q, rows } = act else {
+            return Ok(());
+        };
+        let id = self.grant(grant)?;
+        may::authentic(&self.w.state, caller, self.w.now)?;
+        let g = may::check_grant(&self.w.state, caller, Action::Assign, id, self.w.now)?;
+        let purpose = if action == "add" { Purpose::Add } else { Purpose::Remove };
+        let accounts = &self.accounts(g.customer.organisation, accounts);
+        let (mut there, mut after) = (Vec::new(), None);
+        loop {
+            let sought = view::Sought { purpose, accounts, query: q.as_deref() };
+            let page = view::candidates(&self.w.state, id, sought, after, 2, self.w.now);
+            after = page.0.last().map(|c| c.person);
+            there.extend(page.0);
+            if !page.1 {
+                break;
+            }
+        }
+        let home = g.provider.organisation;
+        let there =
+            there.iter().map(|c| format!("{} {} {}", self.called(home, c.person), c.held, c.of));
+        let rows = rows.iter().map(|r| format!("{} {} {}", r.member, r.k, r.n)).collect();
+        must("candidates", sorted(rows), sorted(there.collect()))
     }
 
     // -- the feed of events ------------------------------------------------------------------------

@@ -104,6 +104,11 @@ pub enum Act {
         unit: String,
         active: Option<bool>,
     },
+    LinkAccount {
+        organisation: String,
+        account: String,
+        group: Option<String>,
+    },
     PutAccount {
         organisation: String,
         account: String,
@@ -232,6 +237,7 @@ pub enum Act {
         grant: String,
         people: Vec<Successor>,
     },
+    Bulk(Bulk),
     /// *Automatically add partner users*; without roles, off. `stale` is with a token of nothing.
     SetAuto {
         grant: String,
@@ -317,6 +323,26 @@ pub enum Act {
         grant: String,
         rows: Vec<AssignedRow>,
     },
+    ExpectCandidates {
+        grant: String,
+        /// `add` or `remove`.
+        action: String,
+        #[serde(default)]
+        accounts: AccountNames,
+        q: Option<String>,
+        rows: Vec<CandidateRow>,
+    },
+    ExpectBulk {
+        #[serde(flatten)]
+        bulk: Bulk,
+        created: Option<u64>,
+        unchanged: Option<u64>,
+        ended: Option<u64>,
+        rule_lost: Option<u64>,
+        superseded: Option<Vec<String>>,
+        last_user: Option<bool>,
+        linked: Option<Vec<String>>,
+    },
     ExpectSession {
         session: String,
         status: String,
@@ -345,6 +371,30 @@ pub enum Act {
         #[serde(default)]
         hides: Vec<String>,
     },
+}
+
+/// Many people and many accounts of a grant.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Bulk {
+    pub grant: String,
+    /// `add` or `remove`.
+    pub action: String,
+    pub members: Vec<String>,
+    #[serde(default)]
+    pub accounts: AccountNames,
+    #[serde(default)]
+    pub roles: Vec<String>,
+    #[serde(default)]
+    pub everybody: bool,
+    pub successor: Option<Successor>,
+    /// Another hash is sent than that of the summary.
+    #[serde(default)]
+    pub unseen: bool,
+    /// The token for linked accounts is sent.
+    #[serde(default)]
+    pub take_along: bool,
+    /// The hash of a summary that was looked at before, instead of one of this moment.
+    pub summary: Option<String>,
 }
 
 /// What a partner asks for.
@@ -542,6 +592,15 @@ pub struct HistoryRow {
     pub calls_allowed: Option<u64>,
     /// The same.
     pub calls_refused: Option<u64>,
+}
+
+/// Somebody who can be chosen: `k` of `n`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CandidateRow {
+    pub member: String,
+    pub k: usize,
+    pub n: usize,
 }
 
 /// A person on a grant.
