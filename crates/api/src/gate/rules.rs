@@ -346,10 +346,13 @@ fn template(path: &str) -> Result<(Shape, Option<usize>), &'static str> {
 /// Whether a template fits to a server that reads in this way. `spelt` is the shape as it was written.
 fn fits(shape: &[Part], spelt: &str, target: &Target<'_>, reading: Reading) -> bool {
     let mut segments = target.segments.iter();
+    // What holds no per cent sign was borrowed.
+    let found = |segment: &Cow<'_, str>| reading.decodes || matches!(segment, Cow::Borrowed(_));
     for (part, spelt) in shape.iter().zip(spelt.split('/').skip(1)) {
         match (part, segments.next()) {
             (Part::Rest, _) => return true,
-            (Part::Literal(text), Some(segment)) if is(segment, text, spelt, reading) => {}
+            (Part::Literal(text), Some(segment))
+                if found(segment) && is(segment, text, spelt, reading.folds) => {}
             (Part::One, Some(_)) => {}
             _ => return false,
         }
@@ -357,13 +360,8 @@ fn fits(shape: &[Part], spelt: &str, target: &Target<'_>, reading: Reading) -> b
     segments.next().is_none()
 }
 
-#[expect(clippy::ptr_arg, reason = "one that is owned held a per cent sign")]
-fn is(segment: &Cow<'_, str>, folded: &str, spelt: &str, reading: Reading) -> bool {
-    // What holds no per cent sign was borrowed.
-    if !reading.decodes && matches!(segment, Cow::Owned(_)) {
-        return false;
-    }
-    if !reading.folds {
+fn is(segment: &str, folded: &str, spelt: &str, folds: bool) -> bool {
+    if !folds {
         return segment == spelt;
     }
     // The sign for kelvin is a small k to those who fold all of Unicode.

@@ -144,9 +144,11 @@ fn is_root() -> bool {
 }
 
 /// A demo with a gate, and the token of a session in it.
-fn comity(folder: &Path, from: &str) -> (Server, String) {
+fn comity(folder: &Path, from: &str, no_session: &str) -> (Server, String) {
     let gate = std::fs::read_to_string(workspace().join("examples/gate/gate.toml")).unwrap();
-    let gate = gate.replace("from = \"nginx\"", &format!("from = \"{from}\""));
+    let gate = gate
+        .replace("from = \"nginx\"", &format!("from = \"{from}\""))
+        .replace("no_session = \"refuse\"", &format!("no_session = \"{no_session}\""));
     let file = folder.join("gate.toml");
     std::fs::write(&file, gate).unwrap();
     let data = folder.join("data");
@@ -193,12 +195,16 @@ fn comity(folder: &Path, from: &str) -> (Server, String) {
 
 fn tried_behind(name: &str, from: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let (demo, token) = comity(folder.path(), from);
+    let (demo, token) = comity(folder.path(), from, "refuse");
     let proxy = proxy(folder.path(), name, &demo.address, product());
     let bearer = format!("Authorization: Bearer {token}");
-    let own =
-        ["X-Partner-Actor: per_forged", "x-partner-roles: owner", "X_Partner_Actor: per_forged"]
-            .join("\r\n");
+    let own = [
+        "X-Partner-Actor: per_forged",
+        "x-partner-roles: owner",
+        "X_Partner_Actor: per_forged",
+        "X-Partner-Reason: forged",
+    ]
+    .join("\r\n");
 
     // Through, with who it is, and nothing that the client said of that.
     let (status, said) =
@@ -239,10 +245,99 @@ fn tried_behind(name: &str, from: &str) {
         assert!(!said.to_lowercase().contains("x-partner-actor:"), "{name}: {head}: {said}");
     }
 
+    // A client names the proxy's headers as its own connection's: a proxy would take them away again.
+    let named = NAMES.map(|n| format!("X-Partner-{n}")).join(", ");
+    let head = format!("GET /v1/boats/pier-1/log HTTP/1.1\r\n{bearer}\r\nConnection: {named}");
+    let (status, said) = send(proxy.1, &head);
+    if status == 200 {
+        for header in NAMES {
+            let line = format!("\nx-partner-{}: ", header.to_lowercase());
+            assert!(said.to_lowercase().contains(&line), "{name}: {header}: {said}");
+        }
+    } else {
+        assert_eq!(status, 400, "{name}: {said}");
+    }
+
     // Comity is gone: nobody comes through.
     demo.kill();
     let (status, _) = send(proxy.1, &format!("GET /v1/boats/pier-1 HTTP/1.1\r\n{bearer}"));
     assert!(status >= 500, "{name}: {status}");
+}
+
+/// What each header of the gate's is called, after `X-Partner-`.
+const NAMES: [&str; 10] = [
+    "Actor",
+    "Subject",
+    "Organisation",
+    "Organisation-Id",
+    "Customer",
+    "Customer-Id",
+    "Session",
+    "Grant",
+    "Mode",
+    "Roles",
+];
+
+/// How one header may be spelt so that some framework takes it for that one.
+fn spellings(name: &str, signs: &[&str]) -> Vec<String> {
+    let mut all = vec![String::new()];
+    for (at, part) in name.split('-').enumerate() {
+        let signs = if at == 0 { &[""][..] } else { signs };
+        let longer = |s: &String| signs.iter().map(|sign| format!("{s}{sign}{part}")).collect();
+        all = all.iter().flat_map(|s| -> Vec<String> { longer(s) }).collect();
+    }
+    all
+}
+
+/// Where requests without a session pass, nothing but the proxy keeps anybody from being anybody.
+fn strangers_behind(name: &str, from: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (demo, token) = comity(folder.path(), from, "pass");
+    let proxy = proxy(folder.path(), name, &demo.address, product());
+    for header in NAMES.iter().chain(&["Reason"]) {
+        let mut forged = String::new();
+        for spelt in spellings(&format!("X-Partner-{header}"), &["-", "_", "."]) {
+            for spelt in [spelt.to_lowercase(), spelt.to_uppercase(), spelt] {
+                forged += &format!("\r\n{spelt}: forged");
+            }
+        }
+        for more in ["", "\r\nAuthorization: Bearer the-products-own"] {
+            let (status, said) = send(proxy.1, &format!("GET /v1/x HTTP/1.1{forged}{more}"));
+            assert_eq!(status, 200, "{name}: {header}: {said}");
+            assert!(!said.contains("forged"), "{name}: {header}: {said}");
+            assert!(!said.to_lowercase().contains("partner"), "{name}: {header}: {said}");
+        }
+    }
+    // An ended or mistyped token makes nobody a stranger.
+    let head = format!("GET /v1/boats/pier-1 HTTP/1.1\r\nAuthorization: Bearer {token}x");
+    assert_eq!(send(proxy.1, &head).0, 401);
+    drop(demo);
+}
+
+#[test]
+fn t17_nginx_lets_strangers_say_nothing_of_who_they_are() {
+    strangers_behind("nginx", "nginx");
+}
+
+#[test]
+fn t17_caddy_lets_strangers_say_nothing_of_who_they_are() {
+    strangers_behind("caddy", "forwarded");
+}
+
+/// Those that no test runs take away the same headers.
+#[test]
+fn t17_traefik_and_envoy_take_away_every_header_of_the_gate() {
+    let read = |file: &str| std::fs::read_to_string(workspace().join("examples/gate").join(file));
+    let (traefik, envoy) =
+        (read("traefik/dynamic.yml").unwrap(), read("envoy/envoy.yaml").unwrap());
+    for header in NAMES.iter().chain(&["Reason"]) {
+        let name = format!("X-Partner-{header}");
+        for spelt in spellings(&name, &["-", "_"]) {
+            assert!(traefik.contains(&format!(" {spelt}: \"\"\n")), "{spelt}");
+        }
+        assert!(envoy.contains(&format!("- remove: {}\n", name.to_lowercase())), "{name}");
+    }
+    assert!(envoy.contains("headers_with_underscores_action: REJECT_REQUEST"));
 }
 
 #[test]
