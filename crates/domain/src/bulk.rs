@@ -6,7 +6,7 @@
 //! assignment. Whoever had *all accounts* and loses some keeps the others as a list, as they are
 //! that day: the rule itself is gone, so that an account made later is nobody's by surprise.
 //!
-//! [`plan`] says what would become of it and [`assign`] and [`unassign`] do exactly that: they are
+//! [`plan`] says what would become of it and the commands do exactly that: they are
 //! sent with the token of the plan that somebody saw, and refused if it would be another one now.
 
 use std::collections::{BTreeMap, BTreeSet};

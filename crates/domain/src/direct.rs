@@ -22,7 +22,7 @@ use crate::state::State;
 use crate::text::Lookup;
 
 /// Whom of these people a place on a grant would cost their own membership in the customer: what is
-/// said before it is saved, and what [`supersede`] then does.
+/// said before it is saved, and what saving it then does.
 #[must_use]
 pub fn superseded_by(state: &State, grant: GrantId, people: &[PersonId]) -> Vec<PersonId> {
     let Some(customer) = state.grants.get(grant).map(|g| g.customer.organisation) else {

@@ -170,7 +170,7 @@ impl Rules {
     /// method that it does not name is refused, and never looked up under a wider one.
     ///
     /// # Errors
-    /// [`NoRule`].
+    /// Why the table says no.
     pub fn needed(
         &self,
         method: &str,

@@ -42,7 +42,7 @@ pub struct Flags {
     /// Limit nobody, for programs that try everything many times
     #[arg(long, env = "COMITY_DEMO_NO_LIMITS", value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     no_limits: bool,
-    /// Config file whose section [gate] holds; nothing else of it is read
+    /// Config file whose section "gate" holds; nothing else of it is read
     #[arg(long, env = "COMITY_DEMO_GATE", value_name = "FILE")]
     gate: Option<PathBuf>,
 }
